@@ -1,0 +1,21 @@
+"""Train variational autoencoders with an annealed KL term, and know what their latents hold.
+
+`lehr.load(run_dir)` gives back a trained model and the statistics of its latents; the rooms `lehr.posterior`,
+`lehr.objective` and `lehr.models` can be used as a library.
+"""
+
+from lehr.lazy import exports
+
+__version__ = "0.1.0"
+
+__getattr__, __dir__ = exports(
+    __name__,
+    {
+        "CheckpointError": "errors",
+        "ConfigError": "errors",
+        "DataError": "errors",
+        "LehrError": "errors",
+        "Run": "training.load",
+        "load": "training.load",
+    },
+)

@@ -1,0 +1,67 @@
+"""From a node of the configuration to the object it names. Only classes, only of allowed packages."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar
+
+from lehr.config.schema import ALLOWED_PACKAGES, did_you_mean
+from lehr.errors import ConfigError
+
+T = TypeVar("T")
+
+
+def find_class(target: str, base: Callable[..., T], trust: Iterable[str] = (), key: str = "_target_") -> Callable[..., T]:
+    """The class that `target` names: a subclass of `base`, defined in an allowed package.
+
+    Raises:
+        ConfigError: for anything else; nothing of another package is imported.
+    """
+    allowed = (*ALLOWED_PACKAGES, *trust)
+    module_name, _, name = target.rpartition(".")
+    if module_name.partition(".")[0] not in allowed:
+        raise ConfigError(f"{key}={target}: only classes of {', '.join(allowed)} are built; add yours with trust=[...]")
+    try:
+        found = getattr(importlib.import_module(module_name), name)
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(f"{key}={target}: there is no such class ({error})") from error
+    # an allowed package's namespace also holds other people's names (torch.os, ...): those are not its classes
+    if not inspect.isclass(found) or found.__module__.partition(".")[0] not in allowed:
+        raise ConfigError(f"{key}={target}: is not a class of {', '.join(allowed)}")
+    assert inspect.isclass(base)
+    if not issubclass(found, base):
+        raise ConfigError(f"{key}={target}: must be a subclass of {base.__module__}.{base.__qualname__}")
+    return found
+
+
+def build(node: Mapping[str, Any], base: Callable[..., T], *, key: str, trust: Iterable[str] = (), **given: Any) -> T:
+    """An instance of the class that `node["_target_"]` names, of the other values of `node` and what is `given`.
+
+    Args:
+        node: the component's part of the configuration, plain values only.
+        base: what the class must be a subclass of.
+        key: where the node stands in the configuration, for messages.
+        trust: packages beyond `ALLOWED_PACKAGES` whose classes may be built.
+        given: arguments that do not come from the configuration.
+
+    Raises:
+        ConfigError: if the class may not be built or does not take these values.
+    """
+    target = str(node["_target_"])
+    cls = find_class(target, base, trust, f"{key}._target_")
+    values = {name: value for name, value in node.items() if name != "_target_"}
+    signature = inspect.signature(cls)
+    if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in signature.parameters.values()):
+        problems = [
+            f"{key}.{name}: unknown key of {target}{did_you_mean(name, set(signature.parameters) - set(given))}"
+            for name in values
+            if name not in signature.parameters
+        ]
+        if problems:
+            raise ConfigError(*problems)
+    try:
+        return cls(**given, **values)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"{key}: {target} refused its values: {error}") from error

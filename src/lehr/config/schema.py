@@ -1,0 +1,318 @@
+"""The types and limits of every value in `conf/`, and one line for each that is wrong.
+
+The values and what they mean stand in the YAML files; here stands what is allowed. A component is known by its
+`_target_`; a component of the user's own has no schema here and is checked against its signature when it is built.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+Positive = Annotated[int, Field(gt=0)]
+NonNegative = Annotated[int, Field(ge=0)]
+PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NonNegativeFloat = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Fraction = Annotated[float, Field(gt=0, lt=1)]
+FractionOrNone = Annotated[float, Field(ge=0, lt=1)]
+Activation = Literal["relu", "elu", "gelu", "leaky_relu", "silu", "softplus", "tanh"]
+Precision = Literal["32-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true", "64-true"]
+
+
+class Section(BaseModel):
+    """A part of the configuration: no unknown keys, no silent conversions."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class Component(Section):
+    target: str = Field(alias="_target_")
+
+
+class _Data(Component):
+    batch_size: Positive
+    eval_batch_size: Positive
+    val_fraction: Fraction
+    binarize: Literal["none", "threshold", "dynamic"]
+    seed: NonNegative
+    split_seed: NonNegative
+
+
+class Digits(_Data):
+    test_fraction: Fraction
+
+
+class Idx(_Data):
+    root: str
+
+
+class Arrays(_Data):
+    path: str
+    key: str | None
+    labels_key: str | None
+    test_path: str | None
+    test_fraction: FractionOrNone
+    layout: Literal["auto", "nhw", "nhwc", "nchw"]
+
+
+class ImageFolder(_Data):
+    path: str
+    test_path: str | None
+    test_fraction: FractionOrNone
+    size: Positive
+    channels: Literal[1, 3]
+    crop: Literal["centre", "random"]
+    flip: bool
+    workers: NonNegative
+    on_corrupt: Literal["error", "skip"]
+
+
+class _Model(Component):
+    latent_dim: Positive
+    logvar_min: float
+    logvar_max: float
+
+
+class MLP(_Model):
+    hidden: list[Positive]
+    activation: Activation
+
+
+class Conv(_Model):
+    channels: Annotated[list[Positive], Field(min_length=1)]
+    hidden: NonNegative
+    activation: Activation
+
+
+class Linear(_Model):
+    pass
+
+
+class Bernoulli(Component):
+    pass
+
+
+class Gaussian(Component):
+    scale: PositiveFloat | Literal["learned", "optimal"]
+
+
+class Annealing(Component):
+    weight: NonNegativeFloat
+    hold: NonNegativeFloat
+    warmup: NonNegativeFloat
+    shape: Literal["linear", "cosine", "sigmoid"]
+    cycles: Positive
+    unit: Literal["epoch", "step", "fraction"]
+
+
+class Adam(Component):
+    lr: PositiveFloat
+    betas: Annotated[list[Annotated[float, Field(ge=0, lt=1)]], Field(min_length=2, max_length=2)]
+    eps: PositiveFloat
+    weight_decay: NonNegativeFloat
+    decay: Literal["none", "cosine"]
+    final_lr: NonNegativeFloat
+
+
+class Trainer(Section):
+    max_epochs: Positive | None
+    max_steps: Positive | None
+    accelerator: Literal["auto", "cpu", "cuda", "mps"]
+    devices: Positive | Literal["auto"]
+    num_nodes: Positive
+    strategy: Literal["auto", "ddp"]
+    precision: Precision
+    gradient_clip_val: PositiveFloat | None
+    accumulate_grad_batches: Positive
+    check_val_every_n_epoch: Positive
+    log_every_n_steps: Positive
+
+
+class Progress(Component):
+    pass
+
+
+class Checkpoints(Component):
+    every_seconds: NonNegativeFloat
+
+
+class EarlyStopping(Component):
+    patience: Positive | None
+    min_delta: NonNegativeFloat
+
+
+class AggregateStatistics(Component):
+    pass
+
+
+class SampleGrids(Component):
+    n: Positive
+    interpolations: Positive
+    steps: Annotated[int, Field(ge=2)]
+    every_n_validations: NonNegative
+
+
+class TensorBoard(Component):
+    pass
+
+
+SCHEMAS: dict[str, dict[str, type[Component]]] = {
+    "data": {
+        "lehr.data.Digits": Digits,
+        "lehr.data.MNIST": Idx,
+        "lehr.data.FashionMNIST": Idx,
+        "lehr.data.Arrays": Arrays,
+        "lehr.data.ImageFolder": ImageFolder,
+    },
+    "model": {"lehr.models.MLP": MLP, "lehr.models.Conv": Conv, "lehr.models.Linear": Linear},
+    "likelihood": {"lehr.objective.Bernoulli": Bernoulli, "lehr.objective.Gaussian": Gaussian},
+    "kl": {"lehr.objective.Annealing": Annealing},
+    "optimizer": {"torch.optim.Adam": Adam, "torch.optim.AdamW": Adam},
+    "callbacks": {
+        "lehr.training.Progress": Progress,
+        "lehr.training.Checkpoints": Checkpoints,
+        "lehr.training.EarlyStopping": EarlyStopping,
+        "lehr.training.AggregateStatistics": AggregateStatistics,
+        "lehr.training.SampleGrids": SampleGrids,
+    },
+    "logger": {"lehr.training.TensorBoard": TensorBoard},
+}
+"""Group -> `_target_` -> what it may hold."""
+
+
+class TrainConfig(Section):
+    """Everything `lehr train` can be told. Components are checked by their own schema."""
+
+    seed: NonNegative
+    dir: str
+    resume: str | None
+    overwrite: bool
+    compile: bool
+    debug: bool
+    trust: list[str]
+    data: dict[str, Any]
+    model: dict[str, Any]
+    likelihood: dict[str, Any]
+    kl: dict[str, Any]
+    optimizer: dict[str, Any]
+    trainer: Trainer
+    callbacks: dict[str, dict[str, Any] | None]
+    logger: dict[str, Any] | None
+
+
+class SampleConfig(Section):
+    """Everything `lehr sample` can be told."""
+
+    run: str
+    method: Literal["aggregate", "prior", "interpolate"]
+    n: Positive
+    seed: NonNegative
+    out: str | None
+    covariance: Literal["diag", "full"]
+    from_: NonNegative = Field(alias="from")
+    to: NonNegative
+    steps: Annotated[int, Field(ge=2)]
+    debug: bool
+    trust: list[str]
+
+
+ALLOWED_PACKAGES = ("lehr", "torch", "lightning", "diffusers")
+"""Packages whose classes a configuration may name without being asked to trust them."""
+
+
+def nearest(name: str, among: Iterable[str]) -> str | None:
+    """The most similar of `among`, or None where nothing is similar."""
+    found = difflib.get_close_matches(name, list(among), n=1, cutoff=0.6)
+    return found[0] if found else None
+
+
+def did_you_mean(name: str, among: Iterable[str]) -> str:
+    """`; did you mean X?`, or all that there are where nothing is similar."""
+    among = sorted(among)
+    match = nearest(name, among)
+    return f"; did you mean {match}?" if match else f"; there are: {', '.join(among)}"
+
+
+def train_problems(config: Mapping[str, Any], trust: Iterable[str] = ()) -> list[str]:
+    """One line for each value of a training configuration that is unknown, of the wrong type, or out of range."""
+    problems = section_problems(TrainConfig, config)
+    for group, schemas in SCHEMAS.items():
+        node = config.get(group)
+        nodes = node.items() if group == "callbacks" and isinstance(node, Mapping) else [(None, node)]
+        for name, component in nodes:
+            if isinstance(component, Mapping):
+                path = f"{group}.{name}" if name else group
+                problems += _component_problems(path, component, schemas, trust)
+    return problems
+
+
+def section_problems(schema: type[Section], values: Mapping[str, Any], path: str = "") -> list[str]:
+    """One line for each value of `values` that `schema` does not allow; `path` is where they stand."""
+    try:
+        schema.model_validate(dict(values))
+    except ValidationError as error:
+        return list(dict.fromkeys(_lines(error, schema, path)))
+    return []
+
+
+def _component_problems(
+    path: str, node: Mapping[str, Any], schemas: Mapping[str, type[Component]], trust: Iterable[str]
+) -> list[str]:
+    target = node.get("_target_")
+    if not isinstance(target, str):
+        return [f"{path}._target_={target!r}: must name a class, such as {next(iter(schemas))}"]
+    if target in schemas:
+        return section_problems(schemas[target], node, path)
+    package = target.partition(".")[0]
+    if package not in (*ALLOWED_PACKAGES, *trust):
+        return [
+            f"{path}._target_={target}: package {package!r} is not trusted; if you trust it, say 'trust=[{package}]'"
+        ]
+    if package == "lehr" and (match := nearest(target, schemas)):
+        return [f"{path}._target_={target}: there is no such class; did you mean {match}?"]
+    return []
+
+
+def _lines(error: ValidationError, schema: type[Section], path: str) -> Iterable[str]:
+    # a union reports each of its branches: they are joined into one line for the key
+    messages: dict[str, list[str]] = {}
+    inputs: dict[str, Any] = {}
+    for detail in error.errors(include_url=False):
+        location = [part for part in detail["loc"] if not _is_branch(part)]
+        key = ".".join(str(part) for part in ([path] if path else []) + location)
+        if detail["type"] == "extra_forbidden":
+            section = _section_at(schema, location[:-1])
+            names = [field.alias or name for name, field in section.model_fields.items() if field.alias != "_target_"]
+            prefix = ".".join(str(part) for part in ([path] if path else []) + location[:-1])
+            known = [f"{prefix}.{name}" if prefix else name for name in names]
+            yield f"{key}: unknown key{did_you_mean(key, known)}"
+        elif detail["type"] == "missing":
+            yield f"{key}: is missing"
+        else:
+            message = detail["msg"].replace("Input should be", "must be").replace("Value should", "must")
+            messages.setdefault(key, []).append(message.replace("a valid ", "a ").replace("must be ", ""))
+            inputs[key] = detail["input"]
+    for key, parts in messages.items():
+        value = "null" if inputs[key] is None else inputs[key]
+        yield f"{key}={value}: must be {' or '.join(dict.fromkeys(parts))}"
+
+
+def _is_branch(part: object) -> bool:
+    """Whether pydantic put this part into a location to name a branch of a union, not a key."""
+    return isinstance(part, str) and (part.startswith(("literal[", "constrained-", "function-")) or part in _BRANCHES)
+
+
+_BRANCHES = {"int", "float", "str", "bool", "none", "dict[str,any]", "list[str]"}
+
+
+def _section_at(schema: type[Section], location: list[Any]) -> type[Section]:
+    for part in location:
+        field = schema.model_fields.get(str(part))
+        annotation = field.annotation if field else None
+        if not (isinstance(annotation, type) and issubclass(annotation, Section)):
+            break
+        schema = annotation
+    return schema

@@ -1,0 +1,90 @@
+"""One split of a data set: the protocol, and images that are one array in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+
+class Images(Protocol):
+    """One split, whatever it is stored in.
+
+    Attributes:
+        shape: (c, h, w) of one image.
+        labels: int64, (n,) classes or (n, f) factors, on the CPU; None where there are none.
+    """
+
+    shape: tuple[int, int, int]
+    labels: Tensor | None
+
+    def __len__(self) -> int: ...
+
+    @property
+    def binary(self) -> bool:
+        """Whether every pixel is known to be 0 or 1."""
+        ...
+
+    def subset(self, rows: Tensor) -> Images:
+        """The images with these row numbers, (m,) int64, without reading or copying any."""
+        ...
+
+    def fetch(self, batches: Iterable[Tensor], *, epoch: int | None, device: torch.device | str) -> Iterator[Tensor]:
+        """For each batch of row numbers (b,) its images (b c h w), float32 in [0, 1] on `device`.
+
+        `epoch` is None in evaluation: nothing is augmented then.
+        """
+        ...
+
+
+def to_pixels(images: Tensor) -> Tensor:
+    """Stored images as pixels: 8-bit levels are divided by 255, float32 stays as it is."""
+    return images.to(torch.float32).div_(255) if images.dtype == torch.uint8 else images
+
+
+class ArrayImages:
+    """Images (n c h w), uint8 or float32 in [0, 1], that live on the device as a whole.
+
+    A batch is one gather there; nothing is done example by example.
+    """
+
+    def __init__(self, array: Tensor, labels: Tensor | None = None) -> None:
+        self.shape = (array.shape[1], array.shape[2], array.shape[3])
+        self.labels = labels
+        self._store = _Store(array)
+        self._rows = torch.arange(len(array))
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @property
+    def binary(self) -> bool:
+        array = self._store.array
+        return bool(((array == 0) | (array == (255 if array.dtype == torch.uint8 else 1))).all())
+
+    def subset(self, rows: Tensor) -> ArrayImages:
+        part = ArrayImages.__new__(ArrayImages)
+        part.shape, part._store, part._rows = self.shape, self._store, self._rows[rows]
+        part.labels = None if self.labels is None else self.labels[rows]
+        return part
+
+    def fetch(self, batches: Iterable[Tensor], *, epoch: int | None, device: torch.device | str) -> Iterator[Tensor]:
+        array = self._store.on(device)
+        for batch in batches:
+            yield to_pixels(array.index_select(0, self._rows[batch].to(array.device)))
+
+
+class _Store:
+    """An array shared by all splits cut from it, with its copy on the device that was asked for last."""
+
+    def __init__(self, array: Tensor) -> None:
+        self.array = array
+        self._resident = array
+
+    def on(self, device: torch.device | str) -> Tensor:
+        device = torch.empty(0, device=device).device  # "cuda" becomes "cuda:0", which is what tensors say
+        if self._resident.device != device:
+            self._resident = self.array.to(device)
+        return self._resident

@@ -1,0 +1,93 @@
+"""Loaders: iterables that yield finished batches on the device.
+
+They hold no position. A training loader asks where training stands when its first batch is asked for, so that
+resuming in the middle of an epoch is derived from the trainer's own counters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import tee
+from typing import Any
+
+import torch
+
+from lehr.data import binarize
+from lehr.data.batch import Batch
+from lehr.data.images import Images
+from lehr.data.order import EvaluationOrder, TrainingOrder
+
+
+class TrainingLoader:
+    """What one rank trains on in the current epoch.
+
+    `position` gives (epoch, number of the first batch that is still to come).
+    """
+
+    def __init__(
+        self,
+        images: Images,
+        order: TrainingOrder,
+        position: Callable[[], tuple[int, int]],
+        *,
+        binarization: str,
+        seed: int,
+        device: torch.device | str,
+    ) -> None:
+        self._images = images
+        self._order = order
+        self._position = position
+        self._binarization = binarization
+        self._seed = seed
+        self._device = device
+
+    def __len__(self) -> int:
+        return len(self._order)
+
+    def __iter__(self) -> Iterator[Batch]:
+        # A generator: Lightning makes the iterator before it has restored its counters, so they are read at the
+        # first batch and not before.
+        epoch, first = self._position()
+        shares, ahead = tee(self._order.shares(epoch, first))
+        fetched = self._images.fetch((share.indices for share in ahead), epoch=epoch, device=self._device)
+        for share, pixels in zip(shares, fetched, strict=True):
+            images = binarize.for_training(pixels, self._binarization, self._seed, share)
+            yield Batch(images, share.start, share.total)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Empty. Lightning warns that a loader without this method cannot resume; this one needs no state to."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Nothing to restore."""
+
+
+class EvaluationLoader:
+    """What one rank evaluates of a split: in order, not augmented, every example once."""
+
+    def __init__(
+        self,
+        images: Images,
+        order: EvaluationOrder,
+        *,
+        split: str,
+        binarization: str,
+        seed: int,
+        device: torch.device | str,
+    ) -> None:
+        self._images = images
+        self._order = order
+        self._split = split
+        self._binarization = binarization
+        self._seed = seed
+        self._device = device
+
+    def __len__(self) -> int:
+        return len(self._order)
+
+    def __iter__(self) -> Iterator[Batch]:
+        shares, ahead = tee(self._order.shares())
+        fetched = self._images.fetch((share.indices for share in ahead), epoch=None, device=self._device)
+        for share, pixels in zip(shares, fetched, strict=True):
+            images = binarize.for_evaluation(pixels, self._binarization, self._seed, self._split, share.start)
+            yield Batch(images, share.start, share.total)

@@ -1,0 +1,197 @@
+"""The data module: three splits of a data set, as Lightning asks for them and without Lightning too."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import torch
+from lightning.pytorch import LightningDataModule
+
+from lehr.data import binarize as binarization
+from lehr.data.checks import check_choice
+from lehr.data.images import Images
+from lehr.data.loader import EvaluationLoader, TrainingLoader
+from lehr.data.order import EvaluationOrder, TrainingOrder
+from lehr.data.splits import Splits, hold_out
+from lehr.errors import ConfigError, DataError
+
+
+class ImageDataModule(LightningDataModule, ABC):
+    """A data set of images. A subclass says in `read` where they come from, and in `check` what may be wrong.
+
+    Args:
+        batch_size: examples per optimiser step, over all ranks.
+        eval_batch_size: examples per batch and rank in evaluation; it changes no number, only speed and memory.
+        val_fraction: the part of the training examples that is held out for validation, chosen by `seed`.
+        binarize: "none", "threshold" or "dynamic".
+        seed: decides the order, augmentation, binarisation and the validation split.
+        split_seed: decides everything about the test split, so that runs with different seeds compare.
+    """
+
+    def __init__(
+        self,
+        *,
+        batch_size: int,
+        eval_batch_size: int,
+        val_fraction: float,
+        binarize: str,
+        seed: int,
+        split_seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.batch_size = batch_size
+        self.eval_batch_size = eval_batch_size
+        self.val_fraction = val_fraction
+        self.binarize = binarize
+        self.seed = seed
+        self.split_seed = split_seed
+        self._splits: dict[str, Images] = {}
+
+    @abstractmethod
+    def read(self) -> Splits:
+        """Read the data set.
+
+        Raises:
+            DataError: if files are missing, damaged or not of the kind that was configured.
+        """
+
+    def check(self) -> list[str]:
+        """What is wrong with the configuration, one line a problem, without reading any image."""
+        problems = [
+            f"data.{key}: {size} is not a number of examples, give 1 or more"
+            for key, size in (("batch_size", self.batch_size), ("eval_batch_size", self.eval_batch_size))
+            if size < 1
+        ]
+        if not 0 < self.val_fraction < 1:
+            problems.append(f"data.val_fraction: {self.val_fraction} is not between 0 and 1")
+        problems += check_choice("binarize", self.binarize, binarization.KINDS)
+        return problems
+
+    def prepare_data(self) -> None:
+        """Check the configuration. Lightning calls this once a machine, before any rank reads."""
+        self._require_no_problems()
+
+    def setup(self, stage: str | None = None) -> None:
+        """Read the data set and split it; a second call only checks that the ranks can share it.
+
+        Raises:
+            ConfigError: if the configuration is impossible.
+            DataError: if the data cannot be read, or a split would be empty.
+        """
+        if not self._splits:
+            self._require_no_problems()
+            splits = self.read()
+            train, val = hold_out(splits.train, self.val_fraction, self.seed, "split/val")
+            for part, images in (("training", train), ("validation", val)):
+                if not len(images):
+                    raise DataError(
+                        f"{splits.name}: no example is left for {part}: {len(splits.train)} examples, "
+                        f"data.val_fraction={self.val_fraction}"
+                    )
+            self.name = splits.name
+            self._splits = {"train": train, "val": val}
+            if splits.test is not None:
+                self._splits["test"] = splits.test
+        self._require_work_for_every_rank()
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(c, h, w) of one image."""
+        return self._split("train").shape
+
+    @property
+    def n_train(self) -> int:
+        return len(self._split("train"))
+
+    @property
+    def n_val(self) -> int:
+        return len(self._split("val"))
+
+    @property
+    def n_test(self) -> int:
+        """Examples in the test split, 0 where there is none."""
+        return len(self._splits["test"]) if "test" in self._splits else 0
+
+    @property
+    def grey(self) -> bool:
+        """Whether pixels other than 0 and 1 reach the model."""
+        return self.binarize == "none" and not self._split("train").binary
+
+    @property
+    def batches_per_epoch(self) -> int:
+        """Batches of training in one epoch, the same on every rank."""
+        return len(self._training_order())
+
+    def images(self, split: str) -> Images:
+        """The images of "train", "val" or "test" as they are stored, with their labels."""
+        return self._split(split)
+
+    def train_dataloader(self) -> TrainingLoader:
+        return TrainingLoader(
+            self._split("train"),
+            self._training_order(),
+            self._position,
+            binarization=self.binarize,
+            seed=self.seed,
+            device=self._device(),
+        )
+
+    def val_dataloader(self) -> EvaluationLoader:
+        return self.evaluation_loader("val", self._device(), *self._rank_and_world())
+
+    def test_dataloader(self) -> EvaluationLoader:
+        return self.evaluation_loader("test", self._device(), *self._rank_and_world())
+
+    def evaluation_loader(
+        self, split: str, device: torch.device | str, rank: int = 0, world: int = 1
+    ) -> EvaluationLoader:
+        """A split ("train", "val" or "test") in order, not augmented, every example once; needs no trainer.
+
+        Raises:
+            DataError: if the data set has no such split.
+        """
+        images = self._split(split)
+        return EvaluationLoader(
+            images,
+            EvaluationOrder(len(images), self.eval_batch_size, rank, world),
+            split=split,
+            binarization=self.binarize,
+            seed=self.split_seed if split == "test" else self.seed,
+            device=device,
+        )
+
+    def _split(self, split: str) -> Images:
+        if not self._splits:
+            raise RuntimeError("the data set has not been read yet: call setup() first")
+        if split not in self._splits:
+            raise DataError(f"{self.name} has no split called {split!r}, only {', '.join(self._splits)}")
+        return self._splits[split]
+
+    def _training_order(self) -> TrainingOrder:
+        return TrainingOrder(self.n_train, self.batch_size, self.seed, *self._rank_and_world())
+
+    def _position(self) -> tuple[int, int]:
+        if self.trainer is None:
+            return 0, 0
+        # Overfitting on purpose means the same few batches every epoch.
+        overfit = self.trainer.overfit_batches  # type: ignore[attr-defined]  # the trainer sets it by name
+        epoch = 0 if overfit else self.trainer.current_epoch
+        return epoch, self.trainer.fit_loop.epoch_loop.batch_progress.current.ready
+
+    def _rank_and_world(self) -> tuple[int, int]:
+        return (0, 1) if self.trainer is None else (self.trainer.global_rank, self.trainer.world_size)
+
+    def _device(self) -> torch.device:
+        return torch.device("cpu") if self.trainer is None else self.trainer.strategy.root_device
+
+    def _require_no_problems(self) -> None:
+        if problems := self.check():
+            raise ConfigError(*problems)
+
+    def _require_work_for_every_rank(self) -> None:
+        _, world = self._rank_and_world()
+        if self.batch_size < world:
+            raise ConfigError(f"data.batch_size: {self.batch_size} examples cannot be shared by {world} devices")
+        for split, images in self._splits.items():
+            if len(images) < world:
+                raise DataError(f"{self.name}: {len(images)} {split} examples cannot be shared by {world} devices")

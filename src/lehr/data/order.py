@@ -1,0 +1,87 @@
+"""Which examples make up a batch: pure functions of the seed, the epoch, the rank and the number of ranks.
+
+The batch size of training counts examples per optimiser step over all ranks, so that the number of devices does not
+change an experiment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lehr import randomness
+
+
+@dataclass(frozen=True)
+class Share:
+    """The examples that one rank has in one batch.
+
+    Attributes:
+        indices: (b,) int64, rows of the split.
+        start: position of the first of them, in the global batch (training) or in the split (evaluation).
+        total: size of the global batch (training) or of the split (evaluation).
+        counter: in training which presentation this is, counted from the start of the run whatever the number of
+            ranks; 0 in evaluation.
+    """
+
+    indices: Tensor
+    start: int
+    total: int
+    counter: int = 0
+
+
+@dataclass(frozen=True)
+class TrainingOrder:
+    """Every epoch a new order of all `n` examples, cut in global batches that the ranks share.
+
+    The last batch of an epoch may be smaller. It is dropped only if it has fewer examples than there are ranks.
+    """
+
+    n: int
+    batch_size: int
+    seed: int
+    rank: int = 0
+    world: int = 1
+
+    def __len__(self) -> int:
+        """Batches an epoch, the same on all ranks."""
+        full, rest = divmod(self.n, self.batch_size)
+        return full + (rest >= self.world)
+
+    def shares(self, epoch: int, first: int = 0) -> Iterator[Share]:
+        """What this rank has in the batches of `epoch`, from batch number `first` on."""
+        order = randomness.permutation(self.seed, "order", epoch, self.n)
+        # Not len(self): a batch that is dropped for its few examples must not shift the noise of the next epochs.
+        presentations = -(-self.n // self.batch_size)
+        for k in range(first, len(self)):
+            batch = order[k * self.batch_size : (k + 1) * self.batch_size]
+            start, stop = _share(len(batch), self.rank, self.world)
+            yield Share(batch[start:stop], start, len(batch), counter=epoch * presentations + k)
+
+
+@dataclass(frozen=True)
+class EvaluationOrder:
+    """All `n` examples in order, each exactly once: every rank takes one contiguous range, cut in batches."""
+
+    n: int
+    batch_size: int
+    rank: int = 0
+    world: int = 1
+
+    def __len__(self) -> int:
+        """Batches on this rank; ranks may differ by one."""
+        start, stop = _share(self.n, self.rank, self.world)
+        return -(-(stop - start) // self.batch_size)
+
+    def shares(self) -> Iterator[Share]:
+        """What this rank has, batch by batch."""
+        first, last = _share(self.n, self.rank, self.world)
+        for start in range(first, last, self.batch_size):
+            yield Share(torch.arange(start, min(start + self.batch_size, last)), start, self.n)
+
+
+def _share(n: int, rank: int, world: int) -> tuple[int, int]:
+    return n * rank // world, n * (rank + 1) // world

@@ -1,0 +1,27 @@
+"""The errors a user can cause. Each message is one line: what, where, what would be right."""
+
+from __future__ import annotations
+
+
+class LehrError(Exception):
+    """Base of every error that is reported to the user as one line, without a traceback."""
+
+
+class ConfigError(LehrError):
+    """The configuration is wrong; `problems` holds one line for each mistake."""
+
+    def __init__(self, *problems: str) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+class DataError(LehrError):
+    """The data are missing, unreadable or not of the kind that was configured."""
+
+
+class CheckpointError(LehrError):
+    """A checkpoint or a run directory is missing, damaged, or belongs to another model."""
+
+
+class NonFiniteLoss(LehrError):
+    """The loss turned NaN or infinite during training."""

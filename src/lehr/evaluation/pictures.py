@@ -1,0 +1,69 @@
+"""Grids of images as one picture, PNG and GIF."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lehr.files import replacing
+
+_SMALLEST_SIDE = 32  # pixels of a tile: smaller images are enlarged by whole factors, so that a person sees them
+_GAP = 2
+_BACKGROUND = 255
+
+
+def image_grid(images: Tensor, columns: int | None = None) -> Tensor:
+    """Images (n, c, h, w) in [0, 1] side by side: one picture (c, H, W) uint8, rows filled from the left.
+
+    Small images are enlarged without smoothing. 1, 3 or 4 channels; with any other number the first is shown.
+    """
+    n, channels, height, width = images.shape
+    if channels not in (1, 3, 4):
+        images, channels = images[:, :1], 1
+    columns = columns or math.ceil(math.sqrt(n))
+    rows = math.ceil(n / columns)
+    factor = max(1, math.ceil(_SMALLEST_SIDE / min(height, width)))
+    tiles = images.detach().float().clamp(0, 1).mul(255).round().to("cpu", torch.uint8)
+    tiles = tiles.repeat_interleave(factor, 2).repeat_interleave(factor, 3)
+    height, width = tiles.shape[2:]
+    grid = torch.full(
+        (channels, rows * (height + _GAP) + _GAP, columns * (width + _GAP) + _GAP), _BACKGROUND, dtype=torch.uint8
+    )
+    for i, tile in enumerate(tiles):
+        top = _GAP + (i // columns) * (height + _GAP)
+        left = _GAP + (i % columns) * (width + _GAP)
+        grid[:, top : top + height, left : left + width] = tile
+    return grid
+
+
+def _to_pil(picture: Tensor) -> object:
+    from PIL import Image
+
+    array = picture.permute(1, 2, 0).contiguous().numpy()
+    return Image.fromarray(array[..., 0] if array.shape[-1] == 1 else array)
+
+
+def save_png(path: Path, picture: Tensor) -> None:
+    """Write a picture (c, H, W) uint8 as PNG."""
+    with replacing(path) as temporary:
+        _to_pil(picture).save(temporary, format="PNG")  # type: ignore[attr-defined]
+
+
+def save_gif(path: Path, images: Tensor, milliseconds: int = 80) -> None:
+    """Write images (n, c, h, w) in [0, 1] as an animation that runs to the end and back, for ever."""
+    frames = [_to_pil(image_grid(image[None], columns=1)) for image in images]
+    frames += frames[-2:0:-1]
+    with replacing(path) as temporary:
+        frames[0].save(  # type: ignore[attr-defined]
+            temporary, format="GIF", save_all=True, append_images=frames[1:], duration=milliseconds, loop=0
+        )
+
+
+def save_npy(path: Path, images: Tensor) -> None:
+    """Write the pixel values (n, c, h, w) in [0, 1] as float32."""
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        np.save(file, images.detach().float().cpu().numpy())

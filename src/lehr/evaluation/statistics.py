@@ -1,0 +1,136 @@
+"""The statistics of q(z) as numbers and as files: what is reported of an aggregate posterior, and how it is kept."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from lehr.errors import CheckpointError
+from lehr.files import replacing, write_json
+from lehr.posterior.aggregate import AggregatePosterior
+from lehr.posterior.collapse import THRESHOLD, active_units, active_units_curve, effective_rank, moment_kl
+
+JSON_NAME = "statistics.json"
+TENSORS_NAME = "statistics.safetensors"
+
+
+def summary(posterior: AggregatePosterior) -> dict[str, float]:
+    """The numbers that are logged, by their names below `posterior/`. KLs are in nats.
+
+    `effective_rank` is that of the signal Cov(E[z|x]): in the total covariance a collapsed unit counts as 1.
+    `moment_kl_full` needs a full covariance, so a latent map has none.
+    """
+    signal = posterior.signal_covariance if posterior.signal_covariance is not None else posterior.var_of_mean
+    total = posterior.covariance if posterior.covariance is not None else posterior.var
+    numbers = {
+        "active_units": float(active_units(posterior.var_of_mean)),
+        "effective_rank": effective_rank(signal),
+        "effective_rank_total": effective_rank(total),
+        "moment_kl_diag": moment_kl(posterior.mean, posterior.var),
+        "rate": float(posterior.kl.sum()),
+        "scaling_factor": posterior.scaling_factor,
+        "shift_factor": posterior.shift_factor,
+    }
+    if posterior.covariance is not None:
+        numbers["moment_kl_full"] = moment_kl(posterior.mean, posterior.covariance)
+    return numbers
+
+
+def describe(posterior: AggregatePosterior, dataset: str, split: str) -> dict[str, Any]:
+    """Everything that goes into `statistics.json`."""
+    d = math.prod(posterior.latent_shape)
+    description: dict[str, Any] = {
+        "dataset": dataset,
+        "split": split,
+        "n": posterior.n,
+        "latent_shape": list(posterior.latent_shape),
+        **summary(posterior),
+        "active_units": active_units(posterior.var_of_mean),
+        "active_units_of": d,
+        "active_units_threshold": THRESHOLD,
+        "active_units_curve": {str(t): count for t, count in active_units_curve(posterior.var_of_mean).items()},
+        "variance_denominator": "n - 1",
+        "per_dimension": _vectors(posterior),
+    }
+    if posterior.channels is not None:
+        channels = posterior.channels
+        description["per_channel"] = {
+            **_vectors(channels),
+            "scaling_factor": channels.var.rsqrt().tolist(),
+            "shift_factor": channels.mean.tolist(),
+            "observations": channels.n,
+        }
+    return description
+
+
+def _vectors(posterior: AggregatePosterior) -> dict[str, list[float]]:
+    return {
+        "mean": posterior.mean.tolist(),
+        "var": posterior.var.tolist(),
+        "mean_of_var": posterior.mean_of_var.tolist(),
+        "var_of_mean": posterior.var_of_mean.tolist(),
+        "kl": posterior.kl.tolist(),
+    }
+
+
+def write_statistics(folder: Path, posterior: AggregatePosterior, dataset: str, split: str) -> None:
+    """Write `statistics.json`, for people, and `statistics.safetensors`, float64, into `folder`."""
+    tensors = _tensors(posterior)
+    if posterior.channels is not None:
+        tensors |= {f"channels.{name}": tensor for name, tensor in _tensors(posterior.channels).items()}
+    with replacing(folder / TENSORS_NAME) as temporary:
+        save_file(tensors, temporary)
+    write_json(folder / JSON_NAME, describe(posterior, dataset, split))
+
+
+def _tensors(posterior: AggregatePosterior) -> dict[str, Tensor]:
+    tensors = {
+        "n": torch.tensor(posterior.n),
+        "latent_shape": torch.tensor(posterior.latent_shape),
+        "mean": posterior.mean,
+        "var": posterior.var,
+        "mean_of_var": posterior.mean_of_var,
+        "var_of_mean": posterior.var_of_mean,
+        "kl": posterior.kl,
+    }
+    if posterior.signal_covariance is not None and posterior.covariance is not None:
+        tensors["signal_covariance"] = posterior.signal_covariance
+        tensors["covariance"] = posterior.covariance
+    return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+
+
+def read_statistics(folder: Path) -> AggregatePosterior:
+    """The statistics that `write_statistics` wrote.
+
+    Raises:
+        CheckpointError: if they are missing or damaged.
+    """
+    path = folder / TENSORS_NAME
+    try:
+        tensors = load_file(path)
+        channels = {name.removeprefix("channels."): t for name, t in tensors.items() if name.startswith("channels.")}
+        posterior = _from_tensors(tensors, _from_tensors(channels) if channels else None)
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{path}: there are no statistics; they are written when training ends") from error
+    except (OSError, SafetensorError, KeyError, ValueError) as error:
+        raise CheckpointError(f"{path}: is damaged ({error})") from error
+    return posterior
+
+
+def _from_tensors(tensors: dict[str, Tensor], channels: AggregatePosterior | None = None) -> AggregatePosterior:
+    return AggregatePosterior(
+        n=int(tensors["n"]),
+        latent_shape=tuple(tensors["latent_shape"].tolist()),
+        mean=tensors["mean"],
+        mean_of_var=tensors["mean_of_var"],
+        var_of_mean=tensors["var_of_mean"],
+        kl=tensors["kl"],
+        signal_covariance=tensors.get("signal_covariance"),
+        channels=channels,
+    )

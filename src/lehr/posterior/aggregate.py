@@ -1,0 +1,179 @@
+"""The aggregate posterior q(z) = E_x[q(z|x)], by the law of total variance: Var(z) = E[Var(z|x)] + Var(E[z|x]).
+
+`Moments` are exact running sums in float64 that merge in any order and any partition (Chan, Golub & LeVeque 1983);
+`AggregatePosterior` is what they amount to. Var(E[z|x]) is the unbiased estimate, with n - 1.
+
+Shapes: b batch, d number of latents, k number of channels (= d for a flat latent), s positions of a latent map.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor
+
+from lehr.posterior.gaussian import DiagonalGaussian
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Sums over n observations of vectors whose own mean and variance are known. All float64 but `n` (int64).
+
+    Attributes:
+        n: scalar, the number of observations.
+        mean: (d,) mean of the means.
+        scatter: sum of (mean_i - mean)(mean_i - mean)^T: (d, d), or its diagonal (d,).
+        var: (d,) mean of the variances.
+        kl: (d,) mean of KL(q(z_j|x_i) || N(0, 1)).
+    """
+
+    n: Tensor
+    mean: Tensor
+    scatter: Tensor
+    var: Tensor
+    kl: Tensor
+
+    @classmethod
+    def empty(cls, d: int, full: bool, device: torch.device | str = "cpu") -> Moments:
+        zeros = torch.zeros(d, dtype=torch.float64, device=device)
+        scatter = torch.zeros(d, d, dtype=torch.float64, device=device) if full else zeros
+        return cls(torch.zeros((), dtype=torch.int64, device=device), zeros, scatter, zeros, zeros)
+
+    @classmethod
+    def of(cls, mean: Tensor, var: Tensor, kl: Tensor, full: bool) -> Moments:
+        """Of one batch: `mean`, `var`, `kl` are (b, d), b >= 0; `full` asks for the scatter of all pairs."""
+        b, d = mean.shape
+        if b == 0:
+            return cls.empty(d, full, mean.device)
+        mean, var, kl = mean.double(), var.double(), kl.double()
+        centre = mean.mean(0)
+        deviation = mean - centre
+        scatter = deviation.T @ deviation if full else deviation.square().sum(0)
+        return cls(torch.tensor(b, device=mean.device), centre, scatter, var.mean(0), kl.mean(0))
+
+    def merge(self, other: Moments) -> Moments:
+        """The moments of both sets of observations together."""
+        n = self.n + other.n
+        share = other.n.double() / n.clamp(min=1)  # integers alone would divide in float32
+        delta = other.mean - self.mean
+        between = delta.outer(delta) if self.scatter.ndim == 2 else delta.square()
+        return Moments(
+            n=n,
+            mean=self.mean + share * delta,
+            scatter=self.scatter + other.scatter + between * (self.n * share),
+            var=self.var + share * (other.var - self.var),
+            kl=self.kl + share * (other.kl - self.kl),
+        )
+
+    def to(self, device: torch.device | str) -> Moments:
+        return Moments(*(getattr(self, field.name).to(device) for field in fields(self)))
+
+
+def flat_moments(posterior: DiagonalGaussian) -> Moments:
+    """Moments of a batch of flat latents (b, d), with the scatter of all pairs."""
+    return Moments.of(posterior.mean, posterior.var, posterior.kl_per_dimension(), full=True)
+
+
+def element_moments(posterior: DiagonalGaussian) -> Moments:
+    """Moments of a batch of latent maps, every element by itself: d = k * s, diagonal scatter."""
+    parts = (posterior.mean, posterior.var, posterior.kl_per_dimension())
+    mean, var, kl = (part.flatten(1) for part in parts)
+    return Moments.of(mean, var, kl, full=False)
+
+
+def channel_moments(posterior: DiagonalGaussian) -> Moments:
+    """Moments of a batch of latent maps, channel by channel: each of the b * s positions is an observation."""
+    parts = (posterior.mean, posterior.var, posterior.kl_per_dimension())
+    mean, var, kl = (part.flatten(2).transpose(1, 2).flatten(0, 1) for part in parts)
+    return Moments.of(mean, var, kl, full=True)
+
+
+class AggregatePosterior:
+    """Mean and covariance of q(z), and what they are made of. Float64 throughout, never changed.
+
+    For a latent map (zc, zh, zw) the vectors are per element, in the order of the flattened map, the covariance is
+    diagonal only, and `channels` holds the same statistics per channel with the covariance of channels.
+
+    Attributes:
+        n: the number of examples, each counted once.
+        latent_shape: (d,) or (zc, zh, zw).
+        mean: (d,) E[z].
+        mean_of_var: (d,) E[Var(z|x)], the noise.
+        var_of_mean: (d,) Var(E[z|x]), the signal (n - 1 in the denominator).
+        kl: (d,) E_x[KL(q(z_j|x) || N(0, 1))] in nats.
+        signal_covariance: (d, d) Cov(E[z|x]); None for a latent map.
+        channels: the statistics per channel; None for a flat latent.
+    """
+
+    # a plain class: torchmetrics would take a dataclass apart and squeeze the tensors of a one-dimensional latent
+
+    def __init__(
+        self,
+        *,
+        n: int,
+        latent_shape: tuple[int, ...],
+        mean: Tensor,
+        mean_of_var: Tensor,
+        var_of_mean: Tensor,
+        kl: Tensor,
+        signal_covariance: Tensor | None = None,
+        channels: AggregatePosterior | None = None,
+    ) -> None:
+        self.n = n
+        self.latent_shape = latent_shape
+        self.mean = mean
+        self.mean_of_var = mean_of_var
+        self.var_of_mean = var_of_mean
+        self.kl = kl
+        self.signal_covariance = signal_covariance
+        self.channels = channels
+
+    @classmethod
+    def from_moments(
+        cls, moments: Moments, latent_shape: tuple[int, ...], channels: Moments | None = None
+    ) -> AggregatePosterior:
+        """From the moments of all examples.
+
+        Raises:
+            ValueError: with fewer than 2 examples, whose variance is not defined.
+        """
+        n = int(moments.n)
+        if n < 2:
+            raise ValueError(f"an aggregate posterior needs at least 2 examples, got {n}")
+        scatter = moments.scatter / (n - 1)
+        return cls(
+            n=n,
+            latent_shape=latent_shape,
+            mean=moments.mean,
+            mean_of_var=moments.var,
+            var_of_mean=scatter.diagonal().clone() if scatter.ndim == 2 else scatter,
+            kl=moments.kl,
+            signal_covariance=scatter if scatter.ndim == 2 else None,
+            channels=None if channels is None else cls.from_moments(channels, (channels.mean.numel(),)),
+        )
+
+    @property
+    def var(self) -> Tensor:
+        """(d,) Var(z) = E[Var(z|x)] + Var(E[z|x])."""
+        return self.mean_of_var + self.var_of_mean
+
+    @property
+    def covariance(self) -> Tensor | None:
+        """(d, d) Cov(z) = diag(E[Var(z|x)]) + Cov(E[z|x]); None for a latent map."""
+        if self.signal_covariance is None:
+            return None
+        return self.signal_covariance + torch.diag(self.mean_of_var)
+
+    @property
+    def shift_factor(self) -> float:
+        """Mean over all latents, the `shift_factor` of latent diffusion: z' = (z - shift_factor) * scaling_factor."""
+        return float(self.mean.mean())
+
+    @property
+    def scaling_factor(self) -> float:
+        """1 / std over all latents and examples, the `scaling_factor` of latent diffusion (Rombach et al. 2022).
+
+        The spread of the latents' own means about their common mean is part of the variance.
+        """
+        return float(1 / (self.var.mean() + self.mean.var(correction=0)).sqrt())

@@ -1,0 +1,68 @@
+"""Randomness as a function, not a state.
+
+Every random number of a run is a function of (seed, stream, counter): the seed of the run, the name of what is
+drawn, and where in training or in a data set it is drawn. Nothing has to be saved to resume, ranks never share
+noise, and drawing the same thing twice gives the same numbers (on the same kind of device).
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+import torch
+from torch import Tensor
+
+_ROWS_PER_BLOCK = 256
+_MASK32 = 0xFFFFFFFF
+_GOLDEN = 0x9E3779B1  # odd, so multiplication by it is a bijection modulo 2^32
+
+
+def generator(seed: int, stream: str, counter: int = 0, device: torch.device | str = "cpu") -> torch.Generator:
+    """A generator for one draw: a function of `seed`, the name of the `stream` and `counter` (0 <= counter < 2^32).
+
+    torch's CPU generator keeps only the low 32 bits of a seed; they are a bijection of `counter`, so that two
+    counters of one stream never share their numbers.
+    """
+    digest = hashlib.blake2b(f"{seed}/{stream}".encode(), digest_size=8).digest()
+    high, low = int.from_bytes(digest[:4], "little"), int.from_bytes(digest[4:], "little")
+    low = (low + counter * _GOLDEN) & _MASK32
+    result = torch.Generator(device=device)
+    result.manual_seed(((high >> 1) << 32) | low)
+    return result
+
+
+def normal(seed: int, stream: str, counter: int, shape: tuple[int, ...], device: torch.device | str = "cpu") -> Tensor:
+    """Standard normal noise in float32, a function of (seed, stream, counter, shape)."""
+    return torch.randn(shape, generator=generator(seed, stream, counter, device), device=device)
+
+
+def uniform(seed: int, stream: str, counter: int, shape: tuple[int, ...], device: torch.device | str = "cpu") -> Tensor:
+    """Uniform noise on [0, 1) in float32, a function of (seed, stream, counter, shape)."""
+    return torch.rand(shape, generator=generator(seed, stream, counter, device), device=device)
+
+
+def permutation(seed: int, stream: str, counter: int, n: int) -> Tensor:
+    """A random order of 0..n-1 (int64, on the CPU), a function of (seed, stream, counter)."""
+    return torch.randperm(n, generator=generator(seed, stream, counter))
+
+
+def rows(
+    kind: str,
+    seed: int,
+    stream: str,
+    start: int,
+    stop: int,
+    shape: tuple[int, ...],
+    device: torch.device | str = "cpu",
+) -> Tensor:
+    """Noise for the rows `start <= i < stop` of a data set, shape (stop - start, *shape).
+
+    What row i gets depends on i alone, never on how the rows are cut into batches or shared between ranks: the
+    noise is drawn in fixed blocks of rows. `kind` is "normal" or "uniform".
+    """
+    draw = {"normal": normal, "uniform": uniform}[kind]
+    first, last = start // _ROWS_PER_BLOCK, (max(stop, start + 1) - 1) // _ROWS_PER_BLOCK
+    blocks = [draw(seed, stream, block, (_ROWS_PER_BLOCK, *shape), device) for block in range(first, last + 1)]
+    noise = blocks[0] if len(blocks) == 1 else torch.cat(blocks)
+    offset = first * _ROWS_PER_BLOCK
+    return noise[start - offset : stop - offset]

@@ -1,0 +1,18 @@
+"""One run: the LightningModule, the callbacks, the run directory, and what goes on from start to end."""
+
+from lehr.lazy import exports
+
+__getattr__, __dir__ = exports(
+    __name__,
+    {
+        "AggregateStatistics": "callbacks.aggregate",
+        "Checkpoints": "callbacks.checkpoints",
+        "EarlyStopping": "callbacks.early_stopping",
+        "Progress": "callbacks.progress",
+        "SampleGrids": "callbacks.samples",
+        "TensorBoard": "tensorboard",
+        "VAEModule": "module",
+        "load": "load",
+        "train": "run",
+    },
+)

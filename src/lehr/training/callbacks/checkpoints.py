@@ -1,0 +1,85 @@
+"""checkpoints/last.ckpt, to go on from, and checkpoints/best.ckpt, the best ELBO on the validation data."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import Any
+
+import torch
+from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import Checkpoint
+
+from lehr.training.checkpoint import save
+from lehr.training.directory import RunDirectory
+from lehr.training.module import VAEModule
+
+
+class Checkpoints(Checkpoint):
+    """Saves the state of training by the clock, at its start and at its end, and whenever the ELBO is a new best.
+
+    The best is looked for only once the KL weight has reached its target: before, the model is another one. Weights
+    that are not finite are never saved.
+
+    Args:
+        every_seconds: the most work that is lost when a run is killed.
+    """
+
+    def __init__(self, every_seconds: float = 60.0) -> None:
+        self.every_seconds = every_seconds
+        self.best = -math.inf
+        self._saved_at = 0.0
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"best": self.best}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.best = state_dict["best"]
+
+    def on_train_start(self, trainer: Trainer, pl_module: VAEModule) -> None:  # type: ignore[override]
+        self._saved_at = time.monotonic()
+        if trainer.global_step == 0:
+            self._save_last(trainer, pl_module)
+
+    def on_train_batch_end(  # type: ignore[override]
+        self, trainer: Trainer, pl_module: VAEModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        # the end of an epoch is saved after its validation: a checkpoint from before would skip it on resuming
+        if not trainer.is_last_batch and self._is_due():
+            self._save_last(trainer, pl_module)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: VAEModule) -> None:  # type: ignore[override]
+        if trainer.state.fn != "fit" or trainer.global_step < pl_module.schedule.settled:
+            return
+        elbo = pl_module.evaluated["val/elbo"]
+        if elbo > self.best and _is_finite(pl_module):
+            self.best = elbo
+            save(trainer, RunDirectory(trainer.default_root_dir).best_checkpoint)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: VAEModule) -> None:  # type: ignore[override]
+        if self._is_due() or is_over(trainer):
+            self._save_last(trainer, pl_module)
+
+    def _is_due(self) -> bool:
+        return time.monotonic() - self._saved_at >= self.every_seconds
+
+    def _save_last(self, trainer: Trainer, module: VAEModule) -> None:
+        module.finite.flush()
+        if _is_finite(module):
+            save(trainer, RunDirectory(trainer.default_root_dir).last_checkpoint)
+        self._saved_at = time.monotonic()
+
+
+def is_over(trainer: Trainer) -> bool:
+    """Whether the epoch that is ending is the last one."""
+    epochs = trainer.fit_loop.epoch_progress.current.processed  # type: ignore[attr-defined]
+    return (
+        trainer.should_stop
+        or (trainer.max_epochs is not None and 0 <= trainer.max_epochs <= epochs)
+        or 0 <= trainer.max_steps <= trainer.global_step
+    )
+
+
+def _is_finite(module: VAEModule) -> bool:
+    total = torch.stack([p.detach().float().sum() for p in module.parameters()]).sum()
+    return bool(torch.isfinite(total))

@@ -1,0 +1,27 @@
+"""Early stopping on the ELBO of the validation data, once the KL weight has reached its target."""
+
+from __future__ import annotations
+
+from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import EarlyStopping as LightningEarlyStopping
+
+from lehr.training.module import VAEModule
+
+
+class EarlyStopping(LightningEarlyStopping):
+    """Stops when `val/elbo`, at KL weight 1, has not grown for `patience` validations.
+
+    While the weight anneals the ELBO may fall for good reason, so nothing is counted before it has settled.
+
+    Args:
+        patience: validations without improvement; None never stops.
+        min_delta: nats that count as an improvement.
+    """
+
+    def __init__(self, patience: int | None = None, min_delta: float = 0.0) -> None:
+        self.is_on = patience is not None
+        super().__init__(monitor="val/elbo", mode="max", patience=patience or 0, min_delta=min_delta, verbose=False)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: VAEModule) -> None:  # type: ignore[override]
+        if self.is_on and trainer.global_step >= pl_module.schedule.settled:
+            super().on_validation_end(trainer, pl_module)

@@ -1,0 +1,76 @@
+"""SIGTERM and Ctrl-C: save a checkpoint at the next point where one can be resumed from exactly, then stop."""
+
+from __future__ import annotations
+
+import signal
+from types import FrameType
+from typing import Any
+
+from lightning.pytorch import Callback, Trainer
+
+from lehr.training.checkpoint import save
+from lehr.training.directory import RunDirectory
+from lehr.training.module import VAEModule
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+class Interrupted(BaseException):
+    """The run was told to stop by a signal, and what was done up to then is saved."""
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(f"interrupted by {signal.Signals(signum).name}")
+        self.exit_code = 128 + signum
+
+
+class Interruption(Callback):
+    """Turns a signal into an orderly end. A second signal ends the process at once.
+
+    In training the step at hand is finished and a checkpoint is written; during a validation it is the epoch's end
+    that can be resumed from exactly, so the validation is finished first. Other ranks than the first leave signals
+    to it, and are ended by it.
+    """
+
+    def __init__(self) -> None:
+        self._signum: int | None = None
+        self._original: dict[int, Any] = {}
+
+    def setup(self, trainer: Trainer, pl_module: VAEModule, stage: str) -> None:  # type: ignore[override]
+        # Lightning has installed its own handlers just before; these replace them for the time of this stage
+        handler = self._remember if trainer.is_global_zero else signal.SIG_IGN
+        for signum in SIGNALS:
+            if trainer.is_global_zero or signum == signal.SIGINT:
+                original = signal.signal(signum, handler)
+                self._original.setdefault(signum, original)
+
+    def teardown(self, trainer: Trainer, pl_module: VAEModule, stage: str) -> None:  # type: ignore[override]
+        for signum, handler in self._original.items():
+            signal.signal(signum, handler)
+        self._original = {}
+
+    def _remember(self, signum: int, frame: FrameType | None) -> None:
+        self._signum = signum
+        signal.signal(signum, signal.SIG_DFL)
+
+    def check(self) -> None:
+        """Raise `Interrupted` if a signal has come: where everything that is to be kept is on disk already."""
+        if self._signum is not None:
+            raise Interrupted(self._signum)
+
+    def on_train_batch_end(  # type: ignore[override]
+        self, trainer: Trainer, pl_module: VAEModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if self._signum is not None and not trainer.is_last_batch:
+            self._save_and_stop(trainer, pl_module)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: VAEModule) -> None:  # type: ignore[override]
+        if self._signum is not None:
+            self._save_and_stop(trainer, pl_module)
+
+    def on_test_batch_end(self, *args: Any, **kwargs: Any) -> None:
+        self.check()
+
+    def _save_and_stop(self, trainer: Trainer, module: VAEModule) -> None:
+        module.finite.flush()
+        save(trainer, RunDirectory(trainer.default_root_dir).last_checkpoint)
+        self.check()

@@ -1,0 +1,152 @@
+"""Everything that goes to the loggers, by the same names and with images seen on the x-axis."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import yaml
+from lightning.pytorch import Callback, Trainer
+
+from lehr.evaluation.statistics import summary
+from lehr.training.module import VAEModule
+from lehr.training.tensorboard import TensorBoard, tensorboard
+
+FINAL_METRICS = (
+    "test/elbo",
+    "test/rate",
+    "test/distortion",
+    "val/elbo",
+    "posterior/active_units",
+    "posterior/moment_kl_diag",
+    "time/images_per_second",
+)
+"""The metric columns of TensorBoard's HParams table."""
+
+
+class Metrics(Callback):
+    """Logs training every few steps, every validation and the final statistics, and times the training.
+
+    Training values are those of the batch of the step at hand, over all ranks. `self.log` is not used in training:
+    at every step it costs more than a small model.
+
+    Args:
+        config: the resolved configuration, shown as a text card.
+    """
+
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        self._config = config
+        self._mark = 0.0
+        self._seconds = 0.0  # spent in training steps and in fetching their batches, in this process
+        self._steps = 0
+        self._images = 0
+        self._since = (0.0, 0, 0)  # the three above when training was logged last
+
+    @property
+    def final(self) -> dict[str, float]:
+        """Speed over the whole training of this process."""
+        return self._speed((0.0, 0, 0))
+
+    def on_fit_start(self, trainer: Trainer, pl_module: VAEModule) -> None:  # type: ignore[override]
+        if trainer.ckpt_path:
+            return  # a resumed run has done this before
+        for logger in trainer.loggers:
+            if isinstance(logger, TensorBoard) and trainer.is_global_zero:
+                logger.declare_hyperparameters(_hyperparameters(self._config), list(FINAL_METRICS))
+        if writer := tensorboard(trainer):
+            text = yaml.safe_dump(dict(self._config), sort_keys=False)
+            writer.add_text("config", "\n".join(f"    {line}" for line in text.splitlines()), 0)
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: VAEModule) -> None:  # type: ignore[override]
+        self._mark = time.perf_counter()
+
+    def on_train_batch_end(  # type: ignore[override]
+        self, trainer: Trainer, pl_module: VAEModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        now = time.perf_counter()
+        if self._mark:  # a run resumed within an epoch starts its clock with its first step
+            self._seconds += now - self._mark
+            self._steps += 1
+            self._images += batch.total
+        self._mark = now
+        every = trainer.log_every_n_steps  # type: ignore[attr-defined]
+        if trainer.global_step % every == 0 and not trainer.fit_loop._should_accumulate():
+            self._log_training(trainer, pl_module)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: VAEModule) -> None:  # type: ignore[override]
+        if trainer.state.fn == "validate":
+            self._log_final(trainer, pl_module)
+            return
+        log(trainer, pl_module.evaluated, pl_module.images_seen)
+        if writer := tensorboard(trainer):
+            kl = pl_module.posterior_metric.compute().kl
+            writer.add_histogram("val/kl_per_dimension", kl.cpu().numpy(), pl_module.images_seen)
+        self._mark = time.perf_counter()
+
+    def on_test_end(self, trainer: Trainer, pl_module: VAEModule) -> None:  # type: ignore[override]
+        self._log_final(trainer, pl_module)
+
+    @staticmethod
+    def _log_final(trainer: Trainer, module: VAEModule) -> None:
+        metrics = dict(module.evaluated)
+        if module.aggregate is not None:
+            metrics |= posterior_metrics(module)
+        log(trainer, metrics, module.images_seen)
+
+    def _log_training(self, trainer: Trainer, module: VAEModule) -> None:
+        if module.step_terms is None or module.step_posterior is None:
+            return
+        distortion, rate = module.step_terms.tolist()
+        weight = module.kl_weight
+        metrics = {
+            "train/loss": distortion + weight * rate,
+            "train/elbo": -(distortion + rate),
+            "train/rate": rate,
+            "train/distortion": distortion,
+            "train/kl_weight": weight,
+            "train/clamped_share": float(module.step_posterior.clamped_share()),
+            "train/learning_rate": trainer.optimizers[0].param_groups[0]["lr"],
+        }
+        log_scale = getattr(module.likelihood, "log_scale", None)
+        if log_scale is not None:
+            metrics["train/scale"] = float(log_scale.detach().exp())
+        metrics |= self._speed(self._since)
+        self._since = self._seconds, self._steps, self._images
+        log(trainer, metrics, module.images_seen)
+
+    def _speed(self, since: tuple[float, int, int]) -> dict[str, float]:
+        seconds, steps, images = self._seconds - since[0], self._steps - since[1], self._images - since[2]
+        if not steps or not seconds:
+            return {}
+        return {"time/images_per_second": images / seconds, "time/step_ms": 1000 * seconds / steps}
+
+
+def posterior_metrics(module: VAEModule) -> dict[str, float]:
+    """The statistics of q(z) over the training set, by their metric names."""
+    assert module.aggregate is not None
+    return {f"posterior/{name}": value for name, value in summary(module.aggregate).items()}
+
+
+def log(trainer: Trainer, metrics: Mapping[str, float], images_seen: int) -> None:
+    """Write scalars to every logger, with images seen on the x-axis."""
+    if trainer.is_global_zero:
+        for logger in trainer.loggers:
+            logger.log_metrics(dict(metrics), step=images_seen)
+
+
+def _hyperparameters(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What people compare runs by; a value that the configuration does not have is left out."""
+    keys = (
+        "seed", "data._target_", "data.batch_size", "data.binarize", "model._target_", "model.latent_dim",
+        "likelihood._target_", "likelihood.scale", "kl.weight", "kl.hold", "kl.warmup", "kl.shape", "kl.cycles",
+        "optimizer.lr", "trainer.max_epochs", "trainer.max_steps", "trainer.precision",
+    )  # fmt: skip
+    found: dict[str, Any] = {}
+    for key in keys:
+        group, _, name = key.partition(".")
+        value = config.get(group)
+        value = value.get(name) if name and isinstance(value, Mapping) else value
+        if isinstance(value, bool | int | float | str):
+            found[key.removesuffix("._target_")] = value.rpartition(".")[2] if key.endswith("_target_") else value  # type: ignore[union-attr]
+    return found

@@ -1,0 +1,119 @@
+"""Grids of samples from N(agg_mean, agg_var), from N(0, I), along lines between latents, and of reconstructions."""
+
+from __future__ import annotations
+
+import time
+
+import torch
+from lightning.pytorch import Callback, Trainer
+from torch import Tensor
+
+from lehr import randomness
+from lehr.evaluation.pictures import image_grid, save_png
+from lehr.posterior.samplers import interpolate, sample_aggregate, sample_prior
+from lehr.training.directory import RunDirectory
+from lehr.training.module import VAEModule
+from lehr.training.tensorboard import tensorboard
+
+_SEED = 0  # of every picture of every run, so that runs can be compared picture by picture
+
+
+class SampleGrids(Callback):
+    """Writes `samples/*.png` when training ends, and shows grids in TensorBoard.
+
+    Images are the means of p(x|z). Reconstructions and interpolations are of the first validation images and use
+    the mean of q(z|x).
+
+    Args:
+        n: images in a grid.
+        interpolations: rows of the interpolation grid.
+        steps: images in a row, from one image to the other.
+        every_n_validations: how often grids go to TensorBoard during training; 0 for never.
+    """
+
+    def __init__(self, n: int = 64, interpolations: int = 8, steps: int = 10, every_n_validations: int = 5) -> None:
+        self.n = n
+        self.interpolations = interpolations
+        self.steps = steps
+        self.every_n_validations = every_n_validations
+        self.seconds = 0.0
+        self._validations = 0
+        self._written = False
+
+    def on_validation_end(self, trainer: Trainer, pl_module: VAEModule) -> None:  # type: ignore[override]
+        if trainer.state.fn != "fit" or not self.every_n_validations:
+            return
+        self._validations += 1
+        writer = tensorboard(trainer)
+        if writer is not None and self._validations % self.every_n_validations == 0:
+            for name, picture in self.draw(trainer, pl_module).items():
+                writer.add_image(f"samples/{name}", picture, pl_module.images_seen)
+
+    def on_train_end(self, trainer: Trainer, pl_module: VAEModule) -> None:  # type: ignore[override]
+        self._write(trainer, pl_module)
+
+    def on_test_start(self, trainer: Trainer, pl_module: VAEModule) -> None:  # type: ignore[override]
+        self._if_missing(trainer, pl_module)
+
+    def on_validation_start(self, trainer: Trainer, pl_module: VAEModule) -> None:  # type: ignore[override]
+        if trainer.state.fn == "validate":
+            self._if_missing(trainer, pl_module)
+
+    def _if_missing(self, trainer: Trainer, module: VAEModule) -> None:
+        # a run that was killed after its last step has no training left, and so no end of training, when resumed
+        if not self._written:
+            self._write(trainer, module)
+
+    def _write(self, trainer: Trainer, module: VAEModule) -> None:
+        self._written = True
+        if not trainer.is_global_zero:
+            return
+        started = time.perf_counter()
+        writer = tensorboard(trainer)
+        folder = RunDirectory(trainer.default_root_dir).samples
+        for name, picture in self.draw(trainer, module).items():
+            save_png(folder / f"{name}.png", picture)
+            if writer is not None:
+                writer.add_image(f"samples/{name}", picture, module.images_seen)
+        self.seconds = time.perf_counter() - started
+
+    @torch.inference_mode()
+    def draw(self, trainer: Trainer, module: VAEModule) -> dict[str, Tensor]:
+        """Each grid as (c, H, W) uint8; without statistics of q(z) there is none of the aggregate posterior."""
+        shape = module.model.latent_shape
+        noise = randomness.normal(_SEED, "samples", 0, (self.n, *shape), module.device)
+        wanted = max(self.n // 2, 2 * self.interpolations)
+        images = _first_validation_images(module, wanted)
+        pictures: dict[str, Tensor] = {}
+        with trainer.precision_plugin.forward_context():
+            means = module.model.encode(images).mean
+            pairs = min(self.interpolations, len(means) // 2)
+            if module.aggregate is not None:
+                pictures["aggregate"] = self._decode(module, sample_aggregate(module.aggregate, noise))
+            pictures["prior"] = self._decode(module, sample_prior(noise))
+            if pairs:
+                lines = interpolate(means[:pairs], means[pairs : 2 * pairs], self.steps)  # (steps, pairs, *latent)
+                pictures["interpolation"] = self._decode(module, lines.transpose(0, 1).flatten(0, 1), self.steps)
+            pictures["reconstruction"] = self._reconstruct(module, images[: max(self.n // 2, 1)], means)
+        return pictures
+
+    @staticmethod
+    def _reconstruct(module: VAEModule, images: Tensor, means: Tensor) -> Tensor:
+        """Rows of images, each above the row of their reconstructions; whole rows only."""
+        columns = min(8, len(images))
+        whole = len(images) // columns * columns
+        reconstructed = module.likelihood.mean(module.model.decode(means[:whole]))
+        rows = zip(images[:whole].split(columns), reconstructed.split(columns), strict=True)
+        return image_grid(torch.cat([row for pair in rows for row in pair]), columns)
+
+    def _decode(self, module: VAEModule, z: Tensor, columns: int | None = None) -> Tensor:
+        return image_grid(module.likelihood.mean(module.model.decode(z)), columns)
+
+
+def _first_validation_images(module: VAEModule, n: int) -> Tensor:
+    found: list[Tensor] = []
+    for batch in module.datamodule.evaluation_loader("val", module.device):
+        found.append(batch.images)
+        if sum(len(images) for images in found) >= n:
+            break
+    return torch.cat(found)[:n]

@@ -1,0 +1,78 @@
+"""Checkpoints that are whole or absent, hold tensors and plain containers only, and are checked before use."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import Trainer
+from lightning.pytorch.plugins.io import TorchCheckpointIO
+from torch import nn
+
+from lehr.errors import CheckpointError
+from lehr.files import replacing
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Writes a checkpoint under a temporary name, to the disk, then renames it."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        with replacing(Path(path)) as temporary, temporary.open("wb") as file:
+            torch.save(checkpoint, file)
+            file.flush()
+            os.fsync(file.fileno())
+
+    def load_checkpoint(self, path: str | Path, map_location: Any = None, weights_only: bool | None = None) -> Any:
+        return read_checkpoint(Path(path), map_location)
+
+
+def read_checkpoint(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
+    """A checkpoint of lehr's; nothing in it is executed.
+
+    Raises:
+        CheckpointError: if it is truncated, or is something else.
+    """
+    try:
+        checkpoint = torch.load(path, map_location=map_location, weights_only=True)
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{path}: there is no such checkpoint") from error
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(f"{path}: is not a checkpoint of lehr's: it holds more than tensors") from error
+    except (OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
+        raise CheckpointError(f"{path}: is damaged, or is no checkpoint") from error
+    if not isinstance(checkpoint, dict) or not {"state_dict", "loops", "optimizer_states"} <= checkpoint.keys():
+        raise CheckpointError(f"{path}: is not a checkpoint of lehr's")
+    return checkpoint
+
+
+def require_fit(checkpoint: dict[str, Any], module: nn.Module, path: Path) -> None:
+    """Check that the weights of `checkpoint` are those of `module`.
+
+    Raises:
+        CheckpointError: names the first weight that differs.
+    """
+    saved, own = checkpoint["state_dict"], module.state_dict()
+    for name in own:
+        if name not in saved:
+            raise CheckpointError(f"{path}: is of another model: it has no {name}")
+        if saved[name].shape != own[name].shape:
+            raise CheckpointError(
+                f"{path}: is of another model: {name} is {tuple(saved[name].shape)}, "
+                f"the configured model has {tuple(own[name].shape)}"
+            )
+    if unknown := next((name for name in saved if name not in own), None):
+        raise CheckpointError(f"{path}: is of another model: it has {unknown}, the configured model has not")
+
+
+def save(trainer: Trainer, path: Path) -> None:
+    """Write a checkpoint from the first rank alone.
+
+    Unlike `Trainer.save_checkpoint` it waits for no other rank, so that one rank can decide by the clock, or upon a
+    signal, that now is the time.
+    """
+    if trainer.is_global_zero:
+        checkpoint = trainer._checkpoint_connector.dump_checkpoint(weights_only=False)
+        trainer.strategy.checkpoint_io.save_checkpoint(checkpoint, path)

@@ -1,0 +1,72 @@
+"""Distributed training in which every process is given the same run directory, not the same command line.
+
+Lightning starts the other ranks by repeating the command. Under Hydra that composes the configuration once more in
+each of them, and a value that is not the same twice (a time, a sweep's choice) makes ranks train different models.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch.strategies import DDPStrategy
+from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
+
+
+class _RunDirectoryLauncher(_SubprocessScriptLauncher):
+    """Starts each other rank of this machine as `python -m lehr.training.worker DIR`."""
+
+    def __init__(self, *args: Any, arguments: list[str]) -> None:
+        super().__init__(*args)
+        self._arguments = arguments
+
+    def _call_children_scripts(self) -> None:
+        self._check_can_spawn_children()
+        self.procs = []
+        environment = self.cluster_environment
+        os.environ["MASTER_ADDR"] = environment.main_address
+        os.environ["MASTER_PORT"] = str(environment.main_port)
+        os.environ["NODE_RANK"] = str(environment.node_rank())
+        os.environ["LOCAL_RANK"] = str(environment.local_rank())
+        os.environ["WORLD_SIZE"] = str(self.num_processes * self.num_nodes)
+        for local_rank in range(1, self.num_processes):
+            command = [sys.executable, "-m", "lehr.training.worker", *self._arguments]
+            self.procs.append(subprocess.Popen(command, env={**os.environ, "LOCAL_RANK": str(local_rank)}))
+
+
+class RunDirectoryDDP(DDPStrategy):
+    """Lightning's DDP strategy, with ranks that read the configuration from the run directory.
+
+    Args:
+        run_dir: the run directory, whose config.yaml is written before the ranks start.
+        checkpoint: what they resume from.
+        trust: packages whose classes may be built.
+    """
+
+    def __init__(
+        self, run_dir: Path, checkpoint: Path | None = None, trust: tuple[str, ...] = (), **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self._arguments = [str(run_dir), str(checkpoint or ""), *trust]
+
+    def _configure_launcher(self) -> None:
+        assert self.cluster_environment is not None
+        self._launcher = _RunDirectoryLauncher(
+            self.cluster_environment, self.num_processes, self.num_nodes, arguments=self._arguments
+        )
+
+    # Evaluation calls the module itself: DDP's wrapper would synchronise buffers at every step, and ranks with
+    # unequal shares of a data set would wait for each other for ever.
+
+    def validation_step(self, *args: Any, **kwargs: Any) -> Any:
+        assert self.lightning_module is not None
+        with self.precision_plugin.val_step_context():
+            return self.lightning_module.validation_step(*args, **kwargs)
+
+    def test_step(self, *args: Any, **kwargs: Any) -> Any:
+        assert self.lightning_module is not None
+        with self.precision_plugin.test_step_context():
+            return self.lightning_module.test_step(*args, **kwargs)

@@ -1,0 +1,188 @@
+"""The run directory: where each file of a run lies, and the state of the run.
+
+config.yaml, status.json, metrics.json, checkpoints/, model/, posterior/, samples/, TensorBoard events.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+import socket
+import subprocess
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from lehr import __version__
+from lehr.errors import CheckpointError
+from lehr.files import write_json, write_text
+
+RUNNING, DONE, FAILED, INTERRUPTED = "running", "done", "failed", "interrupted"
+
+
+class RunDirectory:
+    """Paths and small files of one run."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+
+    @property
+    def config(self) -> Path:
+        return self.path / "config.yaml"
+
+    @property
+    def status(self) -> Path:
+        return self.path / "status.json"
+
+    @property
+    def metrics(self) -> Path:
+        return self.path / "metrics.json"
+
+    @property
+    def last_checkpoint(self) -> Path:
+        return self.path / "checkpoints" / "last.ckpt"
+
+    @property
+    def best_checkpoint(self) -> Path:
+        return self.path / "checkpoints" / "best.ckpt"
+
+    @property
+    def model(self) -> Path:
+        return self.path / "model"
+
+    @property
+    def posterior(self) -> Path:
+        return self.path / "posterior"
+
+    @property
+    def samples(self) -> Path:
+        return self.path / "samples"
+
+    def state(self) -> str | None:
+        """The state in status.json, None where there is none."""
+        try:
+            return str(json.loads(self.status.read_text()).get("state"))
+        except (OSError, ValueError, AttributeError):
+            return None
+
+    def holder(self) -> int | None:
+        """The process that is running in this directory on this machine at this moment, if there is one."""
+        try:
+            status = json.loads(self.status.read_text())
+            pid = int(status["pid"])
+            if status["state"] != RUNNING or status["host"] != socket.gethostname() or pid == os.getpid():
+                return None
+            os.kill(pid, 0)
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        return pid
+
+    def read_config(self) -> dict[str, Any]:
+        """The resolved configuration of the run.
+
+        Raises:
+            CheckpointError: if there is none, or it is no configuration.
+        """
+        try:
+            config = yaml.safe_load(self.config.read_text())
+        except FileNotFoundError as error:
+            raise CheckpointError(f"{self.path}: is not a run directory: it has no config.yaml") from error
+        except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+            raise CheckpointError(f"{self.config}: cannot be read ({' '.join(str(error).split())})") from error
+        if not isinstance(config, dict):
+            raise CheckpointError(f"{self.config}: is not a configuration")
+        return config
+
+    def write_config(self, config: dict[str, Any]) -> None:
+        write_text(self.config, yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
+
+    def problems(self, overwrite: bool) -> list[str]:
+        """Why no run may start here, one line a problem; empty where one may."""
+        existing = self.path
+        while not existing.exists() and existing != existing.parent:
+            existing = existing.parent
+        if not existing.is_dir():
+            return [f"dir={self.path}: {existing} is a file, not a directory"]
+        if not os.access(existing, os.W_OK | os.X_OK):
+            return [f"dir={self.path}: {existing} cannot be written to"]
+        if pid := self.holder():
+            return [f"dir={self.path}: process {pid} is running there; choose another directory"]
+        if self.state() == DONE and not overwrite:
+            return [f"dir={self.path}: holds a finished run; choose another directory, or say overwrite=true"]
+        return []
+
+    def clear(self) -> None:
+        """Remove what an earlier run left here, and nothing else."""
+        for name in ("checkpoints", "model", "posterior", "samples"):
+            shutil.rmtree(self.path / name, ignore_errors=True)
+        for name in ("config.yaml", "status.json", "metrics.json"):
+            (self.path / name).unlink(missing_ok=True)
+        for events in self.path.glob("events.out.tfevents.*"):
+            events.unlink()
+
+    def require_checkpoint(self) -> Path:
+        """The checkpoint to resume from.
+
+        Raises:
+            CheckpointError: if there is none.
+        """
+        if not self.path.is_dir():
+            raise CheckpointError(f"resume={self.path}: there is no such directory")
+        self.read_config()
+        if not self.last_checkpoint.exists():
+            raise CheckpointError(
+                f"resume={self.path}: has no checkpoints/last.ckpt to go on from; start again with dir={self.path}"
+            )
+        return self.last_checkpoint
+
+
+class Status:
+    """status.json: the state of a run, rewritten whole at every change."""
+
+    def __init__(self, directory: RunDirectory) -> None:
+        self._path = directory.status
+        self._fields: dict[str, Any] = {}
+
+    def start(self) -> None:
+        from importlib.metadata import version
+
+        self._fields = {
+            "state": RUNNING,
+            "started": _now(),
+            "finished": None,
+            "pid": os.getpid(),
+            "host": socket.gethostname(),
+            "git_commit": _git_commit(),
+            "versions": {
+                "python": platform.python_version(),
+                "lehr": __version__,
+                **{name: version(name) for name in ("torch", "lightning", "hydra-core")},
+            },
+            "error": None,
+        }
+        write_json(self._path, self._fields)
+
+    def finish(self, state: str, error: str | None = None, seconds: dict[str, float] | None = None) -> None:
+        self._fields |= {"state": state, "finished": _now(), "error": error}
+        self._fields["seconds"] = {name: round(value, 3) for name, value in (seconds or {}).items()}
+        write_json(self._path, self._fields)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _git_commit() -> str | None:
+    """The commit of the working directory, with `+` where it has changes; None outside of a git repository."""
+    try:
+        commit = subprocess.run(
+            ["git", "describe", "--always", "--abbrev=40", "--dirty=+", "--exclude=*"],
+            capture_output=True, text=True, timeout=5, check=True,
+        )  # fmt: skip
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return commit.stdout.strip() or None

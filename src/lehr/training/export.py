@@ -1,0 +1,80 @@
+"""model/: the weights and what is needed to build the model around them, and nothing that can be executed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from lehr import __version__
+from lehr.config.build import build
+from lehr.errors import CheckpointError
+from lehr.files import replacing, write_json
+from lehr.models.vae import VAE
+from lehr.objective.likelihood import Likelihood
+
+_WEIGHTS = "model.safetensors"
+_CONFIG = "config.json"
+
+
+def build_model(config: Mapping[str, Any], image_shape: Iterable[int], trust: Iterable[str] = ()) -> VAE:
+    """The configured model for images of (c, h, w)."""
+    return build(config["model"], VAE, key="model", trust=trust, image_shape=tuple(image_shape))
+
+
+def build_likelihood(config: Mapping[str, Any], trust: Iterable[str] = ()) -> Likelihood:
+    return build(config["likelihood"], Likelihood, key="likelihood", trust=trust)
+
+
+def write_model(folder: Path, model: VAE, likelihood: Likelihood, config: Mapping[str, Any]) -> None:
+    """Write `model.safetensors` and `config.json` into `folder`."""
+    weights = {**_prefixed("model", model), **_prefixed("likelihood", likelihood)}
+    with replacing(folder / _WEIGHTS) as temporary:
+        save_file(weights, temporary)
+    write_json(
+        folder / _CONFIG,
+        {
+            "lehr": __version__,
+            "image_shape": list(model.image_shape),
+            "model": config["model"],
+            "likelihood": config["likelihood"],
+        },
+    )
+
+
+def _prefixed(prefix: str, module: nn.Module) -> dict[str, Tensor]:
+    return {f"{prefix}.{name}": t.detach().cpu().contiguous().clone() for name, t in module.state_dict().items()}
+
+
+def read_model(folder: Path, trust: Iterable[str] = ()) -> tuple[VAE, Likelihood]:
+    """The model and the likelihood in `folder`, in evaluation mode, in the precision they were trained in.
+
+    Raises:
+        CheckpointError: if something is missing, damaged, or does not belong together.
+        ConfigError: if it names classes that may not be built.
+    """
+    try:
+        config = json.loads((folder / _CONFIG).read_text())
+        weights = load_file(folder / _WEIGHTS)
+        image_shape, nodes = config["image_shape"], {name: config[name] for name in ("model", "likelihood")}
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{error.filename or folder}: is missing; it is written when training ends") from error
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{folder}: is damaged ({' '.join(str(error).split())})") from error
+    model, likelihood = build_model(nodes, image_shape, trust), build_likelihood(nodes, trust)
+    for prefix, module in (("model", model), ("likelihood", likelihood)):
+        state = {name.removeprefix(f"{prefix}."): t for name, t in weights.items() if name.startswith(f"{prefix}.")}
+        if state:
+            module.to(next(iter(state.values())).dtype)
+        try:
+            module.load_state_dict(state)
+        except RuntimeError as error:
+            reason = " ".join(str(error).split())
+            raise CheckpointError(f"{folder / _WEIGHTS}: does not belong to {_CONFIG} beside it ({reason})") from error
+        module.eval().requires_grad_(False)
+    return model, likelihood

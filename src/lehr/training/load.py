@@ -1,0 +1,96 @@
+"""`lehr.load(DIR)`: a finished run, to use."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lehr import randomness
+from lehr.errors import CheckpointError
+from lehr.evaluation.statistics import read_statistics
+from lehr.models.vae import VAE
+from lehr.objective.likelihood import Likelihood
+from lehr.posterior.aggregate import AggregatePosterior
+from lehr.posterior.gaussian import DiagonalGaussian
+from lehr.posterior.samplers import sample_aggregate, sample_prior
+from lehr.training.directory import DONE, RunDirectory
+from lehr.training.export import read_model
+
+
+class Run:
+    """A trained model with the statistics of its latents.
+
+    Attributes:
+        path: the run directory.
+        config: the resolved configuration.
+        model: encoder and decoder.
+        likelihood: what the decoder's output means.
+        posterior: the aggregate posterior over the training set.
+    """
+
+    def __init__(
+        self, path: Path, config: dict[str, Any], model: VAE, likelihood: Likelihood, posterior: AggregatePosterior
+    ) -> None:
+        self.path = path
+        self.config = config
+        self.model = model
+        self.likelihood = likelihood
+        self.posterior = posterior
+
+    @torch.no_grad()
+    def encode(self, x: Tensor) -> DiagonalGaussian:
+        """q(z|x) for images (b, c, h, w) in [0, 1]."""
+        return self.model.encode(x)
+
+    @torch.no_grad()
+    def decode(self, z: Tensor) -> Tensor:
+        """E[x|z], images (b, c, h, w) for latents (b, *latent); `model.decode` gives the likelihood's parameters."""
+        return self.likelihood.mean(self.model.decode(z))
+
+    def sample_latents(self, n: int, method: str = "aggregate", seed: int = 0, covariance: str = "diag") -> Tensor:
+        """Latents (n, *latent) from N(agg_mean, agg_var) or N(0, I); the same seed gives the same latents.
+
+        Args:
+            n: how many.
+            method: "aggregate" or "prior".
+            seed: of the noise.
+            covariance: of the aggregate posterior, "diag" or "full".
+
+        Raises:
+            ValueError: for another method, or a full covariance that does not exist.
+        """
+        noise = randomness.normal(seed, "sample", 0, (n, *self.model.latent_shape))
+        if method == "prior":
+            return sample_prior(noise)
+        if method == "aggregate" and covariance in ("diag", "full"):
+            return sample_aggregate(self.posterior, noise, full=covariance == "full")
+        raise ValueError(f"method={method!r}, covariance={covariance!r}: expected aggregate or prior, diag or full")
+
+    def sample(self, n: int, method: str = "aggregate", seed: int = 0, covariance: str = "diag") -> Tensor:
+        """Images (n, c, h, w): the mean of p(x|z) at `sample_latents`."""
+        return self.decode(self.sample_latents(n, method, seed, covariance))
+
+
+def load(path: str | Path, trust: Iterable[str] = ()) -> Run:
+    """The finished run in directory `path`, on the CPU. Nothing in the directory is executed.
+
+    Args:
+        path: the run directory.
+        trust: packages of your own whose classes the run uses; what the directory itself says is not believed.
+
+    Raises:
+        CheckpointError: if it is no finished run, or is damaged.
+        ConfigError: if it names classes of packages that are not trusted.
+    """
+    directory = RunDirectory(path)
+    config = directory.read_config()
+    if not directory.model.is_dir():
+        state = directory.state()
+        advice = "" if state == DONE else f"; it is {state or 'not started'}: finish it with lehr train resume={path}"
+        raise CheckpointError(f"{path}: has no model/{advice}")
+    model, likelihood = read_model(directory.model, trust)
+    return Run(directory.path, config, model, likelihood, read_statistics(directory.posterior))

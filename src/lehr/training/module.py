@@ -1,0 +1,243 @@
+"""The LightningModule: a VAE, its likelihood and its annealed ELBO.
+
+Every counter comes from the trainer's own progress, so that nothing has to be restored by hand on resuming.
+Shapes: b batch, c h w image, `*latent` (d,) or (zc, zh, zw).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule
+from torch import Tensor, nn
+
+from lehr import randomness
+from lehr.data.batch import Batch
+from lehr.data.module import ImageDataModule
+from lehr.evaluation.aggregate import AggregatePosteriorMetric
+from lehr.evaluation.elbo import ELBOMetric
+from lehr.models.vae import VAE
+from lehr.objective.annealing import Annealing, Schedule
+from lehr.objective.elbo import Terms, elbo_terms
+from lehr.objective.likelihood import Likelihood
+from lehr.posterior.aggregate import AggregatePosterior
+from lehr.posterior.collapse import active_units
+from lehr.posterior.gaussian import DiagonalGaussian
+from lehr.training.finite import FiniteLoss
+
+
+@dataclass(frozen=True)
+class Length:
+    """How long a training is.
+
+    Attributes:
+        batches_per_epoch: batches each rank sees in an epoch.
+        steps_per_epoch: optimiser steps in an epoch; the last may have fewer accumulated batches.
+        total_steps: optimiser steps of the whole training.
+        examples_per_epoch: images of all ranks together.
+        batch_size: images of all ranks together in one batch.
+    """
+
+    batches_per_epoch: int
+    steps_per_epoch: int
+    total_steps: int
+    examples_per_epoch: int
+    batch_size: int
+
+    def images(self, batches: int) -> int:
+        """Images seen in the first `batches` batches of training."""
+        epochs, rest = divmod(batches, self.batches_per_epoch)
+        return epochs * self.examples_per_epoch + min(rest * self.batch_size, self.examples_per_epoch)
+
+
+@dataclass(frozen=True)
+class OptimizerPlan:
+    """Which optimizer, and how its learning rate decays over the training.
+
+    Attributes:
+        make: parameters -> optimizer.
+        decay: "none" or "cosine" (Loshchilov & Hutter 2017, without restarts), from the optimizer's rate.
+        final_lr: where the decay ends.
+    """
+
+    make: Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
+    decay: str = "none"
+    final_lr: float = 0.0
+
+    def factor(self, step: int, total_steps: int, lr: float) -> float:
+        """The learning rate at `step`, as a multiple of the initial `lr`."""
+        if self.decay == "none":
+            return 1.0
+        progress = min(step / total_steps, 1.0)
+        return (self.final_lr + (lr - self.final_lr) * 0.5 * (1 + math.cos(math.pi * progress))) / lr
+
+
+class VAEModule(LightningModule):
+    """Trains a VAE on loss = distortion + kl_weight * rate, in nats per example.
+
+    Use it with an `ImageDataModule`. Evaluation reports the ELBO at KL weight 1, whatever the training weight is.
+
+    Args:
+        model: encoder and decoder.
+        likelihood: what the decoder's output means.
+        annealing: the KL weight over the training.
+        optimizer: which optimizer to train with.
+        seed: every random number of training and validation is a function of it.
+        compile: torch.compile the encoder and the decoder.
+    """
+
+    def __init__(
+        self,
+        model: VAE,
+        likelihood: Likelihood,
+        annealing: Annealing,
+        optimizer: OptimizerPlan,
+        seed: int = 0,
+        compile: bool = False,
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.likelihood = likelihood
+        self.annealing = annealing
+        self.optimizer_plan = optimizer
+        self.seed = seed
+        self.elbo_metric = ELBOMetric()
+        self.posterior_metric = AggregatePosteriorMetric(model.latent_shape)
+        self.length: Length | None = None
+        self.schedule: Schedule = Schedule(annealing.weight)
+        self.aggregate: AggregatePosterior | None = None
+        """The statistics of q(z) over the training set, once training has ended."""
+        self.step_terms: Tensor | None = None
+        """(2,) distortion and rate of the last training batch over all ranks, in nats per example."""
+        self.step_posterior: DiagonalGaussian | None = None
+        self.evaluated: dict[str, float] = {}
+        """The metrics of the last validation or test."""
+        self.finite = FiniteLoss()
+        if compile:
+            model.encoder.compile()
+            model.decoder.compile()
+
+    @property
+    def datamodule(self) -> ImageDataModule:
+        datamodule = self.trainer.datamodule  # type: ignore[attr-defined]  # set by the trainer
+        assert isinstance(datamodule, ImageDataModule)
+        return datamodule
+
+    def setup(self, stage: str) -> None:
+        if stage != "fit":
+            return
+        trainer, data = self.trainer, self.datamodule
+        batches = data.batches_per_epoch
+        steps = math.ceil(batches / trainer.accumulate_grad_batches)
+        limits = []
+        if trainer.max_epochs is not None and trainer.max_epochs >= 0:
+            limits.append(trainer.max_epochs * steps)
+        if trainer.max_steps >= 0:
+            limits.append(trainer.max_steps)
+        examples = min(batches * data.batch_size, data.n_train)
+        self.length = Length(batches, steps, min(limits), examples, data.batch_size)
+        self.schedule = self.annealing.schedule(self.length.total_steps, steps)
+
+    def configure_optimizers(self) -> Any:
+        optimizer = self.optimizer_plan.make([p for p in self.parameters() if p.requires_grad])
+        if self.optimizer_plan.decay == "none":
+            return optimizer
+        assert self.length is not None
+        total, lr = self.length.total_steps, float(optimizer.defaults["lr"])
+        scheduler = torch.optim.lr_scheduler.LambdaLR(
+            optimizer, lambda step: self.optimizer_plan.factor(step, total, lr)
+        )
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    @property
+    def batches_done(self) -> int:
+        """Training batches that have been started, over all epochs."""
+        return self.trainer.fit_loop.epoch_loop.batch_progress.total.ready
+
+    @property
+    def images_seen(self) -> int:
+        """Training images of all ranks up to now, the x-axis of everything that is logged."""
+        return self.length.images(self.batches_done) if self.length else 0
+
+    @property
+    def kl_weight(self) -> float:
+        """The KL weight of the current optimiser step."""
+        return self.schedule(self.trainer.global_step)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        # the noise of the whole global batch is drawn and this rank's rows are taken, so that no two ranks share
+        # noise and the number of ranks changes no number
+        shape = (batch.total, *self.model.latent_shape)
+        noise = randomness.normal(self.seed, "posterior", self.batches_done - 1, shape, self.device)
+        terms, posterior = self.terms(batch.images, noise[batch.start : batch.start + len(batch)])
+        # DDP averages gradients over ranks; ranks may have unequal shares of the batch
+        share = self.trainer.world_size / batch.total
+        sums = torch.stack([terms.distortion.sum(), terms.rate.sum()]) * share
+        loss = sums[0] + self.kl_weight * sums[1]
+        self.step_terms = self._over_ranks(sums.detach())
+        self.step_posterior = posterior
+        self.finite.check(self.step_terms, self.trainer.global_step, self.kl_weight)
+        return loss
+
+    def terms(self, images: Tensor, noise: Tensor) -> tuple[Terms, DiagonalGaussian]:
+        """Terms of the ELBO (b,) of images (b, c, h, w) with one sample of z, and the posterior it came from."""
+        posterior, parameters = self.model(images, noise)
+        return elbo_terms(images, posterior, parameters, self.likelihood), posterior
+
+    def _over_ranks(self, values: Tensor) -> Tensor:
+        if self.trainer.world_size == 1:
+            return values
+        torch.distributed.all_reduce(values)
+        return values / self.trainer.world_size
+
+    def on_validation_epoch_start(self) -> None:
+        self._start_evaluation()
+
+    def on_test_epoch_start(self) -> None:
+        self._start_evaluation()
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        self._evaluate(batch, "val")
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        self._evaluate(batch, "test")
+
+    def on_validation_epoch_end(self) -> None:
+        self._end_evaluation("val")
+
+    def on_test_epoch_end(self) -> None:
+        self._end_evaluation("test")
+
+    def _start_evaluation(self) -> None:
+        self.elbo_metric.reset()
+        self.posterior_metric.reset()
+
+    def _evaluate(self, batch: Batch, split: str) -> None:
+        noise = randomness.rows(
+            "normal",
+            self.seed,
+            f"posterior/{split}",
+            batch.start,
+            batch.start + len(batch),
+            self.model.latent_shape,
+            self.device,
+        )
+        terms, posterior = self.terms(batch.images, noise)
+        self.elbo_metric.update(terms)
+        self.posterior_metric.update(posterior)
+
+    def _end_evaluation(self, split: str) -> None:
+        metrics = {name: float(value) for name, value in self.elbo_metric.compute().items()}
+        posterior = self.posterior_metric.compute()
+        metrics["active_units"] = float(active_units(posterior.var_of_mean))
+        metrics["kl_weight"] = self.kl_weight
+        metrics["loss"] = metrics["distortion"] + self.kl_weight * metrics["rate"]
+        if not (self.likelihood.continuous or self.datamodule.grey):
+            metrics["bits_per_dim"] = -metrics["elbo"] / (math.prod(self.model.image_shape) * math.log(2))
+        self.evaluated = {f"{split}/{name}": value for name, value in metrics.items()}
+        # for monitors; what goes to the loggers is written by the Metrics callback
+        self.log_dict(self.evaluated, logger=False)

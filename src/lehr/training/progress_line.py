@@ -1,0 +1,58 @@
+"""One live line on a terminal; nothing, or a line now and then, where there is none."""
+
+from __future__ import annotations
+
+import sys
+from types import TracebackType
+from typing import Any, Self
+
+
+class ProgressLine:
+    """A progress bar that is drawn at most ten times a second, and only on a terminal.
+
+    Args:
+        name: what is going on.
+        total: how many steps there are.
+        initial: how many are done already.
+        shown: False never draws, as on all ranks but the first.
+        keep: leave the last state of the line on the screen.
+    """
+
+    def __init__(self, name: str, total: int, initial: int = 0, shown: bool = True, keep: bool = False) -> None:
+        self._bar: Any = None
+        if shown and sys.stderr.isatty():
+            from tqdm import tqdm
+
+            self._bar = tqdm(
+                total=total, initial=initial, desc=name, leave=keep, file=sys.stderr, dynamic_ncols=True,
+                bar_format="{desc} {percentage:3.0f}% |{bar:20}| {postfix}{remaining} left",
+            )  # fmt: skip
+
+    @property
+    def is_live(self) -> bool:
+        """Whether there is a terminal to draw on."""
+        return self._bar is not None
+
+    def advance(self, steps: int = 1) -> None:
+        if self._bar is not None:
+            self._bar.update(steps)
+
+    def show(self, done: int, text: str) -> None:
+        """Draw now: `done` steps, and `text` behind the bar."""
+        if self._bar is not None:
+            self._bar.n = done
+            self._bar.postfix = f"{text}  "
+            self._bar.refresh()
+
+    def close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

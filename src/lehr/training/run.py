@@ -1,0 +1,223 @@
+"""One run from its configuration to its directory: data, model, training, statistics, samples, test.
+
+Every stage before the last can be killed; what resumes goes on from the last checkpoint and ends in the same files.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.loggers import Logger
+
+from lehr.config.build import build, find_class
+from lehr.data.module import ImageDataModule
+from lehr.files import write_json
+from lehr.objective.annealing import Annealing
+from lehr.training.callbacks.aggregate import AggregateStatistics
+from lehr.training.callbacks.interruption import Interrupted, Interruption
+from lehr.training.callbacks.metrics import Metrics, posterior_metrics
+from lehr.training.callbacks.samples import SampleGrids
+from lehr.training.checkpoint import AtomicCheckpointIO, read_checkpoint, require_fit
+from lehr.training.ddp import RunDirectoryDDP
+from lehr.training.directory import DONE, FAILED, INTERRUPTED, RunDirectory, Status
+from lehr.training.export import build_likelihood, build_model, write_model
+from lehr.training.module import OptimizerPlan, VAEModule
+
+Config = Mapping[str, Any]
+
+
+class Parts:
+    """What a run is made of, built from its configuration."""
+
+    def __init__(
+        self, config: Config, directory: RunDirectory, checkpoint: Path | None, trust: tuple[str, ...]
+    ) -> None:
+        self.data = build(config["data"], ImageDataModule, key="data", trust=trust)
+        annealing = build(config["kl"], Annealing, key="kl", trust=trust)
+        plan = _optimizer_plan(config["optimizer"], trust)
+        saved = read_checkpoint(checkpoint) if checkpoint else None
+        # a wrong device or precision is found before the data are read
+        self.metrics = Metrics(config)
+        self.callbacks = [*_callbacks(config["callbacks"], trust), self.metrics, Interruption()]
+        self.trainer = _trainer(config, directory, checkpoint, trust, self.callbacks)
+        self.data.prepare_data()
+        self.data.setup()
+        self.module = VAEModule(
+            build_model(config, self.data.shape, trust),
+            build_likelihood(config, trust),
+            annealing,
+            plan,
+            seed=config["seed"],
+            compile=config["compile"],
+        )
+        purge = None
+        if saved and checkpoint:
+            require_fit(saved, self.module, checkpoint)
+            purge = _images_in(saved, self.data)
+        if config["logger"] and self.trainer.is_global_zero:
+            given = {"save_dir": directory.path, "purge_step": purge}
+            is_own = config["logger"]["_target_"].startswith("lehr.")
+            logger = build(config["logger"], Logger, key="logger", trust=trust, **(given if is_own else {}))
+            self.trainer.loggers = [logger]
+
+
+def train(
+    config: Config, directory: RunDirectory, resume: bool = False, trust: tuple[str, ...] = ()
+) -> dict[str, float]:
+    """Train the configured VAE into `directory` and return its final metrics.
+
+    Args:
+        config: the resolved configuration, plain values.
+        directory: where everything is written.
+        resume: go on from the last checkpoint there.
+        trust: packages of the user's own whose classes may be built.
+
+    Raises:
+        LehrError: for a mistake of the user's, and for a loss that is not finite.
+        Interrupted: upon SIGTERM or Ctrl-C, after everything has been saved.
+    """
+    started = time.perf_counter()
+    checkpoint = directory.require_checkpoint() if resume else None
+    if not resume:
+        directory.clear()
+    directory.path.mkdir(parents=True, exist_ok=True)
+    directory.write_config(dict(config))
+    status = Status(directory)
+    status.start()
+    seconds: dict[str, float] = {}
+    try:
+        with _quiet():
+            parts = Parts(config, directory, checkpoint, trust)
+            seconds["set_up"] = time.perf_counter() - started
+            metrics = _run(parts, config, directory, checkpoint, seconds)
+    except Interrupted as interruption:
+        status.finish(INTERRUPTED, str(interruption), seconds)
+        raise
+    except BaseException as error:
+        status.finish(FAILED, " ".join(f"{type(error).__name__}: {error}".split()), seconds)
+        raise
+    seconds["total"] = time.perf_counter() - started
+    status.finish(DONE, seconds=seconds)
+    return metrics
+
+
+def follow(directory: RunDirectory, checkpoint: Path | None, trust: tuple[str, ...]) -> None:
+    """Take part in a run that the first rank directs."""
+    config = directory.read_config()
+    with _quiet():
+        _fit_and_test(Parts(config, directory, checkpoint, trust), checkpoint)
+
+
+def _run(
+    parts: Parts, config: Config, directory: RunDirectory, checkpoint: Path | None, seconds: dict[str, float]
+) -> dict[str, float]:
+    started = time.perf_counter()
+    results = _fit_and_test(parts, checkpoint)
+    elapsed = time.perf_counter() - started
+    for callback in parts.callbacks:
+        if isinstance(callback, AggregateStatistics):
+            seconds["statistics"] = callback.seconds
+        elif isinstance(callback, SampleGrids):
+            seconds["pictures"] = callback.seconds
+    seconds["training"] = elapsed - sum(seconds.get(name, 0.0) for name in ("statistics", "pictures"))
+    module = parts.module
+    metrics = dict(results)
+    if module.aggregate is not None:
+        metrics |= posterior_metrics(module)
+    metrics |= parts.metrics.final
+    write_model(directory.model, module.model, module.likelihood, config)
+    write_json(directory.metrics, metrics)
+    return metrics
+
+
+def _fit_and_test(parts: Parts, checkpoint: Path | None) -> dict[str, float]:
+    """Train, then test; the metrics of the last validation and of the test."""
+    trainer, module, data = parts.trainer, parts.module, parts.data
+    trainer.fit(module, datamodule=data, ckpt_path=checkpoint)
+    validated = dict(module.evaluated)
+    if data.n_test:
+        trainer.test(module, datamodule=data, verbose=False)
+    else:
+        trainer.validate(module, datamodule=data, verbose=False)
+    return validated | module.evaluated
+
+
+def _optimizer_plan(node: Mapping[str, Any], trust: tuple[str, ...]) -> OptimizerPlan:
+    values = dict(node)
+    decay, final_lr = values.pop("decay", "none"), values.pop("final_lr", 0.0)
+    cls = find_class(values.pop("_target_"), torch.optim.Optimizer, trust, "optimizer._target_")
+    if cls in (torch.optim.Adam, torch.optim.AdamW):
+        values |= {"betas": tuple(values["betas"]), "fused": True}
+    return OptimizerPlan(partial(cls, **values), decay, final_lr)
+
+
+def _callbacks(nodes: Mapping[str, Mapping[str, Any] | None], trust: tuple[str, ...]) -> list[Callback]:
+    return [build(node, Callback, key=f"callbacks.{name}", trust=trust) for name, node in nodes.items() if node]
+
+
+def _trainer(
+    config: Config, directory: RunDirectory, checkpoint: Path | None, trust: tuple[str, ...], callbacks: list[Callback]
+) -> Trainer:
+    values = config["trainer"]
+    accelerator = values["accelerator"]
+    if accelerator == "auto":
+        accelerator = "cuda" if torch.cuda.is_available() else "cpu"
+    devices = values["devices"]
+    if devices == "auto":
+        devices = torch.cuda.device_count() if accelerator == "cuda" else 1
+    distributed = values["strategy"] == "ddp" or devices * values["num_nodes"] > 1
+    return Trainer(
+        accelerator=accelerator,
+        devices=devices,
+        num_nodes=values["num_nodes"],
+        strategy=RunDirectoryDDP(directory.path, checkpoint, trust) if distributed else "auto",
+        precision=values["precision"],
+        max_epochs=-1 if values["max_epochs"] is None else values["max_epochs"],
+        max_steps=-1 if values["max_steps"] is None else values["max_steps"],
+        gradient_clip_val=values["gradient_clip_val"],
+        accumulate_grad_batches=values["accumulate_grad_batches"],
+        check_val_every_n_epoch=values["check_val_every_n_epoch"],
+        log_every_n_steps=values["log_every_n_steps"],
+        default_root_dir=directory.path,
+        callbacks=callbacks,
+        plugins=[AtomicCheckpointIO()],
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,
+    )
+
+
+def _images_in(checkpoint: dict[str, Any], data: ImageDataModule) -> int:
+    """Images seen up to `checkpoint`: later events of the run that wrote it will be written again."""
+    batches = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]["total"]["ready"]
+    epochs, rest = divmod(batches, math.ceil(data.n_train / data.batch_size))
+    return epochs * data.n_train + min(rest * data.batch_size, data.n_train) + 1
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep Lightning's advice off the screen; what it warns of here is either checked before or not so."""
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"lightning\..*")
+        warnings.filterwarnings("ignore", message=".*LeafSpec", category=FutureWarning)
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)

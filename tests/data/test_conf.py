@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hydra import compose, initialize_config_dir
+from hydra.utils import get_class, instantiate
+
+from lehr.data import ImageDataModule
+
+CONF = Path(__file__).parents[2] / "conf"
+NAMES = sorted(path.stem for path in (CONF / "data").glob("[!_]*.yaml"))
+
+
+def composed(name: str) -> Any:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return compose(overrides=[f"+data={name}", "+seed=7"])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_shipped_data_set_is_a_data_module_with_the_seed_of_the_run(name: str) -> None:
+    data = instantiate(composed(name).data)
+    assert isinstance(data, ImageDataModule)
+    assert data.seed == 7
+    wanted = {"arrays": ["data.path: give the file of images"], "images": ["data.path: give the folder of images"]}
+    assert data.check() == wanted.get(name, [])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_configuration_names_every_argument(name: str) -> None:
+    config = composed(name).data
+    own = inspect.signature(get_class(config["_target_"]).__init__).parameters
+    everything = {*own, *inspect.signature(ImageDataModule.__init__).parameters} - {"self", "common"}
+    assert {str(key) for key in config} == everything | {"_target_"}
+
+
+@pytest.mark.parametrize("path", sorted((CONF / "data").glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_value_has_a_comment(path: Path) -> None:
+    lines = path.read_text().splitlines()
+    bare = [line for line in lines if line[0] != "#" and "#" not in line]
+    assert [line for line in bare if not line.startswith(("defaults:", "_target_:"))] == []
+    assert isinstance(yaml.safe_load(path.read_text()), dict)
