@@ -8,6 +8,8 @@ noise, and drawing the same thing twice gives the same numbers (on the same kind
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -66,3 +68,11 @@ def rows(
     noise = blocks[0] if len(blocks) == 1 else torch.cat(blocks)
     offset = first * _ROWS_PER_BLOCK
     return noise[start - offset : stop - offset]
+
+
+@contextmanager
+def seeded(seed: int, stream: str) -> Iterator[None]:
+    """Within the block torch's own CPU generator, which layers draw their first weights from, is that of `stream`."""
+    with torch.random.fork_rng(devices=[]):
+        torch.random.default_generator.manual_seed(generator(seed, stream).initial_seed())
+        yield

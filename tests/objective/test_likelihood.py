@@ -162,6 +162,13 @@ def test_a_perfect_reconstruction_has_a_bounded_scale():
     torch.testing.assert_close(likelihood.eval().log_prob(x, x), gaussian_log_prob(x, x, math.exp(-6)))
 
 
+def test_a_perfect_reconstruction_has_a_finite_gradient():
+    x = torch.rand(2, 1, 3, 3)
+    mean = x.clone()
+    Gaussian("optimal").train().log_prob(x, mean.requires_grad_()).sum().backward()
+    assert torch.equal(mean.grad, torch.zeros_like(mean))
+
+
 def test_the_running_mean_survives_a_round_trip_of_the_state():
     trained = Gaussian("optimal").train()
     for seed in range(3):

@@ -83,7 +83,7 @@ def test_the_prior_is_the_noise_itself():
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("steps", [2, 3, 8, 11])
 def test_an_interpolation_has_both_ends_exactly_and_even_steps(steps, dtype):
-    start, end = noise(5, 2, 3, seed=1, dtype=dtype), 1e3 * noise(5, 2, 3, seed=2, dtype=dtype)
+    start, end = 1e3 * noise(5, 2, 3, seed=1, dtype=dtype), noise(5, 2, 3, seed=2, dtype=dtype)
     z = interpolate(start, end, steps)
     assert z.shape == (steps, 5, 2, 3)
     assert torch.equal(z[0], start)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from lehr.config.schema import ALLOWED_PACKAGES, did_you_mean
 from lehr.errors import ConfigError
@@ -13,7 +13,9 @@ from lehr.errors import ConfigError
 T = TypeVar("T")
 
 
-def find_class(target: str, base: Callable[..., T], trust: Iterable[str] = (), key: str = "_target_") -> Callable[..., T]:
+def find_class(
+    target: str, base: Callable[..., T], trust: Iterable[str] = (), key: str = "_target_"
+) -> Callable[..., T]:
     """The class that `target` names: a subclass of `base`, defined in an allowed package.
 
     Raises:
@@ -33,7 +35,7 @@ def find_class(target: str, base: Callable[..., T], trust: Iterable[str] = (), k
     assert inspect.isclass(base)
     if not issubclass(found, base):
         raise ConfigError(f"{key}={target}: must be a subclass of {base.__module__}.{base.__qualname__}")
-    return found
+    return cast("Callable[..., T]", found)
 
 
 def build(node: Mapping[str, Any], base: Callable[..., T], *, key: str, trust: Iterable[str] = (), **given: Any) -> T:

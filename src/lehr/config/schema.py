@@ -225,15 +225,19 @@ ALLOWED_PACKAGES = ("lehr", "torch", "lightning", "diffusers")
 
 def nearest(name: str, among: Iterable[str]) -> str | None:
     """The most similar of `among`, or None where nothing is similar."""
-    found = difflib.get_close_matches(name, list(among), n=1, cutoff=0.6)
+    found = difflib.get_close_matches(name, list(among), n=1, cutoff=0.6 if len(name) <= 5 else 0.7)
     return found[0] if found else None
 
 
 def did_you_mean(name: str, among: Iterable[str]) -> str:
-    """`; did you mean X?`, or all that there are where nothing is similar."""
+    """`; did you mean X?`, or where nothing is similar what there is, if that is little enough to read."""
     among = sorted(among)
-    match = nearest(name, among)
-    return f"; did you mean {match}?" if match else f"; there are: {', '.join(among)}"
+    if match := nearest(name, among):
+        return f"; did you mean {match}?"
+    return f"; there are: {', '.join(among)}" if len(among) <= _READABLE else ""
+
+
+_READABLE = 12
 
 
 def train_problems(config: Mapping[str, Any], trust: Iterable[str] = ()) -> list[str]:
@@ -243,7 +247,7 @@ def train_problems(config: Mapping[str, Any], trust: Iterable[str] = ()) -> list
         node = config.get(group)
         nodes = node.items() if group == "callbacks" and isinstance(node, Mapping) else [(None, node)]
         for name, component in nodes:
-            if isinstance(component, Mapping):
+            if component and isinstance(component, Mapping):
                 path = f"{group}.{name}" if name else group
                 problems += _component_problems(path, component, schemas, trust)
     return problems
@@ -293,7 +297,9 @@ def _lines(error: ValidationError, schema: type[Section], path: str) -> Iterable
             yield f"{key}: is missing"
         else:
             message = detail["msg"].replace("Input should be", "must be").replace("Value should", "must")
-            messages.setdefault(key, []).append(message.replace("a valid ", "a ").replace("must be ", ""))
+            messages.setdefault(key, []).append(
+                message.replace("a valid ", "a ").replace("a integer", "an integer").replace("must be ", "")
+            )
             inputs[key] = detail["input"]
     for key, parts in messages.items():
         value = "null" if inputs[key] is None else inputs[key]

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lehr.files import replacing
 
-_SMALLEST_SIDE = 32  # pixels of a tile: smaller images are enlarged by whole factors, so that a person sees them
+_SMALLEST_SIDE = 48  # pixels of a tile: smaller images are enlarged by whole factors, so that a person sees them
 _GAP = 2
 _BACKGROUND = 255
 

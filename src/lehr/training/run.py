@@ -19,6 +19,7 @@ import torch
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.loggers import Logger
 
+from lehr import randomness
 from lehr.config.build import build, find_class
 from lehr.data.module import ImageDataModule
 from lehr.files import write_json
@@ -52,8 +53,10 @@ class Parts:
         self.trainer = _trainer(config, directory, checkpoint, trust, self.callbacks)
         self.data.prepare_data()
         self.data.setup()
+        with randomness.seeded(config["seed"], "weights"):
+            model = build_model(config, self.data.shape, trust)
         self.module = VAEModule(
-            build_model(config, self.data.shape, trust),
+            model,
             build_likelihood(config, trust),
             annealing,
             plan,
@@ -72,7 +75,11 @@ class Parts:
 
 
 def train(
-    config: Config, directory: RunDirectory, resume: bool = False, trust: tuple[str, ...] = ()
+    config: Config,
+    directory: RunDirectory,
+    resume: bool = False,
+    trust: tuple[str, ...] = (),
+    import_seconds: float = 0.0,
 ) -> dict[str, float]:
     """Train the configured VAE into `directory` and return its final metrics.
 
@@ -81,6 +88,7 @@ def train(
         directory: where everything is written.
         resume: go on from the last checkpoint there.
         trust: packages of the user's own whose classes may be built.
+        import_seconds: what starting the program took, for the record.
 
     Raises:
         LehrError: for a mistake of the user's, and for a loss that is not finite.
@@ -94,7 +102,7 @@ def train(
     directory.write_config(dict(config))
     status = Status(directory)
     status.start()
-    seconds: dict[str, float] = {}
+    seconds = {"import": import_seconds}
     try:
         with _quiet():
             parts = Parts(config, directory, checkpoint, trust)
@@ -106,7 +114,7 @@ def train(
     except BaseException as error:
         status.finish(FAILED, " ".join(f"{type(error).__name__}: {error}".split()), seconds)
         raise
-    seconds["total"] = time.perf_counter() - started
+    seconds["total"] = import_seconds + time.perf_counter() - started
     status.finish(DONE, seconds=seconds)
     return metrics
 

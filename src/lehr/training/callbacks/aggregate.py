@@ -61,5 +61,7 @@ class AggregateStatistics(Callback):
         module.train(was_training)
         module.aggregate = metric.compute()
         if trainer.is_global_zero:
-            write_statistics(RunDirectory(trainer.default_root_dir).posterior, module.aggregate, str(data.name), "train")
+            write_statistics(
+                RunDirectory(trainer.default_root_dir).posterior, module.aggregate, str(data.name), "train"
+            )
         self.seconds = time.perf_counter() - started

@@ -1,0 +1,10 @@
+"""`python scripts/train.py ...` from a checkout: the same as `lehr train ...`."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "src"))
+
+from lehr.cli.main import main
+
+sys.exit(main(["train", *sys.argv[1:]]))

@@ -1,0 +1,70 @@
+"""What the commands say of themselves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lehr.cli.compose import conf_dir
+
+_TRAIN = """lehr train: train a VAE with an annealed KL term, and keep the statistics of its latents.
+
+Usage: lehr train [group=choice ...] [key=value ...]
+
+What people change most:
+  kl.weight=1.0            target weight of the KL term; 1 is the negative ELBO
+  kl.warmup=10             epochs in which the weight ramps from 0 to the target
+  kl.hold=0                epochs at weight 0 before that
+  model.latent_dim=20      number of latents
+  trainer.max_epochs=100   length of the training
+  trainer.precision=32-true  or bf16-mixed, 16-mixed, bf16-true, 16-true, 64-true
+  data.batch_size=64       examples per step, over all devices together
+  seed=0                   every random number is a function of it
+  dir=outputs/...          the run directory
+  resume=DIR               go on with an interrupted run
+
+Groups and their choices:
+{groups}
+
+Examples:
+  lehr train
+  lehr train data=mnist model.latent_dim=50 kl.warmup=20 trainer.max_epochs=60
+  lehr train data=images data.path=photos model=conv likelihood=gaussian dir=outputs/photos
+
+Flags:
+  --cfg job                show the configuration and stop; --resolve gives its final values
+  --config-dir DIR         a folder of your own configuration files, which come before the shipped ones
+  -m, --multirun           one run for each combination of comma-separated values
+  --hydra-help             everything that Hydra can do
+"""
+
+SAMPLE_HELP = """lehr sample: new images from a finished run.
+
+Usage: lehr sample run=DIR [key=value ...]
+
+Keys and their defaults:
+  run=DIR                  the run directory
+  method=aggregate         aggregate, N(agg_mean, agg_var) | prior, N(0, I) | interpolate, between two test images
+  n=64                     how many images (aggregate, prior)
+  seed=0                   the same seed gives the same images
+  covariance=diag          of the aggregate posterior: diag | full
+  from=0 to=1 steps=10     an interpolation's two test images, and how many images from one to the other
+  out=FILE                 FILE.png (interpolate: and FILE.gif), or FILE.npy with the pixel values
+
+Examples:
+  lehr sample run=outputs/digits
+  lehr sample run=outputs/digits method=prior n=16 out=prior.png
+  lehr sample run=outputs/digits method=interpolate from=3 to=8 steps=12
+"""
+
+
+def train_help(config_dir: Path | None) -> str:
+    """The help of `lehr train`, with the groups of the shipped and of the user's configuration."""
+    choices: dict[str, set[str]] = {}
+    for folder in filter(None, (conf_dir(), config_dir)):
+        for file in folder.rglob("*.yaml"):
+            group = file.parent.relative_to(folder).as_posix()
+            if group != "." and not file.stem.startswith("_"):
+                choices.setdefault(group, set()).add(file.stem)
+    width = max(map(len, choices))
+    groups = "\n".join(f"  {group:<{width}}  {', '.join(sorted(names))}" for group, names in sorted(choices.items()))
+    return _TRAIN.format(groups=groups)

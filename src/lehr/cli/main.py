@@ -1,0 +1,62 @@
+"""`lehr COMMAND ...`: finds the command. Imports as little as can be, so that help and mistakes answer at once."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import time
+from collections.abc import Sequence
+
+from lehr import __version__
+
+STARTED = time.perf_counter()
+
+COMMANDS = {
+    "train": ("lehr.cli.train", "train a VAE; the statistics of its latents and samples at the end"),
+    "sample": ("lehr.cli.sample", "new images from a finished run"),
+    "completion": ("lehr.cli.completion", 'completion for bash or zsh: eval "$(lehr completion bash)"'),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command and return the exit code: 0, 1 for a failed run, 2 for a mistake, 128 + n after signal n."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    command = arguments[0] if arguments else "--help"
+    if command in ("-h", "--help"):
+        print(_help())
+        return 0
+    if command in ("-V", "--version"):
+        print(f"lehr {__version__}")
+        return 0
+    if command not in COMMANDS:
+        import difflib
+
+        near = difflib.get_close_matches(command, COMMANDS, n=1)
+        hint = f"did you mean lehr {near[0]}?" if near else f"there are: {', '.join(COMMANDS)}"
+        print(f"lehr: {command!r} is not a command; {hint}", file=sys.stderr)
+        return 2
+    module = importlib.import_module(COMMANDS[command][0])
+    try:
+        return int(module.main(arguments[1:]))
+    except BrokenPipeError:
+        # the reader of our output has gone (lehr train --help | head): nothing to say, nobody to say it to
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _help() -> str:
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:<{width}}  {text}" for name, (_, text) in COMMANDS.items()]
+    return "\n".join(
+        [
+            "lehr: variational autoencoders with an annealed KL term",
+            "",
+            "Usage: lehr COMMAND [key=value ...]",
+            "",
+            "Commands:",
+            *lines,
+            "",
+            "lehr COMMAND --help says what a command can be told.",
+        ]
+    )

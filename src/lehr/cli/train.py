@@ -1,0 +1,167 @@
+"""`lehr train`: one run, or with -m one for each combination of values."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra._internal.utils import get_args_parser
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+
+from lehr.cli import main as entry
+from lehr.cli.compose import VERSION_BASE, Command, composed, conf_dir, report
+from lehr.cli.help import train_help
+from lehr.config.schema import train_problems
+from lehr.errors import LehrError
+from lehr.training.directory import RunDirectory
+from lehr.training.preflight import combination_problems, directory_problems
+
+
+def main(argv: list[str]) -> int:
+    """Check everything that can be checked without data, then train; the exit code."""
+    arguments = get_args_parser().parse_args(argv)
+    config_dir = Path(arguments.config_dir) if arguments.config_dir else None
+    if arguments.help:
+        print(train_help(config_dir))
+        return 0
+    if arguments.hydra_help or arguments.info or arguments.shell_completion:
+        return run_hydra(argv, config_dir, _refuse_to_run)
+    command = Command(arguments.config_name or "train", config_dir, arguments.overrides, bool(arguments.multirun))
+    config, problems = composed(command)
+    if config is None:
+        return report(problems, "train")
+    values = config.values
+    if resume := values.get("resume"):
+        return _resume(RunDirectory(resume), command, problems)
+    problems += train_problems(values, values.get("trust") or ())
+    if not problems:
+        problems += combination_problems(values)
+    if arguments.multirun or arguments.cfg:
+        return report(problems, "train") if problems else run_hydra(argv, config_dir, _train_one_of_many)
+    directory = RunDirectory(config.output_dir)
+    if not problems:
+        problems += directory_problems(values, directory)
+    if problems:
+        return report(problems, "train")
+    return run({**values, "dir": config.output_dir}, directory)
+
+
+def _resume(directory: RunDirectory, command: Command, problems: list[str]) -> int:
+    """Go on with the run in `directory`, with its own configuration and what was said on the command line on top."""
+    try:
+        directory.require_checkpoint()
+        saved = directory.read_config()
+    except LehrError as error:
+        return report([*problems, str(error)], "train")
+    changes = []
+    for text in command.overrides:
+        key, _, _ = text.lstrip("+~").partition("=")
+        if "." in key or key in ("overwrite", "debug", "trust", "compile"):
+            changes.append(text)
+        elif key not in ("resume",):
+            problems.append(f"{text}: a resumed run keeps its own {key}")
+    try:
+        # what a directory says about trust is not believed, only what is said now
+        config = OmegaConf.merge(OmegaConf.create({**saved, "trust": []}), OmegaConf.from_dotlist(changes))
+        values = OmegaConf.to_container(config, resolve=True)
+    except Exception as error:
+        return report([*problems, f"{directory.config}: {error}"], "train")
+    assert isinstance(values, dict)
+    values = {str(key): value for key, value in values.items()} | {"dir": str(directory.path), "resume": None}
+    problems += train_problems(values, values.get("trust") or ())
+    if not problems:
+        problems += combination_problems(values)
+        if pid := directory.holder():
+            problems.append(f"resume={directory.path}: process {pid} is running there")
+        if directory.state() == "done" and not changes:
+            problems.append(
+                f"resume={directory.path}: the run is finished; to train it for longer raise trainer.max_epochs"
+            )
+    if problems:
+        return report(problems, "train")
+    return run(values, directory, resume=True)
+
+
+def run(values: dict[str, Any], directory: RunDirectory, resume: bool = False) -> int:
+    """Train, and say how it went; the exit code."""
+    debug = values["debug"] or os.environ.get("HYDRA_FULL_ERROR") == "1"
+    from lehr.cli.summary import print_summary
+    from lehr.training.callbacks.interruption import Interrupted
+    from lehr.training.run import train
+
+    imported = time.perf_counter() - entry.STARTED
+    try:
+        metrics = train(values, directory, resume=resume, trust=tuple(values["trust"]), import_seconds=imported)
+    except Interrupted as interruption:
+        print(
+            f"lehr train: {interruption}; go on with: lehr train resume={directory.path}", file=sys.stderr, flush=True
+        )
+        return interruption.exit_code
+    except LehrError as error:
+        if debug:
+            traceback.print_exc()
+        report(str(error).splitlines(), "train")
+        return 1
+    except Exception as error:
+        if debug:
+            traceback.print_exc()
+        else:
+            line = " ".join(f"{type(error).__name__}: {error}".split())
+            report([f"{line} (debug=true shows where)"], "train")
+        return 1
+    print_summary(metrics, directory)
+    return 0
+
+
+def _train_one_of_many(config: DictConfig) -> None:
+    values = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(values, dict)
+    output_dir = HydraConfig.get().runtime.output_dir
+    directory = RunDirectory(os.path.relpath(output_dir))
+    plain = {str(key): value for key, value in values.items()} | {"dir": str(directory.path)}
+    trust = plain["trust"]
+    problems = train_problems(plain, trust) or [
+        *combination_problems(plain),
+        *directory_problems(plain, directory),
+    ]
+    code = report(problems, "train") if problems else run(plain, directory)
+    if code > 128:
+        sys.exit(code)  # a signal ends the whole sweep; an error only this run
+    _failures.append(code)
+
+
+_failures: list[int] = []
+
+
+def _refuse_to_run(config: DictConfig) -> None:
+    raise AssertionError("Hydra was asked for information only")
+
+
+def run_hydra(argv: list[str], config_dir: Path | None, task: Callable[[DictConfig], None], name: str = "train") -> int:
+    """Let Hydra take it from here; the exit code.
+
+    Hydra's own --config-dir comes after the application's folder. The user's is to come first, so the two change
+    places.
+    """
+    arguments = list(argv)
+    for i, word in enumerate(argv):
+        flag, _, value = word.partition("=")
+        if flag in ("--config-dir", "-cd"):
+            arguments[i : i + (1 if value else 2)] = ["--config-dir", str(conf_dir())]
+            break
+    first = config_dir or conf_dir()
+    before, sys.argv = sys.argv, ["lehr", *arguments]
+    try:
+        hydra.main(config_path=str(first.absolute()), config_name=name, version_base=VERSION_BASE)(task)()
+    except SystemExit as stop:
+        return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+    finally:
+        sys.argv = before
+    return max(_failures, default=0)

@@ -1,0 +1,79 @@
+"""What makes a configuration impossible although each of its values is allowed: found before any data are read.
+
+torch is imported only where the answer depends on the devices of this machine.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from lehr.objective.annealing import Annealing
+from lehr.training.directory import RunDirectory
+
+Config = Mapping[str, Any]
+
+_CPU_PRECISIONS = ("32-true", "bf16-mixed", "bf16-true", "64-true")
+
+
+def combination_problems(config: Config) -> list[str]:
+    """One line for each combination of values that cannot work. `config` has passed the schema."""
+    return [*_length(config), *_paths(config), *_devices(config)]
+
+
+def directory_problems(config: Config, directory: RunDirectory) -> list[str]:
+    """One line for each reason why the run cannot be written to `directory`."""
+    return directory.problems(overwrite=config["overwrite"])
+
+
+def _length(config: Config) -> list[str]:
+    trainer, kl = config["trainer"], config["kl"]
+    epochs, steps = trainer["max_epochs"], trainer["max_steps"]
+    if epochs is None and steps is None:
+        return ["trainer.max_epochs=null, trainer.max_steps=null: give one of them, or training never ends"]
+    if kl.get("_target_") != "lehr.objective.Annealing":
+        return []
+    # with both limits, or with epochs against steps, the data decide: that is checked once they are read
+    lengths = {"fraction": 1.0, "epoch": epochs if steps is None else None, "step": steps if epochs is None else None}
+    length = lengths[kl["unit"]]
+    annealing = Annealing(**{name: value for name, value in kl.items() if name != "_target_"})
+    problem = annealing.problem(length) if length else None
+    return [problem] if problem else []
+
+
+def _paths(config: Config) -> list[str]:
+    data = config["data"]
+    return [
+        f"data.{name}={data[name]}: there is no such file or folder"
+        for name in ("path", "test_path")
+        if data.get(name) and not Path(data[name]).exists()
+    ]
+
+
+def _devices(config: Config) -> list[str]:
+    trainer = config["trainer"]
+    precision, devices, accelerator = trainer["precision"], trainer["devices"], trainer["accelerator"]
+    if precision in _CPU_PRECISIONS and devices == 1 and accelerator in ("auto", "cpu"):
+        return []
+    import torch
+
+    gpus = torch.cuda.device_count()
+    on_gpu = accelerator == "cuda" or (accelerator == "auto" and gpus > 0)
+    problems = []
+    if accelerator == "cuda" and not gpus:
+        problems.append("trainer.accelerator=cuda: this machine has no CUDA GPU; use auto or cpu")
+    if accelerator == "mps" and not torch.backends.mps.is_available():
+        problems.append("trainer.accelerator=mps: this machine has no Apple GPU; use auto or cpu")
+    available = gpus if on_gpu else os.cpu_count() or 1
+    if isinstance(devices, int) and devices > available > 0:
+        kind = "GPUs" if on_gpu else "CPU cores"
+        problems.append(f"trainer.devices={devices}: this machine has {available} {kind}")
+    if precision in ("16-mixed", "16-true") and not (on_gpu or accelerator == "mps"):
+        problems.append(f"trainer.precision={precision}: needs a GPU; a CPU has {', '.join(_CPU_PRECISIONS)}")
+    if on_gpu and precision.startswith("bf16") and gpus and not torch.cuda.is_bf16_supported():
+        problems.append(f"trainer.precision={precision}: this GPU has no bfloat16; use 16-mixed or 32-true")
+    if accelerator == "mps" and precision == "64-true":
+        problems.append("trainer.precision=64-true: Apple GPUs have no float64; use 32-true")
+    return problems
