@@ -74,5 +74,5 @@ def rows(
 def seeded(seed: int, stream: str) -> Iterator[None]:
     """Within the block torch's own CPU generator, which layers draw their first weights from, is that of `stream`."""
     with torch.random.fork_rng(devices=[]):
-        torch.random.default_generator.manual_seed(generator(seed, stream).initial_seed())
+        torch.default_generator.manual_seed(generator(seed, stream).initial_seed())
         yield

@@ -106,6 +106,35 @@ def composed(command: Command) -> tuple[Composed | None, list[str]]:
             return None, [*problems, _one_line(error)]
 
 
+def typed_value(command: Command, key: str) -> Any:
+    """The value that the command line gives to a top-level key, None where it gives none."""
+    overrides, _ = _parsed(command)
+    return next((o.value() for o in overrides if o.key_or_group == key and not o.is_sweep_override()), None)
+
+
+def changed(values: dict[str, Any], command: Command) -> tuple[dict[str, Any], list[str]]:
+    """A finished configuration with the overrides on top, and one line for each of them that does not fit.
+
+    Only values of keys can be changed, not which component a group has.
+    """
+    overrides, problems = _parsed(command)
+    config = OmegaConf.create(values)
+    known = set(_keys(config))
+    for override in overrides:
+        key = override.key_or_group
+        if key == "resume" or key.startswith("hydra"):
+            continue
+        if key not in known:
+            problems.append(f"{key}: unknown key of the resumed run{did_you_mean(key, known)}")
+        elif isinstance(values.get(key), dict) or key in ("seed", "dir"):
+            problems.append(f"{override.input_line}: a resumed run keeps its own {key}")
+        else:
+            OmegaConf.update(config, key, override.value(), merge=False)
+    result = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(result, dict)
+    return {str(key): value for key, value in result.items()}, problems
+
+
 def _parsed(command: Command) -> tuple[list[Override], list[str]]:
     """Each override parsed by itself; of several values for one key only in a sweep, and then the first."""
     parser, overrides, problems = OverridesParser.create(), [], []

@@ -16,11 +16,11 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from lehr.cli import main as entry
-from lehr.cli.compose import VERSION_BASE, Command, composed, conf_dir, report
+from lehr.cli.compose import VERSION_BASE, Command, changed, composed, conf_dir, report, typed_value
 from lehr.cli.help import train_help
 from lehr.config.schema import train_problems
 from lehr.errors import LehrError
-from lehr.training.directory import RunDirectory
+from lehr.training.directory import DONE, RunDirectory
 from lehr.training.preflight import combination_problems, directory_problems
 
 
@@ -34,12 +34,12 @@ def main(argv: list[str]) -> int:
     if arguments.hydra_help or arguments.info or arguments.shell_completion:
         return run_hydra(argv, config_dir, _refuse_to_run)
     command = Command(arguments.config_name or "train", config_dir, arguments.overrides, bool(arguments.multirun))
+    if resume := typed_value(command, "resume"):
+        return _resume(RunDirectory(str(resume)), command)
     config, problems = composed(command)
     if config is None:
         return report(problems, "train")
     values = config.values
-    if resume := values.get("resume"):
-        return _resume(RunDirectory(resume), command, problems)
     problems += train_problems(values, values.get("trust") or ())
     if not problems:
         problems += combination_problems(values)
@@ -53,37 +53,23 @@ def main(argv: list[str]) -> int:
     return run({**values, "dir": config.output_dir}, directory)
 
 
-def _resume(directory: RunDirectory, command: Command, problems: list[str]) -> int:
+def _resume(directory: RunDirectory, command: Command) -> int:
     """Go on with the run in `directory`, with its own configuration and what was said on the command line on top."""
     try:
         directory.require_checkpoint()
         saved = directory.read_config()
     except LehrError as error:
-        return report([*problems, str(error)], "train")
-    changes = []
-    for text in command.overrides:
-        key, _, _ = text.lstrip("+~").partition("=")
-        if "." in key or key in ("overwrite", "debug", "trust", "compile"):
-            changes.append(text)
-        elif key not in ("resume",):
-            problems.append(f"{text}: a resumed run keeps its own {key}")
-    try:
-        # what a directory says about trust is not believed, only what is said now
-        config = OmegaConf.merge(OmegaConf.create({**saved, "trust": []}), OmegaConf.from_dotlist(changes))
-        values = OmegaConf.to_container(config, resolve=True)
-    except Exception as error:
-        return report([*problems, f"{directory.config}: {error}"], "train")
-    assert isinstance(values, dict)
-    values = {str(key): value for key, value in values.items()} | {"dir": str(directory.path), "resume": None}
-    problems += train_problems(values, values.get("trust") or ())
+        return report([str(error)], "train")
+    # what a directory says about trust is not believed, only what is said now
+    values, problems = changed({**saved, "trust": []}, command)
+    values |= {"dir": str(directory.path), "resume": None}
+    problems += train_problems(values, values["trust"])
     if not problems:
         problems += combination_problems(values)
         if pid := directory.holder():
             problems.append(f"resume={directory.path}: process {pid} is running there")
-        if directory.state() == "done" and not changes:
-            problems.append(
-                f"resume={directory.path}: the run is finished; to train it for longer raise trainer.max_epochs"
-            )
+        if directory.state() == DONE and values == {**saved, "trust": values["trust"]}:
+            problems.append(f"resume={directory.path}: the run is finished; to go on raise trainer.max_epochs")
     if problems:
         return report(problems, "train")
     return run(values, directory, resume=True)

@@ -124,6 +124,11 @@ class RunDirectory:
         for events in self.path.glob("events.out.tfevents.*"):
             events.unlink()
 
+    def remove_unfinished(self) -> None:
+        """Remove the temporary files of a run that was killed while it wrote."""
+        for temporary in self.path.rglob(".*.tmp"):
+            temporary.unlink()
+
     def require_checkpoint(self) -> Path:
         """The checkpoint to resume from.
 

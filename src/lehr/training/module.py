@@ -115,7 +115,7 @@ class VAEModule(LightningModule):
         """(2,) distortion and rate of the last training batch over all ranks, in nats per example."""
         self.step_posterior: DiagonalGaussian | None = None
         self.evaluated: dict[str, float] = {}
-        """The metrics of the last validation or test."""
+        """The metrics of the last validation or test; in the checkpoint, as a resumed run may have none to come."""
         self.finite = FiniteLoss()
         if compile:
             model.encoder.compile()
@@ -193,6 +193,12 @@ class VAEModule(LightningModule):
             return values
         torch.distributed.all_reduce(values)
         return values / self.trainer.world_size
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["evaluated"] = dict(self.evaluated)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.evaluated = checkpoint["evaluated"]
 
     def on_validation_epoch_start(self) -> None:
         self._start_evaluation()

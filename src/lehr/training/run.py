@@ -99,6 +99,7 @@ def train(
     if not resume:
         directory.clear()
     directory.path.mkdir(parents=True, exist_ok=True)
+    directory.remove_unfinished()
     directory.write_config(dict(config))
     status = Status(directory)
     status.start()
