@@ -68,7 +68,8 @@ def _resume(directory: RunDirectory, command: Command) -> int:
         problems += combination_problems(values)
         if pid := directory.holder():
             problems.append(f"resume={directory.path}: process {pid} is running there")
-        if directory.state() == DONE and values == {**saved, "trust": values["trust"]}:
+        about_it = ("trust", "debug", "overwrite", "dir", "resume")
+        if directory.state() == DONE and all(values[key] == saved.get(key) for key in values if key not in about_it):
             problems.append(f"resume={directory.path}: the run is finished; to go on raise trainer.max_epochs")
     if problems:
         return report(problems, "train")

@@ -43,7 +43,10 @@ def read_checkpoint(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
         raise CheckpointError(f"{path}: is not a checkpoint of lehr's: it holds more than tensors") from error
     except (OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
         raise CheckpointError(f"{path}: is damaged, or is no checkpoint") from error
-    if not isinstance(checkpoint, dict) or not {"state_dict", "loops", "optimizer_states", "evaluated"} <= checkpoint.keys():
+    if (
+        not isinstance(checkpoint, dict)
+        or not {"state_dict", "loops", "optimizer_states", "evaluated"} <= checkpoint.keys()
+    ):
         raise CheckpointError(f"{path}: is not a checkpoint of lehr's")
     return checkpoint
 

@@ -153,6 +153,7 @@ class Status:
         self._fields: dict[str, Any] = {}
 
     def start(self) -> None:
+        """The run is under way."""
         from importlib.metadata import version
 
         self._fields = {
@@ -172,6 +173,9 @@ class Status:
         write_json(self._path, self._fields)
 
     def finish(self, state: str, error: str | None = None, seconds: dict[str, float] | None = None) -> None:
+        """The run has ended; where it never started, an earlier run's state is left alone."""
+        if not self._fields:
+            return
         self._fields |= {"state": state, "finished": _now(), "error": error}
         self._fields["seconds"] = {name: round(value, 3) for name, value in (seconds or {}).items()}
         write_json(self._path, self._fields)

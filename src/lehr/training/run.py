@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import math
+import sys
 import time
 import warnings
 from collections.abc import Iterator, Mapping
@@ -22,6 +23,7 @@ from lightning.pytorch.loggers import Logger
 from lehr import randomness
 from lehr.config.build import build, find_class
 from lehr.data.module import ImageDataModule
+from lehr.errors import ConfigError
 from lehr.files import write_json
 from lehr.objective.annealing import Annealing
 from lehr.training.callbacks.aggregate import AggregateStatistics
@@ -35,6 +37,12 @@ from lehr.training.export import build_likelihood, build_model, write_model
 from lehr.training.module import OptimizerPlan, VAEModule
 
 Config = Mapping[str, Any]
+
+
+_GREY = (
+    "note: the pixels are grey, and of grey values this likelihood is a cross-entropy, so its ELBO bounds no "
+    "log-likelihood; data.binarize=dynamic or likelihood=gaussian gives one"
+)
 
 
 class Parts:
@@ -55,9 +63,12 @@ class Parts:
         self.data.setup()
         with randomness.seeded(config["seed"], "weights"):
             model = build_model(config, self.data.shape, trust)
+        likelihood = build_likelihood(config, trust)
+        if self.data.grey and not likelihood.continuous and self.trainer.is_global_zero:
+            print(_GREY, file=sys.stderr)
         self.module = VAEModule(
             model,
-            build_likelihood(config, trust),
+            likelihood,
             annealing,
             plan,
             seed=config["seed"],
@@ -96,17 +107,19 @@ def train(
     """
     started = time.perf_counter()
     checkpoint = directory.require_checkpoint() if resume else None
-    if not resume:
-        directory.clear()
-    directory.path.mkdir(parents=True, exist_ok=True)
-    directory.remove_unfinished()
-    directory.write_config(dict(config))
+    # an earlier run's files are touched only once it is certain that this one can start
+    has_something_to_lose = resume or directory.state() is not None
     status = Status(directory)
-    status.start()
     seconds = {"import": import_seconds}
     try:
+        if not has_something_to_lose:
+            _begin(directory, config, status)
         with _quiet():
             parts = Parts(config, directory, checkpoint, trust)
+            if has_something_to_lose:
+                if not resume:
+                    directory.clear()
+                _begin(directory, config, status)
             seconds["set_up"] = time.perf_counter() - started
             metrics = _run(parts, config, directory, checkpoint, seconds)
     except Interrupted as interruption:
@@ -118,6 +131,16 @@ def train(
     seconds["total"] = import_seconds + time.perf_counter() - started
     status.finish(DONE, seconds=seconds)
     return metrics
+
+
+def _begin(directory: RunDirectory, config: Config, status: Status) -> None:
+    try:
+        directory.path.mkdir(parents=True, exist_ok=True)
+        directory.remove_unfinished()
+        directory.write_config(dict(config))
+        status.start()
+    except OSError as error:
+        raise ConfigError(f"dir={directory.path}: cannot be written to ({error.strerror})") from error
 
 
 def follow(directory: RunDirectory, checkpoint: Path | None, trust: tuple[str, ...]) -> None:
