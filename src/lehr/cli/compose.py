@@ -5,18 +5,21 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from hydra import compose, initialize_config_dir
 from hydra.core.config_loader import ConfigLoader
+from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
+from hydra.core.plugins import Plugins
 from hydra.errors import HydraException
+from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -30,6 +33,18 @@ def conf_dir() -> Path:
     package = Path(__file__).parents[1]
     installed = package / "conf"
     return installed if installed.is_dir() else package.parents[1] / "conf"
+
+
+class ShippedConfiguration(SearchPathPlugin):
+    """Puts the shipped configuration at the end of the search path, so that a user's own folder comes first."""
+
+    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        search_path.append("lehr", f"file://{conf_dir()}")
+
+
+def register_conf_dir() -> None:
+    """Let Hydra find the shipped configuration, whatever its main folder is."""
+    Plugins.instance().register(ShippedConfiguration)
 
 
 @dataclass(frozen=True)
@@ -64,15 +79,11 @@ class Command:
 
 @contextmanager
 def _composer(command: Command) -> Iterator[ConfigLoader]:
+    register_conf_dir()
     first = command.config_dir or conf_dir()
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(first.absolute()), job_name="lehr", version_base=VERSION_BASE):
-        hydra = GlobalHydra.instance().hydra
-        assert hydra is not None
-        if command.config_dir:
-            # Hydra's --config-dir comes after the application's own folder; here the user's comes first
-            hydra.config_loader.get_search_path().append("lehr", f"file://{conf_dir()}")
-        yield hydra.config_loader
+        yield GlobalHydra.instance().config_loader()
 
 
 def composed(command: Command) -> tuple[Composed | None, list[str]]:
@@ -133,6 +144,15 @@ def changed(values: dict[str, Any], command: Command) -> tuple[dict[str, Any], l
     result = OmegaConf.to_container(config, resolve=True)
     assert isinstance(result, dict)
     return {str(key): value for key, value in result.items()}, problems
+
+
+def points(command: Command) -> Iterator[Command]:
+    """Of a sweep, a command for each single value of each key, so that every value is looked at once."""
+    overrides, _ = _parsed(command)
+    for override in overrides:
+        if override.is_sweep_override():
+            for value in override.sweep_string_iterator():
+                yield replace(command, overrides=[*command.overrides, f"{override.key_or_group}={value}"])
 
 
 def _parsed(command: Command) -> tuple[list[Override], list[str]]:

@@ -16,7 +16,18 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from lehr.cli import main as entry
-from lehr.cli.compose import VERSION_BASE, Command, changed, composed, conf_dir, report, typed_value
+from lehr.cli.compose import (
+    VERSION_BASE,
+    Command,
+    Composed,
+    changed,
+    composed,
+    conf_dir,
+    points,
+    register_conf_dir,
+    report,
+    typed_value,
+)
 from lehr.cli.help import train_help
 from lehr.config.schema import train_problems
 from lehr.errors import LehrError
@@ -36,21 +47,26 @@ def main(argv: list[str]) -> int:
     command = Command(arguments.config_name or "train", config_dir, arguments.overrides, bool(arguments.multirun))
     if resume := typed_value(command, "resume"):
         return _resume(RunDirectory(str(resume)), command)
+    config, problems = _checked(command)
+    if command.multirun:
+        for point in points(command):
+            problems += [problem for problem in _checked(point)[1] if problem not in problems]
+    if not problems and config and not (command.multirun or arguments.cfg):
+        directory = RunDirectory(config.output_dir)
+        problems += directory_problems(config.values, directory)
+        if not problems:
+            return run({**config.values, "dir": config.output_dir}, directory)
+    return report(problems, "train") if problems else run_hydra(argv, config_dir, _train_one_of_many)
+
+
+def _checked(command: Command) -> tuple[Composed | None, list[str]]:
+    """The configuration and everything that is wrong with it by itself."""
     config, problems = composed(command)
-    if config is None:
-        return report(problems, "train")
-    values = config.values
-    problems += train_problems(values, values.get("trust") or ())
-    if not problems:
-        problems += combination_problems(values)
-    if arguments.multirun or arguments.cfg:
-        return report(problems, "train") if problems else run_hydra(argv, config_dir, _train_one_of_many)
-    directory = RunDirectory(config.output_dir)
-    if not problems:
-        problems += directory_problems(values, directory)
-    if problems:
-        return report(problems, "train")
-    return run({**values, "dir": config.output_dir}, directory)
+    if config is not None:
+        problems += train_problems(config.values, config.values.get("trust") or ())
+        if not problems:
+            problems += combination_problems(config.values)
+    return config, problems
 
 
 def _resume(directory: RunDirectory, command: Command) -> int:
@@ -134,15 +150,15 @@ def _refuse_to_run(config: DictConfig) -> None:
 def run_hydra(argv: list[str], config_dir: Path | None, task: Callable[[DictConfig], None], name: str = "train") -> int:
     """Let Hydra take it from here; the exit code.
 
-    Hydra's own --config-dir comes after the application's folder. The user's is to come first, so the two change
-    places.
+    Hydra's own --config-dir comes after the application's folder; the user's is to come first.
     """
     arguments = list(argv)
     for i, word in enumerate(argv):
         flag, _, value = word.partition("=")
         if flag in ("--config-dir", "-cd"):
-            arguments[i : i + (1 if value else 2)] = ["--config-dir", str(conf_dir())]
+            del arguments[i : i + (1 if value else 2)]
             break
+    register_conf_dir()
     first = config_dir or conf_dir()
     before, sys.argv = sys.argv, ["lehr", *arguments]
     try:

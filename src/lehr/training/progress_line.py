@@ -23,10 +23,10 @@ class ProgressLine:
         if shown and sys.stderr.isatty():
             from tqdm import tqdm
 
+            layout = f"{name} {{percentage:3.0f}}% |{{bar:20}}| {{remaining}} left  {{desc}}"
             self._bar = tqdm(
-                total=total, initial=initial, desc=name, leave=keep, file=sys.stderr, dynamic_ncols=True,
-                bar_format="{desc} {percentage:3.0f}% |{bar:20}| {postfix}{remaining} left",
-            )  # fmt: skip
+                total=total, initial=initial, leave=keep, file=sys.stderr, dynamic_ncols=True, bar_format=layout
+            )
 
     @property
     def is_live(self) -> bool:
@@ -41,8 +41,7 @@ class ProgressLine:
         """Draw now: `done` steps, and `text` behind the bar."""
         if self._bar is not None:
             self._bar.n = done
-            self._bar.postfix = f"{text}  "
-            self._bar.refresh()
+            self._bar.set_description_str(text)
 
     def close(self) -> None:
         if self._bar is not None:
