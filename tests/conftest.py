@@ -1,0 +1,52 @@
+"""What all tests share: commands run in this process, and small runs that are trained once."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from lehr.cli.main import main
+
+SMALL = ("trainer.max_epochs=4", "kl.warmup=1", "trainer.check_val_every_n_epoch=2", "model.hidden=[32]")
+"""A training of the digits that takes a second."""
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    """Small tensors on two cores are slower with two threads, and sums then depend on how they are shared."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def lehr(capsys, monkeypatch):
+    """Run a command in this process: `code, out, err = lehr("train", "key=value")`."""
+    monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        code = main(list(arguments))
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def finished_run(tmp_path_factory) -> Path:
+    """The directory of a small finished run. Not to be changed; copy it."""
+    path = tmp_path_factory.mktemp("finished") / "run"
+    assert main(["train", f"dir={path}", *SMALL]) == 0
+    return path
+
+
+@pytest.fixture(scope="session")
+def data_root() -> Path:
+    """The folder of real data sets that LEHR_DATA names."""
+    if not os.environ.get("LEHR_DATA"):
+        pytest.skip("LEHR_DATA is not set: it names the folder of real data sets")
+    return Path(os.environ["LEHR_DATA"])
