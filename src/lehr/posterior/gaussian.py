@@ -5,6 +5,7 @@ Shapes: b batch; `*latent` is (d,) for a flat latent and (zc, zh, zw) for a late
 
 from __future__ import annotations
 
+import inspect
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -24,25 +25,31 @@ class _Bound(torch.autograd.Function):
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(raw: Tensor, low: float, high: float) -> Tensor:
-        return raw.clamp(low, high)
+    def forward(raw: Tensor, low: float, high: float) -> tuple[Tensor, Tensor]:
+        bounded = raw.clamp(low, high)
+        return bounded, bounded - raw
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, float, float], output: Tensor) -> None:
-        raw, ctx.low, ctx.high = inputs
-        ctx.save_for_backward(raw)
+    def setup_context(ctx: Any, inputs: tuple[Tensor, float, float], output: tuple[Tensor, Tensor]) -> None:
+        _, inward = output
+        ctx.mark_non_differentiable(inward)
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(inward)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
-        (raw,) = ctx.saved_tensors
-        (gradient,) = gradients
-        outward = ((raw > ctx.high) & (gradient < 0)) | ((raw < ctx.low) & (gradient > 0))
-        return torch.where(outward, 0.0, gradient), None, None
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, None, None]:
+        (inward,) = ctx.saved_tensors
+        gradient = gradients[0]
+        return None if gradient is None else gradient.masked_fill(gradient * inward > 0, 0.0), None, None
+
+
+# torch looks up the signature at every call; this spares it the search
+_Bound.forward.__signature__ = inspect.signature(_Bound.forward)  # type: ignore[attr-defined]
 
 
 def bound(raw: Tensor, low: float, high: float) -> Tensor:
     """`raw` clamped to [low, high], with a gradient that can always bring a value back inside."""
-    return _Bound.apply(raw, low, high)
+    return _Bound.apply(raw, low, high)[0]
 
 
 def at_least_float32(x: Tensor) -> Tensor:

@@ -70,12 +70,28 @@ def require_fit(checkpoint: dict[str, Any], module: nn.Module, path: Path) -> No
         raise CheckpointError(f"{path}: is of another model: it has {unknown}, the configured model has not")
 
 
+def between_steps(trainer: Trainer) -> bool:
+    """Whether, at the end of a training batch, a checkpoint can be resumed from exactly.
+
+    Not where gradients are accumulated, which no checkpoint holds; and not at the end of an epoch, whose validation
+    would be left out.
+    """
+    return not trainer.is_last_batch and not trainer.fit_loop._should_accumulate()
+
+
 def save(trainer: Trainer, path: Path) -> None:
-    """Write a checkpoint from the first rank alone.
+    """Write a checkpoint from the first rank alone, unless the weights are not finite.
 
     Unlike `Trainer.save_checkpoint` it waits for no other rank, so that one rank can decide by the clock, or upon a
-    signal, that now is the time.
+    signal, that now is the time. What was logged up to here is then on disk too, as a resumed run logs only the rest.
     """
-    if trainer.is_global_zero:
+    if trainer.is_global_zero and _is_finite(trainer.lightning_module):
+        for logger in trainer.loggers:
+            logger.save()
         checkpoint = trainer._checkpoint_connector.dump_checkpoint(weights_only=False)
         trainer.strategy.checkpoint_io.save_checkpoint(checkpoint, path)
+
+
+def _is_finite(module: nn.Module) -> bool:
+    total = torch.stack([p.detach().float().sum() for p in module.parameters()]).sum()
+    return bool(torch.isfinite(total))

@@ -12,8 +12,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import torch
 from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
+
+_SECONDS_TO_END = 60.0  # for the other ranks, once the first is through with everything they do together
+_VARIABLES = ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK", "LOCAL_RANK", "WORLD_SIZE")
 
 
 class _RunDirectoryLauncher(_SubprocessScriptLauncher):
@@ -36,6 +40,19 @@ class _RunDirectoryLauncher(_SubprocessScriptLauncher):
             command = [sys.executable, "-m", "lehr.training.worker", *self._arguments]
             self.procs.append(subprocess.Popen(command, env={**os.environ, "LOCAL_RANK": str(local_rank)}))
 
+    def end(self, seconds: float) -> None:
+        """Wait for the other ranks to end, end those that have not by then, and forget them."""
+        for process in self.procs:
+            try:
+                process.wait(seconds)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        if self.procs:
+            for name in _VARIABLES:  # they would make the next run of this process wait for ranks started elsewhere
+                os.environ.pop(name, None)
+        self.procs.clear()  # in place: Lightning's observer, which kills this process if a rank fails, looks there too
+
 
 class RunDirectoryDDP(DDPStrategy):
     """Lightning's DDP strategy, with ranks that read the configuration from the run directory.
@@ -57,6 +74,17 @@ class RunDirectoryDDP(DDPStrategy):
         self._launcher = _RunDirectoryLauncher(
             self.cluster_environment, self.num_processes, self.num_nodes, arguments=self._arguments
         )
+
+    def on_exception(self, exception: BaseException) -> None:
+        super().on_exception(exception)
+        self.close(seconds=0)  # the other ranks may be waiting for this one, with some backends for ever
+
+    def close(self, seconds: float = _SECONDS_TO_END) -> None:
+        """End the other ranks of this machine, and what connects them; this process can then start another run."""
+        if isinstance(self._launcher, _RunDirectoryLauncher):
+            self._launcher.end(seconds)
+        if torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()
 
     # Evaluation calls the module itself: DDP's wrapper would synchronise buffers at every step, and ranks with
     # unequal shares of a data set would wait for each other for ever.

@@ -121,6 +121,13 @@ class VAEModule(LightningModule):
             model.encoder.compile()
             model.decoder.compile()
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        # Lightning notes the name of each hook around each hook; a module's own way of setting looks for parameters
+        if name == "_current_fx_name":
+            object.__setattr__(self, name, value)
+        else:
+            super().__setattr__(name, value)
+
     @property
     def datamodule(self) -> ImageDataModule:
         datamodule = self.trainer.datamodule  # type: ignore[attr-defined]  # set by the trainer

@@ -34,6 +34,7 @@ from lehr.training.checkpoint import AtomicCheckpointIO, read_checkpoint, requir
 from lehr.training.ddp import RunDirectoryDDP
 from lehr.training.directory import DONE, FAILED, INTERRUPTED, RunDirectory, Status
 from lehr.training.export import build_likelihood, build_model, write_model
+from lehr.training.lean import NoProfiler
 from lehr.training.module import OptimizerPlan, VAEModule
 
 Config = Mapping[str, Any]
@@ -111,6 +112,7 @@ def train(
     has_something_to_lose = resume or directory.state() is not None
     status = Status(directory)
     seconds = {"import": import_seconds}
+    parts = None
     try:
         if not has_something_to_lose:
             _begin(directory, config, status)
@@ -128,6 +130,9 @@ def train(
     except BaseException as error:
         status.finish(FAILED, " ".join(f"{type(error).__name__}: {error}".split()), seconds)
         raise
+    finally:
+        if parts and isinstance(parts.trainer.strategy, RunDirectoryDDP):
+            parts.trainer.strategy.close()
     seconds["total"] = import_seconds + time.perf_counter() - started
     status.finish(DONE, seconds=seconds)
     return metrics
@@ -224,6 +229,7 @@ def _trainer(
         callbacks=callbacks,
         plugins=[AtomicCheckpointIO()],
         logger=False,
+        profiler=NoProfiler(),
         enable_progress_bar=False,
         enable_model_summary=False,
         num_sanity_val_steps=0,

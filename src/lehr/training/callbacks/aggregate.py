@@ -5,18 +5,19 @@ from __future__ import annotations
 import time
 
 import torch
-from lightning.pytorch import Callback, Trainer
+from lightning.pytorch import Trainer
 
 from lehr.errors import ConfigError
 from lehr.evaluation.aggregate import AggregatePosteriorMetric
 from lehr.evaluation.statistics import write_statistics
 from lehr.training.callbacks.interruption import Interruption
 from lehr.training.directory import RunDirectory
+from lehr.training.lean import LeanCallback
 from lehr.training.module import VAEModule
 from lehr.training.progress_line import ProgressLine
 
 
-class AggregateStatistics(Callback):
+class AggregateStatistics(LeanCallback):
     """Passes the whole training set through the encoder once and writes `posterior/`.
 
     Evaluation mode, no augmentation, no shuffling, every example counted once on any number of ranks. The result is

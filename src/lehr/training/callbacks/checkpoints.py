@@ -6,16 +6,16 @@ import math
 import time
 from typing import Any
 
-import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
-from lehr.training.checkpoint import save
+from lehr.training.checkpoint import between_steps, save
 from lehr.training.directory import RunDirectory
+from lehr.training.lean import LeanCallback
 from lehr.training.module import VAEModule
 
 
-class Checkpoints(Checkpoint):
+class Checkpoints(LeanCallback, Checkpoint):
     """Saves the state of training by the clock, at its start and at its end, and whenever the ELBO is a new best.
 
     The best is looked for only once the KL weight has reached its target: before, the model is another one. Weights
@@ -44,15 +44,14 @@ class Checkpoints(Checkpoint):
     def on_train_batch_end(  # type: ignore[override]
         self, trainer: Trainer, pl_module: VAEModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        # the end of an epoch is saved after its validation: a checkpoint from before would skip it on resuming
-        if not trainer.is_last_batch and self._is_due():
+        if self._is_due() and between_steps(trainer):
             self._save_last(trainer, pl_module)
 
     def on_validation_end(self, trainer: Trainer, pl_module: VAEModule) -> None:  # type: ignore[override]
         if trainer.state.fn != "fit" or trainer.global_step < pl_module.schedule.settled:
             return
         elbo = pl_module.evaluated["val/elbo"]
-        if elbo > self.best and _is_finite(pl_module):
+        if elbo > self.best:
             self.best = elbo
             save(trainer, RunDirectory(trainer.default_root_dir).best_checkpoint)
 
@@ -65,8 +64,7 @@ class Checkpoints(Checkpoint):
 
     def _save_last(self, trainer: Trainer, module: VAEModule) -> None:
         module.finite.flush()
-        if _is_finite(module):
-            save(trainer, RunDirectory(trainer.default_root_dir).last_checkpoint)
+        save(trainer, RunDirectory(trainer.default_root_dir).last_checkpoint)
         self._saved_at = time.monotonic()
 
 
@@ -78,8 +76,3 @@ def is_over(trainer: Trainer) -> bool:
         or (trainer.max_epochs is not None and 0 <= trainer.max_epochs <= epochs)
         or 0 <= trainer.max_steps <= trainer.global_step
     )
-
-
-def _is_finite(module: VAEModule) -> bool:
-    total = torch.stack([p.detach().float().sum() for p in module.parameters()]).sum()
-    return bool(torch.isfinite(total))

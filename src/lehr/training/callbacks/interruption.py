@@ -6,10 +6,11 @@ import signal
 from types import FrameType
 from typing import Any
 
-from lightning.pytorch import Callback, Trainer
+from lightning.pytorch import Trainer
 
-from lehr.training.checkpoint import save
+from lehr.training.checkpoint import between_steps, save
 from lehr.training.directory import RunDirectory
+from lehr.training.lean import LeanCallback
 from lehr.training.module import VAEModule
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -23,7 +24,7 @@ class Interrupted(BaseException):
         self.exit_code = 128 + signum
 
 
-class Interruption(Callback):
+class Interruption(LeanCallback):
     """Turns a signal into an orderly end. A second signal ends the process at once.
 
     In training the step at hand is finished and a checkpoint is written; during a validation it is the epoch's end
@@ -36,17 +37,21 @@ class Interruption(Callback):
         self._original: dict[int, Any] = {}
 
     def setup(self, trainer: Trainer, pl_module: VAEModule, stage: str) -> None:  # type: ignore[override]
-        # Lightning has installed its own handlers just before; these replace them for the time of this stage
+        # Lightning's own handlers, which it is about to put before these, would end the other ranks at once and
+        # wait for them in the middle of a step
+        trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
         handler = self._remember if trainer.is_global_zero else signal.SIG_IGN
         for signum in SIGNALS:
-            if trainer.is_global_zero or signum == signal.SIGINT:
-                original = signal.signal(signum, handler)
-                self._original.setdefault(signum, original)
+            original = signal.signal(signum, handler)
+            self._original.setdefault(signum, original)
 
     def teardown(self, trainer: Trainer, pl_module: VAEModule, stage: str) -> None:  # type: ignore[override]
         for signum, handler in self._original.items():
             signal.signal(signum, handler)
         self._original = {}
+
+    def on_exception(self, trainer: Trainer, pl_module: VAEModule, exception: BaseException) -> None:  # type: ignore[override]
+        self.teardown(trainer, pl_module, "")  # Lightning leaves this out after an error
 
     def _remember(self, signum: int, frame: FrameType | None) -> None:
         self._signum = signum
@@ -60,7 +65,7 @@ class Interruption(Callback):
     def on_train_batch_end(  # type: ignore[override]
         self, trainer: Trainer, pl_module: VAEModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        if self._signum is not None and not trainer.is_last_batch:
+        if self._signum is not None and between_steps(trainer):
             self._save_and_stop(trainer, pl_module)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: VAEModule) -> None:  # type: ignore[override]

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import yaml
-from lightning.pytorch import Callback, Trainer
+from lightning.pytorch import Trainer
 
 from lehr.evaluation.statistics import summary
+from lehr.training.lean import LeanCallback
 from lehr.training.module import VAEModule
 from lehr.training.tensorboard import TensorBoard, tensorboard
 
@@ -25,7 +26,7 @@ FINAL_METRICS = (
 """The metric columns of TensorBoard's HParams table."""
 
 
-class Metrics(Callback):
+class Metrics(LeanCallback):
     """Logs training every few steps, every validation and the final statistics, and times the training.
 
     Training values are those of the batch of the step at hand, over all ranks. `self.log` is not used in training:

@@ -6,8 +6,9 @@ import sys
 import time
 from typing import Any
 
-from lightning.pytorch import Callback, Trainer
+from lightning.pytorch import Trainer
 
+from lehr.training.lean import LeanCallback
 from lehr.training.module import VAEModule
 from lehr.training.progress_line import ProgressLine
 
@@ -15,7 +16,7 @@ _REDRAW_SECONDS = 0.1
 _LINES = 10  # written over the whole training where there is no terminal
 
 
-class Progress(Callback):
+class Progress(LeanCallback):
     """One line that is redrawn on a terminal; about ten lines over the training where there is none."""
 
     def __init__(self) -> None:

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import torch
-from lightning.pytorch import Callback, Trainer
+from lightning.pytorch import Trainer
 from torch import Tensor
 
 from lehr import randomness
 from lehr.evaluation.pictures import image_grid, save_png
 from lehr.posterior.samplers import interpolate, sample_aggregate, sample_prior
 from lehr.training.directory import RunDirectory
+from lehr.training.lean import LeanCallback
 from lehr.training.module import VAEModule
 from lehr.training.tensorboard import tensorboard
 
 _SEED = 0  # of every picture of every run, so that runs can be compared picture by picture
 
 
-class SampleGrids(Callback):
+class SampleGrids(LeanCallback):
     """Writes `samples/*.png` when training ends, and shows grids in TensorBoard.
 
     Images are the means of p(x|z). Reconstructions and interpolations are of the first validation images and use
@@ -38,7 +40,14 @@ class SampleGrids(Callback):
         self.every_n_validations = every_n_validations
         self.seconds = 0.0
         self._validations = 0
+        self._shown_at = -1  # images seen when grids went to TensorBoard last
         self._written = False
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"validations": self._validations, "shown_at": self._shown_at}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._validations, self._shown_at = state_dict["validations"], state_dict["shown_at"]
 
     def on_validation_end(self, trainer: Trainer, pl_module: VAEModule) -> None:  # type: ignore[override]
         if trainer.state.fn != "fit" or not self.every_n_validations:
@@ -46,8 +55,9 @@ class SampleGrids(Callback):
         self._validations += 1
         writer = tensorboard(trainer)
         if writer is not None and self._validations % self.every_n_validations == 0:
+            self._shown_at = pl_module.images_seen
             for name, picture in self.draw(trainer, pl_module).items():
-                writer.add_image(f"samples/{name}", picture, pl_module.images_seen)
+                writer.add_image(f"samples/{name}", picture, self._shown_at)
 
     def on_train_end(self, trainer: Trainer, pl_module: VAEModule) -> None:  # type: ignore[override]
         self._write(trainer, pl_module)
@@ -73,7 +83,7 @@ class SampleGrids(Callback):
         folder = RunDirectory(trainer.default_root_dir).samples
         for name, picture in self.draw(trainer, module).items():
             save_png(folder / f"{name}.png", picture)
-            if writer is not None:
+            if writer is not None and (name == "aggregate" or self._shown_at != module.images_seen):
                 writer.add_image(f"samples/{name}", picture, module.images_seen)
         self.seconds = time.perf_counter() - started
 
