@@ -28,8 +28,16 @@ def nonlinearity(name: str) -> nn.Module:
     return ACTIVATIONS[name]()
 
 
+def _glorot(layer: nn.Module) -> None:
+    """Glorot & Bengio 2010, uniform, as in the networks of Burda et al. 2016; biases start at 0."""
+    if isinstance(layer, nn.Linear | nn.modules.conv._ConvNd):
+        nn.init.xavier_uniform_(layer.weight)
+        if layer.bias is not None:
+            nn.init.zeros_(layer.bias)
+
+
 class VAE(nn.Module):
-    """A variational autoencoder with q(z|x) = N(mean, diag(var)).
+    """A variational autoencoder with q(z|x) = N(mean, diag(var)). Layers start with Glorot's uniform weights.
 
     Args:
         encoder: images (b, c, h, w) to (b, 2 * zc, ...): mean and log-variance, stacked along dimension 1.
@@ -56,11 +64,26 @@ class VAE(nn.Module):
         self.latent_shape = tuple(latent_shape)
         self.logvar_min = logvar_min
         self.logvar_max = logvar_max
+        self.apply(_glorot)
 
     @property
     def dtype(self) -> torch.dtype:
         """The precision of the weights; inputs are converted to it."""
         return next(self.parameters()).dtype
+
+    @torch.no_grad()
+    def start_at(self, parameters: Tensor) -> None:
+        """Let the decoder give about `parameters` (c, h, w), those of the mean image, before it has learnt anything.
+
+        Sets the bias of its last layer, pixel by pixel or channel by channel (Burda et al. 2016, appendix); a
+        decoder of another kind is left as it is.
+        """
+        biases = [bias for layer in self.decoder.modules() if isinstance(bias := getattr(layer, "bias", None), Tensor)]
+        bias = biases[-1] if biases else torch.empty(0)
+        for values in (parameters.flatten(), parameters.flatten(1).mean(1)):
+            if bias.numel() == values.numel():
+                bias.copy_(values)
+                return
 
     def encode(self, x: Tensor) -> DiagonalGaussian:
         """q(z|x) for images (b, c, h, w) in [0, 1]; its tensors are (b, *latent_shape), at least float32."""

@@ -43,6 +43,10 @@ class Likelihood(nn.Module):
         """E[x|z], what is shown in pictures: (b, c, h, w)."""
         raise NotImplementedError
 
+    def parameters_at(self, mean: Tensor) -> Tensor:
+        """What a decoder should give for E[x|z] to be `mean`, any shape; here `mean` itself."""
+        return mean
+
 
 class Bernoulli(Likelihood):
     """Independent binary pixels; the decoder gives logits.
@@ -58,6 +62,10 @@ class Bernoulli(Likelihood):
 
     def mean(self, parameters: Tensor) -> Tensor:
         return at_least_float32(parameters).sigmoid()
+
+    def parameters_at(self, mean: Tensor) -> Tensor:
+        # pixels that are always off or always on would have infinite logits (Burda et al. 2016 clip the same)
+        return mean.clamp(0.001, 0.999).logit()
 
 
 class Gaussian(Likelihood):

@@ -7,18 +7,21 @@ from __future__ import annotations
 
 import logging
 import math
+import signal
 import sys
 import time
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.loggers import Logger
+from torch import Tensor
 
 from lehr import randomness
 from lehr.config.build import build, find_class
@@ -65,6 +68,8 @@ class Parts:
         with randomness.seeded(config["seed"], "weights"):
             model = build_model(config, self.data.shape, trust)
         likelihood = build_likelihood(config, trust)
+        if not checkpoint:
+            model.start_at(likelihood.parameters_at(mean_image(self.data)))
         if self.data.grey and not likelihood.continuous and self.trainer.is_global_zero:
             print(_GREY, file=sys.stderr)
         self.module = VAEModule(
@@ -127,6 +132,10 @@ def train(
     except Interrupted as interruption:
         status.finish(INTERRUPTED, str(interruption), seconds)
         raise
+    except KeyboardInterrupt as error:  # outside of training and testing, which end in order
+        stop = Interrupted(signal.SIGINT)
+        status.finish(INTERRUPTED, str(stop), seconds)
+        raise stop from error
     except BaseException as error:
         status.finish(FAILED, " ".join(f"{type(error).__name__}: {error}".split()), seconds)
         raise
@@ -187,6 +196,12 @@ def _fit_and_test(parts: Parts, checkpoint: Path | None) -> dict[str, float]:
     else:
         trainer.validate(module, datamodule=data, verbose=False)
     return validated | module.evaluated
+
+
+def mean_image(data: ImageDataModule, batches: int = 20) -> Tensor:
+    """The mean (c, h, w) of the first training images, as evaluation sees them; of all where they are few."""
+    images = torch.cat([batch.images for batch in islice(data.evaluation_loader("train", "cpu"), batches)])
+    return images.double().mean(0).float()
 
 
 def _optimizer_plan(node: Mapping[str, Any], trust: tuple[str, ...]) -> OptimizerPlan:
