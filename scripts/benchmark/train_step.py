@@ -253,20 +253,23 @@ def row(name: str, times: dict[str, list[float]], images_per_step: float) -> str
     return f"{name:<12}{1e3 * step:>9.3f}{images_per_step / step:>11,.0f}{ratios[0]:>9}{ratios[1]:>10}   {spread}"
 
 
-def split(rounds: int) -> None:
-    """Print where the time of `lehr train` goes. Import is what the run does not count itself, with start and exit."""
+def split(rounds: int, threads: int | None) -> None:
+    """Print where the time of `lehr train` goes; the interpreter's start and end are what a run cannot count itself."""
     runs = []
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads)} if threads else None
     for _ in range(rounds):
         with TemporaryDirectory() as folder:
             started = time.perf_counter()
             command = [sys.executable, "-m", "lehr", "train", f"dir={folder}"]
-            subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            done = subprocess.run(command, env=environment, capture_output=True, text=True)
             wall = time.perf_counter() - started
+            if done.returncode:
+                raise SystemExit(done.stderr)
             seconds = json.loads(RunDirectory(folder).status.read_text())["seconds"]
         total = seconds.pop("total")
-        runs.append({"import": wall - total, **seconds, "rest": total - sum(seconds.values()), "in all": wall})
+        runs.append({"python": wall - total, **seconds, "rest": total - sum(seconds.values()), "in all": wall})
     print(f"\nlehr train, the default run: medians of {rounds} rounds\n\n{'':<12}{'seconds':>9}{'share':>9}")
-    for part in ("import", "set_up", "training", "statistics", "pictures", "rest", "in all"):
+    for part in ("python", "import", "set_up", "training", "statistics", "pictures", "rest", "in all"):
         seconds = median(run[part] for run in runs)
         share = median(run[part] / run["in all"] for run in runs)
         print(f"{part.replace('_', '-'):<12}{seconds:>9.2f}{share:>9.0%}")
@@ -298,7 +301,7 @@ def parse() -> argparse.Namespace:
 def main() -> None:
     options = parse()
     if options.split:
-        split(options.rounds)
+        split(options.rounds, options.threads)
         return
     if options.threads:
         torch.set_num_threads(options.threads)

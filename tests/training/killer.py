@@ -1,62 +1,90 @@
-"""A callback that kills its own process with SIGKILL at a chosen moment, as a user's own component."""
+"""A callback that sends its own process a signal at a chosen moment, as a user's own component."""
+
+from __future__ import annotations
 
 import os
-import signal
+import signal as signals
+from typing import Any
 
 from lightning.pytorch import Callback
 
-from lehr.training import checkpoint
+from lehr.training import checkpoint, run
+from lehr.training.callbacks import samples
 
-
-def die():
-    os.kill(os.getpid(), signal.SIGKILL)
+MOMENTS = ("step", "validation", "epoch", "saving", "aggregate", "pictures", "test", "export")
 
 
 class Kill(Callback):
-    """`at`: step, validation, saving, aggregate, test or export; `after`: how many such moments are survived."""
+    """Sends the signal of this name to the first rank, or to everyone in its process group, at the `after`-th moment
+    of a kind (0 is the first).
 
-    def __init__(self, at, after=0):
+    step: a training batch has been processed; validation: a batch of validation; epoch: the end of an epoch, after
+    its validation; saving: half of a checkpoint has been written; aggregate: a batch of the aggregate pass;
+    pictures: one of the final pictures is about to be written; test: a batch of the test; export: the model is
+    written, the metrics are not.
+    """
+
+    def __init__(self, at: str, after: int = 0, signal: str = "SIGKILL", everyone: bool = False) -> None:
+        if at not in MOMENTS:
+            raise ValueError(f"at={at!r}: expected one of {', '.join(MOMENTS)}")
         self.at = at
         self.left = after
+        self.signum = signals.Signals[signal]
+        self.everyone = everyone
+        self.armed = False
 
-    def _moment(self, name):
-        if name == self.at:
+    def _moment(self, name: str) -> None:
+        if name == self.at and self.armed:
             self.left -= 1
-            if self.left < 0:
-                die()
+            if self.left == -1:
+                os.kill(0 if self.everyone else os.getpid(), self.signum)
 
-    def setup(self, trainer, pl_module, stage):
-        if self.at == "saving":
-            save = checkpoint.torch.save
-
-            def half(state, file):
-                save(state, file)
-                file.seek(file.tell() // 2)
-                file.truncate()
-                file.flush()
-                self._moment("saving")
-                file.seek(0)
-                file.truncate()
-                save(state, file)
-
-            checkpoint.torch.save = half
+    def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
+        if self.armed or not trainer.is_global_zero:
+            return
+        self.armed = True
+        self._cut_checkpoints_short()
+        samples.save_png = self._before("pictures", samples.save_png)
+        run.write_json = self._before("export", run.write_json)
         encode = pl_module.model.encode
 
-        def watched(x):
+        def watched(x: Any) -> Any:
             if not pl_module.training and trainer.state.fn == "fit" and not trainer.validating:
                 self._moment("aggregate")
             return encode(x)
 
         pl_module.model.encode = watched
 
-    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+    def _before(self, name: str, function: Any) -> Any:
+        def watched(*args: Any) -> Any:
+            self._moment(name)
+            return function(*args)
+
+        return watched
+
+    def _cut_checkpoints_short(self) -> None:
+        save = checkpoint.torch.save
+
+        def in_two_halves(state: Any, file: Any) -> None:
+            if self.at == "saving":
+                save(state, file)
+                file.truncate(file.tell() // 2)
+                file.flush()
+                self._moment("saving")
+                file.seek(0)
+                file.truncate()
+            save(state, file)
+
+        checkpoint.torch.save = in_two_halves
+
+    def on_train_batch_end(self, *args: Any, **kwargs: Any) -> None:
         self._moment("step")
 
-    def on_validation_batch_end(self, *args, **kwargs):
+    def on_validation_batch_end(self, *args: Any, **kwargs: Any) -> None:
         self._moment("validation")
 
-    def on_test_batch_end(self, *args, **kwargs):
-        self._moment("test")
+    def on_train_epoch_end(self, *args: Any, **kwargs: Any) -> None:
+        self._moment("epoch")
 
-    def on_test_end(self, *args, **kwargs):
-        self._moment("export")
+    def on_test_batch_end(self, *args: Any, **kwargs: Any) -> None:
+        self._moment("test")

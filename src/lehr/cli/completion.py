@@ -1,26 +1,31 @@
-"""`lehr completion bash|zsh`: prints what makes the shell complete commands, groups, choices and keys."""
+"""`lehr completion bash|zsh`: prints what makes the shell complete commands, groups, choices, keys and paths."""
 
 from __future__ import annotations
 
-import os
+import re
+import shlex
 import sys
+from collections.abc import Iterable
+from pathlib import Path
 
 from lehr.cli.main import COMMANDS
 
 _BASH = r"""_lehr_complete() {
-    local word="${COMP_WORDS[COMP_CWORD]}"
-    COMPREPLY=($(compgen -o nospace -W "$(lehr completion query "$COMP_LINE" 2>/dev/null)" -- "$word"))
+    local IFS=$'\n'
+    COMPREPLY=($(lehr completion query "${COMP_LINE:0:$COMP_POINT}" 2>/dev/null))
 }
 COMP_WORDBREAKS=${COMP_WORDBREAKS//=}
 complete -o nospace -o default -F _lehr_complete lehr
 """
 _ZSH = "autoload -Uz +X compinit bashcompinit && compinit && bashcompinit\n" + _BASH
+_FLAGS = ("--cfg ", "--config-dir ", "--config-name ", "--help ", "--hydra-help ", "--multirun ", "--resolve ")
+_PATHS = ("dir", "out", "path", "resume", "root", "run", "test_path")
 
 
 def main(argv: list[str]) -> int:
     """Print the script of a shell; or, for the script, what may come next on a line."""
     if argv[:1] == ["query"]:
-        print(" ".join(_query(argv[1] if len(argv) > 1 else "")))
+        print("\n".join(_query(argv[1] if len(argv) > 1 else "")))
         return 0
     scripts = {"bash": _BASH, "zsh": _ZSH}
     if argv[:1] == ["--help"] or not argv:
@@ -34,19 +39,52 @@ def main(argv: list[str]) -> int:
 
 
 def _query(line: str) -> list[str]:
-    """What may complete the last word of `line`, as typed so far."""
-    words = line.split()
-    if len(words) + line.endswith(" ") <= 2:
-        typed = words[1] if len(words) > 1 else ""
-        return [command for command in COMMANDS if command.startswith(typed)]
-    command = words[1]
-    if command == "completion":
-        return ["bash", "zsh"]
-    if command not in ("train", "sample"):
-        return []
-    from lehr.cli.train import _refuse_to_run, run_hydra
+    """What may stand in place of the last word of `line`; a word that is whole ends in a space."""
+    try:
+        words = shlex.split(line)
+    except ValueError:  # in the middle of a quotation
+        words = line.split()
+    word = "" if line[-1:].isspace() or not words else words.pop()
+    if len(words) < 2:
+        found: Iterable[str] = [f"{command} " for command in COMMANDS]
+    elif words[1] == "completion":
+        found = ["bash ", "zsh "]
+    elif words[1] in ("train", "sample"):
+        found = _FLAGS if word.startswith("-") else _overrides(words[1], words[2:], word)
+    else:
+        found = []
+    return sorted(candidate for candidate in found if candidate.startswith(word))
 
-    # Hydra completes the line of an application that is called by one word
-    os.environ["COMP_LINE"] = "lehr " + line.split(None, 2)[2] if len(words) > 2 else "lehr "
-    run_hydra(["-sc", "query=bash"], None, _refuse_to_run, command)
-    return []
+
+def _overrides(name: str, before: list[str], word: str) -> Iterable[str]:
+    from lehr.cli.compose import Command, parse, vocabulary
+    from lehr.errors import ConfigError
+
+    try:
+        flags = parse(before)
+    except ConfigError:
+        return []
+    config_dir = Path(flags.config_dir) if flags.config_dir else None
+    groups, keys = vocabulary(Command(flags.config_name or name, config_dir, flags.overrides, multirun=True))
+    key, equals, value = word.partition("=")
+    if not equals:
+        # a section ends in a dot, and what it holds is offered once it is there
+        depth = word.count(".")
+        sections = {f"{'.'.join(known.split('.')[: depth + 1])}." for known in keys if known.count(".") > depth}
+        leaves = {f"{known}=" for known in keys if known.count(".") == depth and f"{known}." not in sections}
+        return {*sections, *leaves, *(f"{group}=" for group in groups)}
+    if key in groups:
+        earlier = value.rpartition(",")[0]
+        start = f"{key}={earlier}," if earlier else f"{key}="
+        return [f"{start}{option}" for option in groups[key]]
+    return _paths(key, value) if key.rpartition(".")[2] in _PATHS else []
+
+
+def _paths(key: str, typed: str) -> Iterable[str]:
+    """Files and folders; none whose name would have to be quoted."""
+    folder = typed.rpartition("/")[0]
+    root = Path(f"{folder}/" if folder or typed.startswith("/") else ".")
+    for path in root.iterdir() if root.is_dir() else ():
+        if re.fullmatch(r"[A-Za-z0-9_.:-]+", path.name):
+            shown = f"{typed[: typed.rfind('/') + 1]}{path.name}"
+            yield f"{key}={shown}/" if path.is_dir() else f"{key}={shown}"

@@ -2,30 +2,37 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import traceback
+from argparse import Namespace
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
+import yaml
 from hydra import compose, initialize_config_dir
+from hydra._internal.utils import get_args_parser
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.object_type import ObjectType
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.core.plugins import Plugins
 from hydra.errors import HydraException
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import OmegaConfBaseException, ValidationError
 
+from lehr.cli.overrides import choice_problems, line, meant, parsed
 from lehr.config.schema import did_you_mean
+from lehr.errors import ConfigError
 
 VERSION_BASE = "1.3"
+_COMPOSITION_ERRORS = (HydraException, OmegaConfBaseException, yaml.YAMLError, ValueError, OSError, RecursionError)
 
 
 def conf_dir() -> Path:
@@ -47,6 +54,32 @@ def register_conf_dir() -> None:
     Plugins.instance().register(ShippedConfiguration)
 
 
+def parse(argv: list[str]) -> Namespace:
+    """Flags and overrides.
+
+    Raises:
+        ConfigError: for a flag that is not known, or not for lehr.
+    """
+    parser = get_args_parser()
+    parser.allow_abbrev = False
+
+    def refuse(message: str) -> NoReturn:
+        raise ConfigError(message)
+
+    parser.error = refuse  # type: ignore[method-assign]  # instead of printing how Hydra is used
+    arguments = parser.parse_args(argv)
+    if arguments.config_path or arguments.experimental_rerun:
+        raise ConfigError("--config-path and --experimental-rerun are not for lehr; there is --config-dir DIR")
+    if arguments.multirun and arguments.cfg:
+        raise ConfigError("-m and --cfg: say only one of them; --cfg shows the configuration of a single run")
+    return arguments
+
+
+def wants_traceback(debug: bool = False) -> bool:
+    """Whether mistakes are to be shown with where they arose in the code."""
+    return debug or os.environ.get("HYDRA_FULL_ERROR") == "1"
+
+
 @dataclass(frozen=True)
 class Composed:
     """A composed configuration.
@@ -54,10 +87,12 @@ class Composed:
     Attributes:
         values: every key but Hydra's own, resolved, plain containers.
         output_dir: `hydra.run.dir`, where a single run writes.
+        sweep_dir: `hydra.sweep.dir`, where a sweep does.
     """
 
     values: dict[str, Any]
     output_dir: str
+    sweep_dir: str
 
 
 @dataclass(frozen=True)
@@ -93,34 +128,63 @@ def composed(command: Command) -> tuple[Composed | None, list[str]]:
     """
     if command.config_dir and not command.config_dir.is_dir():
         return None, [f"--config-dir {command.config_dir}: there is no such folder"]
+    overrides, problems = parsed(command.overrides, command.multirun)
     with _composer(command) as loader:
-        overrides, problems = _parsed(command)
-        groups = {group: _options(loader, group) for group in _groups(loader)}
-        good: list[Override] = []
-        for override in overrides:
-            if override.key_or_group in groups:
-                wrong = _choice_problems(override, groups[override.key_or_group])
-                problems += wrong
-                good += [] if wrong else [override]
+        name = command.name.removesuffix(".yaml")
+        if name not in (names := _options(loader, "")):
+            return None, [f"--config-name {command.name}: there is no such configuration{did_you_mean(name, names)}"]
         try:
-            known = {*_keys(_compose(command.name, good)), *groups}
-            for override in overrides:
-                key = override.key_or_group
-                if key in groups:
-                    continue
-                if key in known or override.is_add() or key.startswith("hydra"):
-                    good.append(override)
-                else:
-                    problems.append(f"{key}: unknown key{did_you_mean(key, known)}")
-            return _resolved(_compose(command.name, good)), problems
-        except (HydraException, OmegaConfBaseException) as error:
+            good = _fitting(name, overrides, loader, problems)
+            return _resolved(_compose(name, good)), problems
+        except _COMPOSITION_ERRORS as error:
+            if wants_traceback():
+                traceback.print_exc()
             return None, [*problems, _one_line(error)]
+
+
+def _fitting(name: str, overrides: list[Override], loader: ConfigLoader, problems: list[str]) -> list[Override]:
+    """The overrides that name a group or a key there is; one line for each other goes to `problems`."""
+    base = _compose(name, [])
+    defaults = dict(base.hydra.runtime.choices)
+    keys = {override.key_or_group for override in overrides}
+    groups = {key: options for key in keys - {"hydra"} if "." not in key and (options := _options(loader, key))}
+    good: list[Override] = []
+    doubtful: set[str] = set()  # groups whose choice is wrong, so that their keys are not known
+    for override in overrides:
+        if (group := override.key_or_group) in groups:
+            wrong = choice_problems(override, groups[group], defaults)
+            problems += wrong
+            if wrong:
+                doubtful.add(group)
+            else:
+                good.append(override)
+    known = {*_keys(_compose(name, good) if good else base), *(name for name in defaults if "/" not in name)}
+    for override in overrides:
+        key = override.key_or_group
+        if key in groups:
+            continue
+        if key in known or override.is_add() or key.startswith("hydra"):
+            good.append(override)
+        elif key.partition(".")[0] not in doubtful:
+            problems.append(f"{key}: unknown key{meant(key, known)}")
+    return good
+
+
+def vocabulary(command: Command) -> tuple[dict[str, list[str]], list[str]]:
+    """Of the configuration as chosen so far, mistakes left out: groups and their choices, and keys."""
+    overrides, _ = parsed(command.overrides, command.multirun)
+    with _composer(command) as loader:
+        defaults = dict(_compose(command.name, []).hydra.runtime.choices)
+        groups = {group: _options(loader, group) for group in defaults if not group.startswith("hydra/")}
+        choices = [override for override in overrides if override.key_or_group in groups]
+        good = [o for o in choices if not choice_problems(o, groups[o.key_or_group], defaults)]
+        return groups, list(_keys(_compose(command.name, good)))
 
 
 def typed_value(command: Command, key: str) -> Any:
     """The value that the command line gives to a top-level key, None where it gives none."""
-    overrides, _ = _parsed(command)
-    return next((o.value() for o in overrides if o.key_or_group == key and not o.is_sweep_override()), None)
+    overrides, _ = parsed(command.overrides, command.multirun)
+    return next((override.value() for override in reversed(overrides) if override.key_or_group == key), None)
 
 
 def changed(values: dict[str, Any], command: Command) -> tuple[dict[str, Any], list[str]]:
@@ -128,7 +192,7 @@ def changed(values: dict[str, Any], command: Command) -> tuple[dict[str, Any], l
 
     Only values of keys can be changed, not which component a group has.
     """
-    overrides, problems = _parsed(command)
+    overrides, problems = parsed(command.overrides, command.multirun)
     config = OmegaConf.create(values)
     known = set(_keys(config))
     for override in overrides:
@@ -136,74 +200,32 @@ def changed(values: dict[str, Any], command: Command) -> tuple[dict[str, Any], l
         if key == "resume" or key.startswith("hydra"):
             continue
         if key not in known:
-            problems.append(f"{key}: unknown key of the resumed run{did_you_mean(key, known)}")
+            problems.append(f"{key}: unknown key of the resumed run{meant(key, known)}")
+        elif override.is_delete():
+            problems.append(f"{override.input_line}: nothing can be removed from a resumed run")
         elif isinstance(values.get(key), dict) or key in ("seed", "dir"):
             problems.append(f"{override.input_line}: a resumed run keeps its own {key}")
         else:
             OmegaConf.update(config, key, override.value(), merge=False)
-    result = OmegaConf.to_container(config, resolve=True)
+    try:
+        result = OmegaConf.to_container(config, resolve=True)
+    except OmegaConfBaseException as error:
+        return values, [*problems, _one_line(error)]
     assert isinstance(result, dict)
     return {str(key): value for key, value in result.items()}, problems
 
 
 def points(command: Command) -> Iterator[Command]:
     """Of a sweep, a command for each single value of each key, so that every value is looked at once."""
-    overrides, _ = _parsed(command)
+    overrides, _ = parsed(command.overrides, command.multirun)
     for override in overrides:
         if override.is_sweep_override():
             for value in override.sweep_string_iterator():
                 yield replace(command, overrides=[*command.overrides, f"{override.key_or_group}={value}"])
 
 
-def _parsed(command: Command) -> tuple[list[Override], list[str]]:
-    """Each override parsed by itself; of several values for one key only in a sweep, and then the first."""
-    parser, overrides, problems = OverridesParser.create(), [], []
-    for text in command.overrides:
-        try:
-            override = parser.parse_override(text)
-        except HydraException as error:
-            reason = str(error).splitlines()[0]
-            problems.append(f"{text}: is not key=value ({reason})" if "=" in text else f"{text}: is not key=value")
-            continue
-        if override.is_sweep_override() and not command.multirun:
-            problems.append(f"{text}: has several values; for one run each, add -m; for a list, write [a,b]")
-            continue
-        overrides.append(override)
-    return overrides, problems
-
-
-def _line(override: Override) -> str:
-    """The override as text; of a sweep its first value."""
-    text = override.input_line or ""
-    if override.is_sweep_override():
-        return f"{text.partition('=')[0]}={next(iter(override.sweep_string_iterator()))}"
-    return text
-
-
-def _choice_problems(override: Override, options: list[str]) -> list[str]:
-    if override.is_delete():
-        return []
-    group = override.key_or_group
-    values = list(override.sweep_string_iterator()) if override.is_sweep_override() else [override.value()]
-    problems = []
-    for value in values:
-        if isinstance(value, str) and value not in options:
-            problems.append(f"{group}={value}: there is no such choice{did_you_mean(value, options)}")
-        elif value is None or isinstance(value, bool | int | float | dict):
-            shown = "null" if value is None else value
-            problems.append(f"{group}={shown}: must be one of {', '.join(options)}; its keys are set as {group}.KEY")
-    return problems
-
-
 def _options(loader: ConfigLoader, group: str) -> list[str]:
     return [name for name in loader.get_group_options(group, ObjectType.CONFIG) if not name.startswith("_")]
-
-
-def _groups(loader: ConfigLoader, parent: str = "") -> Iterator[str]:
-    for name in loader.list_groups(parent):
-        path = f"{parent}/{name}" if parent else name
-        yield path
-        yield from _groups(loader, path)
 
 
 def _keys(config: DictConfig, prefix: str = "") -> Iterator[str]:
@@ -219,20 +241,28 @@ def _keys(config: DictConfig, prefix: str = "") -> Iterator[str]:
 
 
 def _compose(name: str, overrides: list[Override]) -> DictConfig:
-    return compose(name, overrides=[_line(override) for override in overrides], return_hydra_config=True)
+    return compose(name, overrides=[line(override) for override in overrides], return_hydra_config=True)
 
 
 def _resolved(config: DictConfig) -> Composed:
     HydraConfig.instance().set_config(config)  # for ${hydra:...}
-    output_dir = str(config.hydra.run.dir)
+    try:
+        output_dir = str(config.hydra.run.dir)
+    except ValidationError:
+        output_dir = ""  # `dir` is no string, which the schema will say
     own = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
     values = OmegaConf.to_container(own, resolve=True)
     assert isinstance(values, dict)
-    return Composed({str(key): value for key, value in values.items()}, output_dir)
+    return Composed({str(key): value for key, value in values.items()}, output_dir, config.hydra.sweep.dir)
 
 
 def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())
+    if isinstance(error, UnicodeDecodeError):
+        return f"a configuration file is not text ({error})"
+    if isinstance(error, RecursionError):
+        return "a configuration file includes itself"
+    message = f"{error} ({error.__cause__})" if isinstance(error, HydraException) and error.__cause__ else str(error)
+    return " ".join(message.partition("Config search path:")[0].split())
 
 
 def report(problems: Iterable[str], command: str) -> int:

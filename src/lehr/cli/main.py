@@ -12,6 +12,10 @@ from lehr import __version__
 
 STARTED = time.perf_counter()
 
+# OpenMP's threads wait for each other by spinning, and where anything else wants a core the steps of a small model then
+# take ten times as long. Sleeping costs nothing measurable. It is read when torch is imported, so it is said first.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 COMMANDS = {
     "train": ("lehr.cli.train", "train a VAE; the statistics of its latents and samples at the end"),
     "sample": ("lehr.cli.sample", "new images from a finished run"),
@@ -23,10 +27,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command and return the exit code: 0, 1 for a failed run, 2 for a mistake, 128 + n after signal n."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     command = arguments[0] if arguments else "--help"
-    if command in ("-h", "--help"):
+    if command in ("-h", "--help", "help"):
         print(_help())
         return 0
-    if command in ("-V", "--version"):
+    if command in ("-V", "--version") or "--version" in arguments:
         print(f"lehr {__version__}")
         return 0
     if command not in COMMANDS:
@@ -35,6 +39,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         near = difflib.get_close_matches(command, COMMANDS, n=1)
         hint = f"did you mean lehr {near[0]}?" if near else f"there are: {', '.join(COMMANDS)}"
         print(f"lehr: {command!r} is not a command; {hint}", file=sys.stderr)
+        return 2
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        print(f"lehr {command}: the current directory is gone; change to another", file=sys.stderr)
         return 2
     module = importlib.import_module(COMMANDS[command][0])
     try:

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import os
 import traceback
 from pathlib import Path
 from typing import Any
 
-from hydra._internal.utils import get_args_parser
-
-from lehr.cli.compose import Command, composed, report
+from lehr.cli.components import let_import
+from lehr.cli.compose import Command, composed, parse, report, wants_traceback
 from lehr.cli.help import SAMPLE_HELP
 from lehr.cli.train import _refuse_to_run, run_hydra
 from lehr.config.schema import SampleConfig, section_problems
-from lehr.errors import LehrError
+from lehr.errors import ConfigError, LehrError
 
 
 def main(argv: list[str]) -> int:
     """Draw what was asked for and write it; the exit code."""
-    arguments = get_args_parser().parse_args(argv)
+    try:
+        arguments = parse(argv)
+    except ConfigError as error:
+        return report(error.problems, "sample")
     config_dir = Path(arguments.config_dir) if arguments.config_dir else None
     if arguments.help:
         print(SAMPLE_HELP)
@@ -30,9 +31,6 @@ def main(argv: list[str]) -> int:
     config, problems = composed(Command(arguments.config_name or "sample", config_dir, arguments.overrides))
     if config is not None:
         values = {key: None if value == "???" else value for key, value in config.values.items()}
-        if values["run"] is None:
-            problems.append("run: is missing; say run=DIR, the directory of a finished run")
-            values["run"] = ""
         problems += section_problems(SampleConfig, values)
         if not problems and values["out"] and Path(values["out"]).suffix.lower() not in (".png", ".npy"):
             problems.append(f"out={values['out']}: must end in .png or .npy")
@@ -42,7 +40,7 @@ def main(argv: list[str]) -> int:
         for path in draw(values):
             print(path)
     except LehrError as error:
-        if values["debug"] or os.environ.get("HYDRA_FULL_ERROR") == "1":
+        if wants_traceback(bool(values["debug"])):
             traceback.print_exc()
         return report(str(error).splitlines(), "sample")
     return 0
@@ -53,6 +51,7 @@ def draw(values: dict[str, Any]) -> list[Path]:
     from lehr.training.load import load
     from lehr.training.sampling import draw_interpolation, draw_samples
 
+    let_import(values["trust"])
     run = load(values["run"], values["trust"])
     default = run.path / "samples" / f"{values['method']}-seed{values['seed']}.png"
     if values["method"] == "interpolate":

@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import hydra
-from hydra._internal.utils import get_args_parser
+import yaml
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from lehr.cli import main as entry
+from lehr.cli.components import component_problems, let_import
 from lehr.cli.compose import (
     VERSION_BASE,
     Command,
@@ -23,21 +24,26 @@ from lehr.cli.compose import (
     changed,
     composed,
     conf_dir,
+    parse,
     points,
     register_conf_dir,
     report,
     typed_value,
+    wants_traceback,
 )
 from lehr.cli.help import train_help
 from lehr.config.schema import train_problems
-from lehr.errors import LehrError
+from lehr.errors import ConfigError, LehrError
 from lehr.training.directory import DONE, RunDirectory
 from lehr.training.preflight import combination_problems, directory_problems
 
 
 def main(argv: list[str]) -> int:
     """Check everything that can be checked without data, then train; the exit code."""
-    arguments = get_args_parser().parse_args(argv)
+    try:
+        arguments = parse(argv)
+    except ConfigError as error:
+        return report(error.problems, "train")
     config_dir = Path(arguments.config_dir) if arguments.config_dir else None
     if arguments.help:
         print(train_help(config_dir))
@@ -45,10 +51,17 @@ def main(argv: list[str]) -> int:
     if arguments.hydra_help or arguments.info or arguments.shell_completion:
         return run_hydra(argv, config_dir, _refuse_to_run)
     command = Command(arguments.config_name or "train", config_dir, arguments.overrides, bool(arguments.multirun))
-    if resume := typed_value(command, "resume"):
-        return _resume(RunDirectory(str(resume)), command)
+    resume = typed_value(command, "resume")
+    if resume and not command.multirun:
+        return _resume(RunDirectory(str(resume)), command, show=bool(arguments.cfg))
     config, problems = _checked(command)
     if command.multirun:
+        problems += ["resume: a run is resumed by itself, without -m"] if resume else []
+        if typed_value(command, "dir"):
+            problems.append("dir: is of a single run; say hydra.sweep.dir=DIR, each run of a sweep has a folder in it")
+        if config:
+            # of the lines about a run's directory, those that hold for any directory
+            problems += [f"hydra.sweep.{line}" for line in RunDirectory(config.sweep_dir).problems(overwrite=True)]
         for point in points(command):
             problems += [problem for problem in _checked(point)[1] if problem not in problems]
     if not problems and config and not (command.multirun or arguments.cfg):
@@ -63,25 +76,37 @@ def _checked(command: Command) -> tuple[Composed | None, list[str]]:
     """The configuration and everything that is wrong with it by itself."""
     config, problems = composed(command)
     if config is not None:
-        problems += train_problems(config.values, config.values.get("trust") or ())
+        problems += train_problems(config.values)
         if not problems:
-            problems += combination_problems(config.values)
+            problems += _deeper_problems(config.values)
     return config, problems
 
 
-def _resume(directory: RunDirectory, command: Command) -> int:
+def _deeper_problems(values: dict[str, Any]) -> list[str]:
+    """What is wrong with a configuration that has passed the schema, as far as it is known without data."""
+    let_import(values["trust"])
+    return [*combination_problems(values), *component_problems(values, values["trust"])]
+
+
+def _resume(directory: RunDirectory, command: Command, show: bool) -> int:
     """Go on with the run in `directory`, with its own configuration and what was said on the command line on top."""
     try:
         directory.require_checkpoint()
         saved = directory.read_config()
     except LehrError as error:
+        if wants_traceback():
+            traceback.print_exc()
         return report([str(error)], "train")
     # what a directory says about trust is not believed, only what is said now
     values, problems = changed({**saved, "trust": []}, command)
     values |= {"dir": str(directory.path), "resume": None}
-    problems += train_problems(values, values["trust"])
+    problems += train_problems(values)
     if not problems:
-        problems += combination_problems(values)
+        problems += _deeper_problems(values)
+    if show and not problems:
+        print(yaml.safe_dump(values, sort_keys=False, allow_unicode=True), end="")
+        return 0
+    if not problems:
         if pid := directory.holder():
             problems.append(f"resume={directory.path}: process {pid} is running there")
         about_it = ("trust", "debug", "overwrite", "dir", "resume")
@@ -94,7 +119,7 @@ def _resume(directory: RunDirectory, command: Command) -> int:
 
 def run(values: dict[str, Any], directory: RunDirectory, resume: bool = False) -> int:
     """Train, and say how it went; the exit code."""
-    debug = values["debug"] or os.environ.get("HYDRA_FULL_ERROR") == "1"
+    debug = wants_traceback(values["debug"])
     from lehr.cli.summary import print_summary
     from lehr.training.callbacks.interruption import Interrupted
     from lehr.training.run import train
@@ -129,9 +154,8 @@ def _train_one_of_many(config: DictConfig) -> None:
     output_dir = HydraConfig.get().runtime.output_dir
     directory = RunDirectory(os.path.relpath(output_dir))
     plain = {str(key): value for key, value in values.items()} | {"dir": str(directory.path)}
-    trust = plain["trust"]
-    problems = train_problems(plain, trust) or [
-        *combination_problems(plain),
+    problems = train_problems(plain) or [
+        *_deeper_problems(plain),
         *directory_problems(plain, directory),
     ]
     code = report(problems, "train") if problems else run(plain, directory)
@@ -152,6 +176,7 @@ def run_hydra(argv: list[str], config_dir: Path | None, task: Callable[[DictConf
 
     Hydra's own --config-dir comes after the application's folder; the user's is to come first.
     """
+    _failures.clear()
     arguments = list(argv)
     for i, word in enumerate(argv):
         flag, _, value = word.partition("=")

@@ -25,10 +25,15 @@ def find_class(
     module_name, _, name = target.rpartition(".")
     if module_name.partition(".")[0] not in allowed:
         raise ConfigError(f"{key}={target}: only classes of {', '.join(allowed)} are built; add yours with trust=[...]")
+    if module_name.endswith("__main__"):
+        raise ConfigError(f"{key}={target}: {module_name} is a program, not a module")
     try:
         found = getattr(importlib.import_module(module_name), name)
     except (ImportError, AttributeError) as error:
         raise ConfigError(f"{key}={target}: there is no such class ({error})") from error
+    except Exception as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise ConfigError(f"{key}={target}: {module_name} cannot be imported ({reason})") from error
     # an allowed package's namespace also holds other people's names (torch.os, ...): those are not its classes
     if not inspect.isclass(found) or found.__module__.partition(".")[0] not in allowed:
         raise ConfigError(f"{key}={target}: is not a class of {', '.join(allowed)}")
@@ -38,32 +43,53 @@ def find_class(
     return cast("Callable[..., T]", found)
 
 
-def build(node: Mapping[str, Any], base: Callable[..., T], *, key: str, trust: Iterable[str] = (), **given: Any) -> T:
-    """An instance of the class that `node["_target_"]` names, of the other values of `node` and what is `given`.
+def checked_class(
+    node: Mapping[str, Any], base: Callable[..., T], *, key: str, trust: Iterable[str] = (), given: Iterable[str] = ()
+) -> Callable[..., T]:
+    """The class that `node["_target_"]` names, which takes the other values of `node` and those `given` by code.
 
     Args:
         node: the component's part of the configuration, plain values only.
         base: what the class must be a subclass of.
         key: where the node stands in the configuration, for messages.
         trust: packages beyond `ALLOWED_PACKAGES` whose classes may be built.
-        given: arguments that do not come from the configuration.
+        given: names of arguments that do not come from the configuration.
+
+    Raises:
+        ConfigError: one line for each value that the class does not take, or needs and does not get.
+    """
+    target = str(node["_target_"])
+    cls = find_class(target, base, trust, f"{key}._target_")
+    given, values = set(given), set(node) - {"_target_"}
+    parameters = {name: p for name, p in inspect.signature(cls).parameters.items() if p.kind is not p.VAR_POSITIONAL}
+    rest = [name for name, parameter in parameters.items() if parameter.kind is parameter.VAR_KEYWORD]
+    named = {name: parameter for name, parameter in parameters.items() if name not in rest}
+    problems = [
+        f"{key}.{name}: is missing; {target} needs it"
+        for name, parameter in named.items()
+        if name not in values | given and parameter.default is parameter.empty
+    ]
+    if not rest:
+        problems += [
+            f"{key}.{name}: unknown key of {target}{did_you_mean(name, set(named) - given)}"
+            for name in node
+            if name in values - set(named)
+        ]
+    if problems:
+        raise ConfigError(*problems)
+    return cls
+
+
+def build(node: Mapping[str, Any], base: Callable[..., T], *, key: str, trust: Iterable[str] = (), **given: Any) -> T:
+    """An instance of the class that `node["_target_"]` names, of the other values of `node` and what is `given`.
+
+    Args: as of `checked_class`, with the values of what is given.
 
     Raises:
         ConfigError: if the class may not be built or does not take these values.
     """
-    target = str(node["_target_"])
-    cls = find_class(target, base, trust, f"{key}._target_")
-    values = {name: value for name, value in node.items() if name != "_target_"}
-    signature = inspect.signature(cls)
-    if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in signature.parameters.values()):
-        problems = [
-            f"{key}.{name}: unknown key of {target}{did_you_mean(name, set(signature.parameters) - set(given))}"
-            for name in values
-            if name not in signature.parameters
-        ]
-        if problems:
-            raise ConfigError(*problems)
+    cls = checked_class(node, base, key=key, trust=trust, given=given)
     try:
-        return cls(**given, **values)
+        return cls(**given, **{name: value for name, value in node.items() if name != "_target_"})
     except (TypeError, ValueError) as error:
-        raise ConfigError(f"{key}: {target} refused its values: {error}") from error
+        raise ConfigError(f"{key}: {node['_target_']} refused its values: {error}") from error

@@ -7,15 +7,18 @@ The values and what they mean stand in the YAML files; here stands what is allow
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 Positive = Annotated[int, Field(gt=0)]
 NonNegative = Annotated[int, Field(ge=0)]
 PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegativeFloat = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+FiniteFloat = Annotated[float, Field(allow_inf_nan=False)]
+PathString = Annotated[str, Field(min_length=1)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 FractionOrNone = Annotated[float, Field(ge=0, lt=1)]
 Activation = Literal["relu", "elu", "gelu", "leaky_relu", "silu", "softplus", "tanh"]
@@ -46,21 +49,21 @@ class Digits(_Data):
 
 
 class Idx(_Data):
-    root: str
+    root: PathString
 
 
 class Arrays(_Data):
-    path: str
+    path: PathString
     key: str | None
     labels_key: str | None
-    test_path: str | None
+    test_path: PathString | None
     test_fraction: FractionOrNone
     layout: Literal["auto", "nhw", "nhwc", "nchw"]
 
 
 class ImageFolder(_Data):
-    path: str
-    test_path: str | None
+    path: PathString
+    test_path: PathString | None
     test_fraction: FractionOrNone
     size: Positive
     channels: Literal[1, 3]
@@ -72,8 +75,14 @@ class ImageFolder(_Data):
 
 class _Model(Component):
     latent_dim: Positive
-    logvar_min: float
-    logvar_max: float
+    logvar_min: FiniteFloat
+    logvar_max: FiniteFloat
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.logvar_min >= self.logvar_max:
+            raise ValueError(f"logvar_min={self.logvar_min:g} must be less than logvar_max={self.logvar_max:g}")
+        return self
 
 
 class MLP(_Model):
@@ -187,8 +196,8 @@ class TrainConfig(Section):
     """Everything `lehr train` can be told. Components are checked by their own schema."""
 
     seed: NonNegative
-    dir: str
-    resume: str | None
+    dir: PathString
+    resume: PathString | None
     overwrite: bool
     compile: bool
     debug: bool
@@ -206,11 +215,11 @@ class TrainConfig(Section):
 class SampleConfig(Section):
     """Everything `lehr sample` can be told."""
 
-    run: str
+    run: PathString
     method: Literal["aggregate", "prior", "interpolate"]
     n: Positive
     seed: NonNegative
-    out: str | None
+    out: PathString | None
     covariance: Literal["diag", "full"]
     from_: NonNegative = Field(alias="from")
     to: NonNegative
@@ -240,17 +249,21 @@ def did_you_mean(name: str, among: Iterable[str]) -> str:
 _READABLE = 12
 
 
-def train_problems(config: Mapping[str, Any], trust: Iterable[str] = ()) -> list[str]:
+def train_problems(config: Mapping[str, Any]) -> list[str]:
     """One line for each value of a training configuration that is unknown, of the wrong type, or out of range."""
     problems = section_problems(TrainConfig, config)
+    trust = config.get("trust")
+    trust = trust if isinstance(trust, list) else []
     for group, schemas in SCHEMAS.items():
         node = config.get(group)
         nodes = node.items() if group == "callbacks" and isinstance(node, Mapping) else [(None, node)]
         for name, component in nodes:
-            if component and isinstance(component, Mapping):
+            # an empty logger is none; an empty component of any other kind cannot be built
+            if isinstance(component, Mapping) and (component or group != "logger"):
                 path = f"{group}.{name}" if name else group
                 problems += _component_problems(path, component, schemas, trust)
-    return problems
+    # data.seed is seed, unless it was set by itself
+    return [p for p in problems if not (p.startswith("data.seed=") and p.removeprefix("data.") in problems)]
 
 
 def section_problems(schema: type[Section], values: Mapping[str, Any], path: str = "") -> list[str]:
@@ -266,8 +279,8 @@ def _component_problems(
     path: str, node: Mapping[str, Any], schemas: Mapping[str, type[Component]], trust: Iterable[str]
 ) -> list[str]:
     target = node.get("_target_")
-    if not isinstance(target, str):
-        return [f"{path}._target_={target!r}: must name a class, such as {next(iter(schemas))}"]
+    if not isinstance(target, str) or not target.strip("."):
+        return [f"{path}._target_={_shown(target)}: must name a class, such as {next(iter(schemas))}"]
     if target in schemas:
         return section_problems(schemas[target], node, path)
     package = target.partition(".")[0]
@@ -275,8 +288,10 @@ def _component_problems(
         return [
             f"{path}._target_={target}: package {package!r} is not trusted; if you trust it, say 'trust=[{package}]'"
         ]
-    if package == "lehr" and (match := nearest(target, schemas)):
-        return [f"{path}._target_={target}: there is no such class; did you mean {match}?"]
+    modules = {known.rpartition(".")[0] for known in schemas}
+    if package == "lehr" and target.rpartition(".")[0] in modules:
+        group = path.partition(".")[0]
+        return [f"{path}._target_={target}: is not a class for {group}{did_you_mean(target, schemas)}"]
     return []
 
 
@@ -292,18 +307,43 @@ def _lines(error: ValidationError, schema: type[Section], path: str) -> Iterable
             names = [field.alias or name for name, field in section.model_fields.items() if field.alias != "_target_"]
             prefix = ".".join(str(part) for part in ([path] if path else []) + location[:-1])
             known = [f"{prefix}.{name}" if prefix else name for name in names]
-            yield f"{key}: unknown key{did_you_mean(key, known)}"
+            # what a file without that first line says lands under the name of its group
+            lost = key == "experiment"
+            hint = "; a file in experiment/ begins with '# @package _global_'" if lost else did_you_mean(key, known)
+            yield f"{key}: unknown key{hint}"
         elif detail["type"] == "missing":
             yield f"{key}: is missing"
+        elif detail["type"] == "string_type" and detail["input"] is None:
+            yield f"{key}: is missing; say {key}=PATH"
+        elif detail["type"] == "string_too_short":
+            yield f"{key}=: must not be empty"
+        elif detail["type"] == "value_error":
+            yield f"{key}: {detail['ctx']['error']}"
+        elif detail["type"] in ("too_short", "too_long"):
+            yield f"{key}={detail['input']}: must have {_bounds(detail['ctx'])} values"
         else:
-            message = detail["msg"].replace("Input should be", "must be").replace("Value should", "must")
-            messages.setdefault(key, []).append(
-                message.replace("a valid ", "a ").replace("a integer", "an integer").replace("must be ", "")
-            )
+            messages.setdefault(key, []).append(_condition(detail, key))
             inputs[key] = detail["input"]
     for key, parts in messages.items():
-        value = "null" if inputs[key] is None else inputs[key]
-        yield f"{key}={value}: must be {' or '.join(dict.fromkeys(parts))}"
+        yield f"{key}={_shown(inputs[key])}: must be {' or '.join(dict.fromkeys(parts))}"
+
+
+def _condition(detail: Any, key: str) -> str:
+    """What a value must be, in pydantic's words, fit to stand after "must be"."""
+    if detail["type"] == "string_type" and isinstance(detail["input"], int | float):
+        return f"a string; if it is meant to be one, quote it twice: {key}=\"'...'\""
+    message = detail["msg"].replace("Input should be ", "").replace("a valid ", "a ").replace("a integer", "an integer")
+    return re.sub(r" or instance of \w+", "", message)
+
+
+def _bounds(limits: Mapping[str, Any]) -> str:
+    if "min_length" in limits:
+        return f"at least {limits['min_length']}"
+    return f"at most {limits['max_length']}"
+
+
+def _shown(value: object) -> str:
+    return "null" if value is None else str(value)
 
 
 def _is_branch(part: object) -> bool:

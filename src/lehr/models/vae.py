@@ -69,7 +69,8 @@ class VAE(nn.Module):
     @property
     def dtype(self) -> torch.dtype:
         """The precision of the weights; inputs are converted to it."""
-        return next(self.parameters()).dtype
+        # asked twice a step, and `parameters()` walks the whole model before it gives its first
+        return next(p.dtype for layer in self.modules() for p in layer._parameters.values() if p is not None)
 
     @torch.no_grad()
     def start_at(self, parameters: Tensor) -> None:

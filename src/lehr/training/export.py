@@ -61,7 +61,11 @@ def read_model(folder: Path, trust: Iterable[str] = ()) -> tuple[VAE, Likelihood
     try:
         config = json.loads((folder / _CONFIG).read_text())
         weights = load_file(folder / _WEIGHTS)
-        image_shape, nodes = config["image_shape"], {name: config[name] for name in ("model", "likelihood")}
+        image_shape = [int(side) for side in config["image_shape"]]
+        nodes = {name: dict(config[name]) for name in ("model", "likelihood")}
+        targets = [node["_target_"] for node in nodes.values()]
+        if len(image_shape) != 3 or not all(isinstance(target, str) for target in targets):
+            raise ValueError("it describes no model")
     except FileNotFoundError as error:
         raise CheckpointError(f"{error.filename or folder}: is missing; it is written when training ends") from error
     except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
@@ -69,8 +73,8 @@ def read_model(folder: Path, trust: Iterable[str] = ()) -> tuple[VAE, Likelihood
     model, likelihood = build_model(nodes, image_shape, trust), build_likelihood(nodes, trust)
     for prefix, module in (("model", model), ("likelihood", likelihood)):
         state = {name.removeprefix(f"{prefix}."): t for name, t in weights.items() if name.startswith(f"{prefix}.")}
-        if state:
-            module.to(next(iter(state.values())).dtype)
+        if dtype := next((t.dtype for t in state.values() if t.is_floating_point()), None):
+            module.to(dtype)
         try:
             module.load_state_dict(state)
         except RuntimeError as error:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from lehr import randomness
 from lehr.data.batch import Batch
 from lehr.data.module import ImageDataModule
+from lehr.errors import ConfigError
 from lehr.evaluation.aggregate import AggregatePosteriorMetric
 from lehr.evaluation.elbo import ELBOMetric
 from lehr.models.vae import VAE
@@ -113,6 +114,8 @@ class VAEModule(LightningModule):
         """The statistics of q(z) over the training set, once training has ended."""
         self.step_terms: Tensor | None = None
         """(2,) distortion and rate of the last training batch over all ranks, in nats per example."""
+        self.step_kl_weight = 0.0
+        """The KL weight that batch was trained with."""
         self.step_posterior: DiagonalGaussian | None = None
         self.evaluated: dict[str, float] = {}
         """The metrics of the last validation or test; in the checkpoint, as a resumed run may have none to come."""
@@ -138,13 +141,16 @@ class VAEModule(LightningModule):
         if stage != "fit":
             return
         trainer, data = self.trainer, self.datamodule
-        batches = data.batches_per_epoch
+        batches, limit = data.batches_per_epoch, trainer.limit_train_batches
+        batches = min(batches, limit) if isinstance(limit, int) else int(batches * (1.0 if limit is None else limit))
         steps = math.ceil(batches / trainer.accumulate_grad_batches)
         limits = []
         if trainer.max_epochs is not None and trainer.max_epochs >= 0:
             limits.append(trainer.max_epochs * steps)
         if trainer.max_steps >= 0:
             limits.append(trainer.max_steps)
+        if not limits:
+            raise ConfigError("the trainer has neither max_epochs nor max_steps: give one of them")
         examples = min(batches * data.batch_size, data.n_train)
         self.length = Length(batches, steps, min(limits), examples, data.batch_size)
         self.schedule = self.annealing.schedule(self.length.total_steps, steps)
@@ -159,6 +165,22 @@ class VAEModule(LightningModule):
             optimizer, lambda step: self.optimizer_plan.factor(step, total, lr)
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def on_train_start(self) -> None:
+        # on resuming, the optimizer's values are those of the checkpoint; what is configured now counts
+        for optimizer in self.trainer.optimizers:
+            for group in optimizer.param_groups:
+                group.update(optimizer.defaults)
+        for config in self.trainer.lr_scheduler_configs:
+            scheduler = config.scheduler
+            scheduler.base_lrs = [scheduler.optimizer.defaults["lr"]]
+            for group in scheduler.optimizer.param_groups:
+                group |= {"initial_lr": scheduler.base_lrs[0], "lr": self.learning_rate(self.trainer.global_step)}
+
+    def learning_rate(self, step: int) -> float:
+        """The learning rate of an optimiser step."""
+        lr = float(self.trainer.optimizers[0].defaults["lr"])
+        return lr * self.optimizer_plan.factor(step, self.length.total_steps, lr) if self.length else lr
 
     @property
     def batches_done(self) -> int:
@@ -183,23 +205,34 @@ class VAEModule(LightningModule):
         terms, posterior = self.terms(batch.images, noise[batch.start : batch.start + len(batch)])
         # DDP averages gradients over ranks; ranks may have unequal shares of the batch
         share = self.trainer.world_size / batch.total
-        sums = torch.stack([terms.distortion.sum(), terms.rate.sum()]) * share
-        loss = sums[0] + self.kl_weight * sums[1]
-        self.step_terms = self._over_ranks(sums.detach())
+        distortion, rate = terms.distortion.sum(), terms.rate.sum()
+        self.step_kl_weight = self.kl_weight
+        loss = (distortion + self.step_kl_weight * rate) * share
+        sums = torch.stack([distortion.detach(), rate.detach()]) * share
+        self.step_terms = self.sum_over_ranks(sums) / self.trainer.world_size
         self.step_posterior = posterior
-        self.finite.check(self.step_terms, self.trainer.global_step, self.kl_weight)
+        self.finite.check(self.step_terms, self.trainer.global_step, self.step_kl_weight)
+        if self.trainer.accumulate_grad_batches > 1:
+            # Lightning divides by the full number, which the last step of an epoch may not have
+            loss = loss * (self.trainer.accumulate_grad_batches / self._batches_in_step(batch_idx))
         return loss
+
+    def _batches_in_step(self, batch_idx: int) -> int:
+        """How many batches of its epoch make the optimiser step that batch `batch_idx` is part of."""
+        assert self.length is not None
+        first = batch_idx - batch_idx % self.trainer.accumulate_grad_batches
+        return min(self.trainer.accumulate_grad_batches, self.length.batches_per_epoch - first)
 
     def terms(self, images: Tensor, noise: Tensor) -> tuple[Terms, DiagonalGaussian]:
         """Terms of the ELBO (b,) of images (b, c, h, w) with one sample of z, and the posterior it came from."""
         posterior, parameters = self.model(images, noise)
         return elbo_terms(images, posterior, parameters, self.likelihood), posterior
 
-    def _over_ranks(self, values: Tensor) -> Tensor:
-        if self.trainer.world_size == 1:
-            return values
-        torch.distributed.all_reduce(values)
-        return values / self.trainer.world_size
+    def sum_over_ranks(self, values: Tensor) -> Tensor:
+        """The sum of the `values` of all ranks, which all of them must ask for; `values` is overwritten."""
+        if self.trainer.world_size > 1:
+            torch.distributed.all_reduce(values)
+        return values
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["evaluated"] = dict(self.evaluated)
@@ -245,8 +278,8 @@ class VAEModule(LightningModule):
 
     def _end_evaluation(self, split: str) -> None:
         metrics = {name: float(value) for name, value in self.elbo_metric.compute().items()}
-        posterior = self.posterior_metric.compute()
-        metrics["active_units"] = float(active_units(posterior.var_of_mean))
+        if (self.datamodule.n_test if split == "test" else self.datamodule.n_val) > 1:  # one example has no variance
+            metrics["active_units"] = float(active_units(self.posterior_metric.compute().var_of_mean))
         metrics["kl_weight"] = self.kl_weight
         metrics["loss"] = metrics["distortion"] + self.kl_weight * metrics["rate"]
         if not (self.likelihood.continuous or self.datamodule.grey):

@@ -12,6 +12,7 @@ from lehr.evaluation.aggregate import AggregatePosteriorMetric
 from lehr.evaluation.statistics import write_statistics
 from lehr.training.callbacks.interruption import Interruption
 from lehr.training.directory import RunDirectory
+from lehr.training.evaluation_mode import evaluation_mode
 from lehr.training.lean import LeanCallback
 from lehr.training.module import VAEModule
 from lehr.training.progress_line import ProgressLine
@@ -26,6 +27,10 @@ class AggregateStatistics(LeanCallback):
 
     def __init__(self) -> None:
         self.seconds = 0.0
+
+    def setup(self, trainer: Trainer, pl_module: VAEModule, stage: str) -> None:  # type: ignore[override]
+        if pl_module.datamodule.n_train < 2:
+            raise ConfigError("the aggregate posterior needs at least 2 training examples")
 
     def on_train_end(self, trainer: Trainer, pl_module: VAEModule) -> None:  # type: ignore[override]
         self._compute(trainer, pl_module)
@@ -45,21 +50,16 @@ class AggregateStatistics(LeanCallback):
     def _compute(self, trainer: Trainer, module: VAEModule) -> None:
         started = time.perf_counter()
         data = module.datamodule
-        if data.n_train < 2:
-            raise ConfigError("the aggregate posterior needs at least 2 training examples")
         loader = data.evaluation_loader("train", module.device, trainer.global_rank, trainer.world_size)
         metric = AggregatePosteriorMetric(module.model.latent_shape).to(module.device)
         interruption = next((c for c in trainer.callbacks if isinstance(c, Interruption)), None)  # type: ignore[attr-defined]
         line = ProgressLine("aggregate posterior", len(loader), shown=trainer.is_global_zero)
-        was_training = module.training
-        module.eval()
-        with torch.inference_mode(), trainer.precision_plugin.forward_context(), line:
+        with torch.inference_mode(), evaluation_mode(module), trainer.precision_plugin.forward_context(), line:
             for batch in loader:
                 metric.update(module.model.encode(batch.images))
                 line.advance()
                 if interruption:
                     interruption.check()
-        module.train(was_training)
         module.aggregate = metric.compute()
         if trainer.is_global_zero:
             write_statistics(

@@ -44,11 +44,11 @@ class Checkpoints(LeanCallback, Checkpoint):
     def on_train_batch_end(  # type: ignore[override]
         self, trainer: Trainer, pl_module: VAEModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        if self._is_due() and between_steps(trainer):
+        if between_steps(trainer) and (self._is_due() or trainer.global_step == trainer.max_steps):
             self._save_last(trainer, pl_module)
 
     def on_validation_end(self, trainer: Trainer, pl_module: VAEModule) -> None:  # type: ignore[override]
-        if trainer.state.fn != "fit" or trainer.global_step < pl_module.schedule.settled:
+        if trainer.state.fn != "fit" or trainer.sanity_checking or trainer.global_step < pl_module.schedule.settled:
             return
         elbo = pl_module.evaluated["val/elbo"]
         if elbo > self.best:
@@ -56,7 +56,8 @@ class Checkpoints(LeanCallback, Checkpoint):
             save(trainer, RunDirectory(trainer.default_root_dir).best_checkpoint)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: VAEModule) -> None:  # type: ignore[override]
-        if self._is_due() or is_over(trainer):
+        # an epoch that max_steps cut short was saved at its last step: it is in its middle that one may go on
+        if trainer.is_last_batch and (self._is_due() or is_over(trainer)):
             self._save_last(trainer, pl_module)
 
     def _is_due(self) -> bool:

@@ -69,7 +69,7 @@ class Interruption(LeanCallback):
             self._save_and_stop(trainer, pl_module)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: VAEModule) -> None:  # type: ignore[override]
-        if self._signum is not None:
+        if self._signum is not None and trainer.is_last_batch:
             self._save_and_stop(trainer, pl_module)
 
     def on_test_batch_end(self, *args: Any, **kwargs: Any) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 from lightning.pytorch import Trainer
 
+from lehr.data.batch import Batch
 from lehr.evaluation.statistics import summary
 from lehr.training.lean import LeanCallback
 from lehr.training.module import VAEModule
@@ -43,6 +44,7 @@ class Metrics(LeanCallback):
         self._steps = 0
         self._images = 0
         self._since = (0.0, 0, 0)  # the three above when training was logged last
+        self._validated_at = -1  # images seen when a validation was logged last
 
     @property
     def final(self) -> dict[str, float]:
@@ -73,14 +75,17 @@ class Metrics(LeanCallback):
         self._mark = now
         every = trainer.log_every_n_steps  # type: ignore[attr-defined]
         if trainer.global_step % every == 0 and not trainer.fit_loop._should_accumulate():
-            self._log_training(trainer, pl_module)
+            self._log_training(trainer, pl_module, batch)
 
     def on_validation_end(self, trainer: Trainer, pl_module: VAEModule) -> None:  # type: ignore[override]
-        if trainer.state.fn == "validate":
-            self._log_final(trainer, pl_module)
+        if trainer.sanity_checking:
             return
+        if trainer.state.fn == "validate":
+            self._log_final(trainer, pl_module, evaluated=self._validated_at != pl_module.images_seen)
+            return
+        self._validated_at = pl_module.images_seen
         log(trainer, pl_module.evaluated, pl_module.images_seen)
-        if writer := tensorboard(trainer):
+        if (writer := tensorboard(trainer)) and pl_module.datamodule.n_val > 1:
             kl = pl_module.posterior_metric.compute().kl
             writer.add_histogram("val/kl_per_dimension", kl.cpu().numpy(), pl_module.images_seen)
         self._mark = time.perf_counter()
@@ -89,25 +94,26 @@ class Metrics(LeanCallback):
         self._log_final(trainer, pl_module)
 
     @staticmethod
-    def _log_final(trainer: Trainer, module: VAEModule) -> None:
-        metrics = dict(module.evaluated)
+    def _log_final(trainer: Trainer, module: VAEModule, evaluated: bool = True) -> None:
+        metrics = dict(module.evaluated) if evaluated else {}
         if module.aggregate is not None:
             metrics |= posterior_metrics(module)
         log(trainer, metrics, module.images_seen)
 
-    def _log_training(self, trainer: Trainer, module: VAEModule) -> None:
+    def _log_training(self, trainer: Trainer, module: VAEModule, batch: Batch) -> None:
         if module.step_terms is None or module.step_posterior is None:
             return
         distortion, rate = module.step_terms.tolist()
-        weight = module.kl_weight
+        weight = module.step_kl_weight
+        clamped = module.sum_over_ranks(module.step_posterior.clamped_share() * (len(batch) / batch.total))
         metrics = {
             "train/loss": distortion + weight * rate,
             "train/elbo": -(distortion + rate),
             "train/rate": rate,
             "train/distortion": distortion,
             "train/kl_weight": weight,
-            "train/clamped_share": float(module.step_posterior.clamped_share()),
-            "train/learning_rate": trainer.optimizers[0].param_groups[0]["lr"],
+            "train/clamped_share": float(clamped),
+            "train/learning_rate": module.learning_rate(trainer.global_step - 1),
         }
         log_scale = getattr(module.likelihood, "log_scale", None)
         if log_scale is not None:

@@ -13,6 +13,7 @@ from lehr import randomness
 from lehr.evaluation.pictures import image_grid, save_png
 from lehr.posterior.samplers import interpolate, sample_aggregate, sample_prior
 from lehr.training.directory import RunDirectory
+from lehr.training.evaluation_mode import evaluation_mode
 from lehr.training.lean import LeanCallback
 from lehr.training.module import VAEModule
 from lehr.training.tensorboard import tensorboard
@@ -50,7 +51,7 @@ class SampleGrids(LeanCallback):
         self._validations, self._shown_at = state_dict["validations"], state_dict["shown_at"]
 
     def on_validation_end(self, trainer: Trainer, pl_module: VAEModule) -> None:  # type: ignore[override]
-        if trainer.state.fn != "fit" or not self.every_n_validations:
+        if trainer.state.fn != "fit" or trainer.sanity_checking or not self.every_n_validations:
             return
         self._validations += 1
         writer = tensorboard(trainer)
@@ -95,7 +96,7 @@ class SampleGrids(LeanCallback):
         wanted = max(self.n // 2, 2 * self.interpolations)
         images = _first_validation_images(module, wanted)
         pictures: dict[str, Tensor] = {}
-        with trainer.precision_plugin.forward_context():
+        with evaluation_mode(module), trainer.precision_plugin.forward_context():
             means = module.model.encode(images).mean
             pairs = min(self.interpolations, len(means) // 2)
             if module.aggregate is not None:

@@ -1,0 +1,63 @@
+"""Components that have no schema, such as a user's own: looked at before any data are read."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from lehr.config.build import checked_class
+from lehr.config.schema import SCHEMAS
+from lehr.errors import ConfigError
+
+# by name, so that nothing is imported where every component has a schema
+_BASES = {
+    "data": "lehr.data.module.ImageDataModule",
+    "model": "lehr.models.vae.VAE",
+    "likelihood": "lehr.objective.likelihood.Likelihood",
+    "kl": "lehr.objective.annealing.Annealing",
+    "optimizer": "torch.optim.Optimizer",
+    "callbacks": "lightning.pytorch.Callback",
+    "logger": "lightning.pytorch.loggers.Logger",
+}
+_OF_EVERY_OPTIMIZER = ("decay", "final_lr")  # lehr's own keys, which no class takes
+
+
+def component_problems(config: Mapping[str, Any], trust: Iterable[str]) -> list[str]:
+    """One line for each class that may not be built, or does not take its values. `config` has passed the schema."""
+    problems: list[str] = []
+    for group, key, node in _without_schema(config):
+        module, _, name = _BASES[group].rpartition(".")
+        base = getattr(importlib.import_module(module), name)
+        ignored = _OF_EVERY_OPTIMIZER if group == "optimizer" else ()
+        values = {name: value for name, value in node.items() if name not in ignored}
+        try:
+            checked_class(values, base, key=key, trust=trust, given=_given(group, node["_target_"]))
+        except ConfigError as error:
+            problems += error.problems
+    return problems
+
+
+def let_import(trust: Iterable[str]) -> None:
+    """Where packages of the user's are trusted, look for them in the current directory too, as `python -m` does."""
+    if list(trust) and os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())
+
+
+def _without_schema(config: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
+    for group, schemas in SCHEMAS.items():
+        nodes = {group: config[group]}
+        if group == "callbacks":
+            nodes = {f"{group}.{name}": node for name, node in config[group].items()}
+        for key, node in nodes.items():
+            if node and node["_target_"] not in schemas:
+                yield group, key, node
+
+
+def _given(group: str, target: str) -> tuple[str, ...]:
+    """The arguments that a class gets from the code and not from the configuration."""
+    if group == "logger" and target.startswith("lehr."):
+        return ("save_dir", "purge_step")
+    return {"model": ("image_shape",), "optimizer": ("params",)}.get(group, ())

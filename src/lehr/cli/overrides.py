@@ -1,0 +1,92 @@
+"""What was typed, override by override: read, and checked by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override, ValueType
+from hydra.errors import HydraException
+
+from lehr.config.schema import SCHEMAS, did_you_mean, nearest
+
+_ONE_CHOICE = {*SCHEMAS, "trainer"} - {"callbacks"}  # groups of which a list of choices means nothing
+
+
+def parsed(texts: Iterable[str], multirun: bool) -> tuple[list[Override], list[str]]:
+    """The overrides that can be read, and one line for each that cannot, or has several values outside of a sweep."""
+    parser, overrides, problems = OverridesParser.create(), [], []
+    for text in texts:
+        key, equals, _ = text.partition("=")
+        quoted = f"if the value is one string, quote it twice: {key}=\"'...'\""
+        try:
+            override = parser.parse_override(text)
+        except HydraException as error:
+            if equals and key == key.strip():
+                reason = str(error).splitlines()[0].partition(" expecting ")[0]
+                problems.append(f"{text}: cannot be read ({reason}); {quoted}")
+            else:
+                problems.append(f"{text}: is not key=value")
+            continue
+        if not override.key_or_group:
+            problems.append(f"{text}: is not key=value")
+        elif override.is_sweep_override() and not multirun:
+            problems.append(f"{text}: has several values; for one run each, add -m; for a list, write [a,b]; {quoted}")
+        elif override.value_type in (ValueType.GLOB_CHOICE_SWEEP, ValueType.INTERVAL_SWEEP):
+            problems.append(f"{text}: write out the values, as in {key}=a,b or {key}=range(1,5)")
+        elif override.is_sweep_override() and not any(True for _ in override.sweep_string_iterator()):
+            problems.append(f"{text}: has no values")
+        else:
+            overrides.append(override)
+    return overrides, problems
+
+
+def line(override: Override) -> str:
+    """The override as text; of a sweep its first value."""
+    text = override.input_line or ""
+    if override.is_sweep_override():
+        return f"{text.partition('=')[0]}={next(iter(override.sweep_string_iterator()))}"
+    return text
+
+
+def choice_problems(override: Override, options: list[str], defaults: dict[str, Any]) -> list[str]:
+    """What is wrong with the choice for a group; `defaults` holds the groups that have one, and which."""
+    group, text = override.key_or_group, override.input_line or ""
+    if override.is_delete() or override.package:
+        return []
+    if group not in defaults and not override.is_add():
+        if all(name.startswith("hydra/") for name in defaults):
+            return [f"{group}: unknown key"]
+        return [f"{text}: {group} has no default to replace; say +{text}"]
+    if group in defaults and (override.is_add() or override.is_force_add()):
+        return [f"{text}: {group} has a choice already; say {text.lstrip('+')}"]
+    sweep = override.is_sweep_override()
+    problems = []
+    for value in override.sweep_string_iterator() if sweep else [override.value()]:
+        if value in (None, "null") and defaults.get(group) is None:
+            problems.append(f"{group}=null: leave {group} out, there is none by default")
+            continue
+        choices = value if isinstance(value, list) and group not in _ONE_CHOICE else [value]
+        for choice in choices:
+            if not isinstance(choice, str):
+                shown = "null" if choice is None else choice
+                names = ", ".join(options)
+                how = f"; its keys are set as {group}.KEY" if group in _ONE_CHOICE or group == "callbacks" else ""
+                problems.append(f"{group}={shown}: must be one of {names}{how}")
+            elif choice not in options:
+                problems.append(f"{group}={choice}: there is no such choice{did_you_mean(choice, options)}")
+    return problems
+
+
+def meant(key: str, known: set[str]) -> str:
+    """`; did you mean X?` for an unknown key: the same word elsewhere, or a similar one, in its section first."""
+    section, _, word = key.replace("/", ".").rpartition(".")
+    if same := sorted(name for name in known if name.rpartition(".")[2] == word):
+        return f"; did you mean {' or '.join(same)}?"
+    siblings = {name for name in known if section and name.startswith(f"{section}.")}
+    if siblings and (hint := did_you_mean(key, siblings)):
+        return hint
+    words = {name.rpartition(".")[2]: name for name in known}
+    match = nearest(key, known) or words.get(nearest(word, words) or "")
+    return f"; did you mean {match}?" if match else ""

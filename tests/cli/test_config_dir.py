@@ -1,0 +1,91 @@
+"""A folder of the user's own comes before the shipped configuration."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+
+@pytest.fixture
+def own() -> Path:
+    """A folder with a model that replaces a shipped one, and with an experiment and a model that are new."""
+    files = {
+        "model/mlp.yaml": "defaults: [_common, _self_]\n_target_: lehr.models.MLP\nhidden: [7]\nactivation: tanh\n",
+        "model/tiny.yaml": "defaults: [mlp, _self_]\nlatent_dim: 2\n",
+        "experiment/mine.yaml": "# @package _global_\ndefaults:\n  - override /model: tiny\nkl:\n  weight: 3.5\n",
+        "mytrain.yaml": "defaults: [train, _self_]\nseed: 5\n",
+    }
+    for name, text in files.items():
+        path = Path("own") / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return Path("own")
+
+
+@pytest.mark.parametrize("flag", [["--config-dir", "own"], ["--config-dir=own"], ["-cd", "own"]])
+def test_a_file_of_the_same_name_replaces_the_shipped_one(own, lehr, flag):
+    code, out, err = lehr("train", *flag, "--cfg", "job")
+    assert (code, err) == (0, "")
+    assert yaml.safe_load(out)["model"]["hidden"] == [7]
+    assert yaml.safe_load(out)["kl"]["weight"] == 1.0
+    assert yaml.safe_load(lehr("train", "--cfg", "job")[1])["model"]["hidden"] != [7]
+
+
+def test_a_new_experiment_works_alone_and_in_a_sweep(own, lehr, trainings):
+    assert lehr("train", "--config-dir", "own", "experiment=mine", "dir=run")[0] == 0
+    sweep = ("-m", "--config-dir", "own", "experiment=mine", "seed=1,2", "hydra.sweep.dir=grid")
+    assert lehr("train", *sweep)[0] == 0
+    assert [t.config["seed"] for t in trainings] == [0, 1, 2]
+    for training in trainings:
+        assert training.config["kl"]["weight"] == 3.5
+        assert training.config["model"]["latent_dim"] == 2
+        assert training.config["model"]["hidden"] == [7]
+
+
+def test_a_main_file_of_the_user_s_own(own, lehr, trainings):
+    assert lehr("train", "--config-dir", "own", "--config-name", "mytrain", "dir=run")[0] == 0
+    assert trainings[0].config["seed"] == 5
+    assert trainings[0].config["data"]["seed"] == 5
+
+
+def test_the_help_shows_the_user_s_choices_and_mistakes_are_compared_with_them(own, lehr, refused):
+    _, out, _ = lehr("train", "--config-dir", "own", "--help")
+    assert "conv, linear, mlp, tiny" in out
+    assert refused("train", "--config-dir", "own", "experiment=minn") == [
+        "experiment=minn: there is no such choice; did you mean mine?"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "line"),
+    [
+        ("model/x.yaml", "a: [\n", "while parsing a flow node expected the node content, but found '<stream end>' in"),
+        ("model/x.yaml", "a: 1\na: 2\n", "while constructing a mapping in"),
+        ("model/x.yaml", "\x00", "unacceptable character"),
+        ("model/x.yaml", "", "model._target_=null: must name a class, such as lehr.models.MLP"),
+        ("model/x.yaml", "[1, 2]", "model=[1, 2]: must be a dictionary"),
+        ("model/x.yaml", "defaults: 5\n", "Invalid defaults list in 'model/x', defaults must be a list (got int)"),
+        ("model/x.yaml", "defaults: [nope]\n", "In 'model/x': Could not load 'model/nope'."),
+        ("model/x.yaml", "defaults: [x]\n", "a configuration file includes itself"),
+        ("model/x.yaml", "a: !!python/object/apply:os.system [touch hacked]\n", "could not determine a constructor"),
+        ("model/x.yaml", "defaults: [mlp, _self_]\nhiden: [3]\n", "model.hiden: unknown key; did you mean model.hidden?"),
+        ("experiment/x.yaml", "kl:\n  weight: 2\n", "experiment: unknown key; a file in experiment/ begins with '# @pa"),
+        ("experiment/x.yaml", "# @package _global_\nkl:\n  wieght: 2\n", "kl.wieght: unknown key; did you mean kl.wei"),
+        ("experiment/x.yaml", "# @package _global_\ndefaults:\n  - override /modle: mlp\n", "In 'experiment/x': Could n"),
+    ],
+)
+def test_a_file_with_a_mistake_is_one_line(refused, name, text, line):
+    path = Path("own") / name
+    path.parent.mkdir(parents=True)
+    path.write_text(text)
+    (found,) = refused("train", "--config-dir", "own", f"{path.parent.name}=x")
+    assert found.startswith(line)
+
+
+def test_a_file_that_is_not_text_is_one_line(refused):
+    Path("own/model").mkdir(parents=True)
+    Path("own/model/x.yaml").write_bytes(b"\xff\xfe")
+    (found,) = refused("train", "--config-dir", "own", "model=x")
+    assert found.startswith("a configuration file is not text ('utf-8' codec can't decode byte 0xff")

@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from lehr.config.build import build, checked_class, find_class
+from lehr.errors import ConfigError
+from lehr.models import MLP, VAE
+from lehr.objective import Annealing
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    """A package of the user's own, importable."""
+    (tmp_path / "own_models.py").write_text(
+        "import os\n"
+        "from lehr.models import MLP\n"
+        "from torch.nn import Linear\n"
+        "class Mine(MLP):\n"
+        "    def __init__(self, image_shape, latent_dim, depth=1):\n"
+        "        super().__init__(image_shape, latent_dim, hidden=[4] * depth)\n"
+        "def function():\n"
+        "    return MLP\n"
+    )
+    (tmp_path / "own_broken.py").write_text("raise RuntimeError('two\\nlines')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    yield "own_models"
+    for name in ("own_models", "own_broken"):
+        sys.modules.pop(name, None)
+
+
+def test_a_component_is_built_of_its_values_and_of_what_is_given():
+    node = {"_target_": "lehr.models.MLP", "latent_dim": 3, "hidden": [5]}
+    model = build(node, VAE, key="model", image_shape=(1, 4, 4))
+    assert isinstance(model, MLP)
+    assert model.latent_shape == (3,)
+    assert model.image_shape == (1, 4, 4)
+
+
+def test_a_class_of_the_user_s_own_is_built_once_its_package_is_trusted(package):
+    node = {"_target_": "own_models.Mine", "latent_dim": 2, "depth": 2}
+    with pytest.raises(ConfigError, match="only classes of lehr, torch, lightning, diffusers are built"):
+        build(node, VAE, key="model", image_shape=(1, 4, 4))
+    model = build(node, VAE, key="model", trust=[package], image_shape=(1, 4, 4))
+    assert type(model).__name__ == "Mine"
+
+
+def test_nothing_of_a_package_that_is_not_trusted_is_imported(tmp_path, monkeypatch):
+    (tmp_path / "own_bomb.py").write_text("raise SystemExit('imported')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ConfigError):
+        find_class("own_bomb.Model", VAE)
+    assert "own_bomb" not in sys.modules
+
+
+@pytest.mark.parametrize(
+    ("target", "reason"),
+    [
+        ("torch.os.system", "there is no such class"),
+        ("torch.nope", "there is no such class"),
+        ("lehr.nothing.Foo", "there is no such class"),
+        ("lehr.posterior.gaussian.torch.nn.Linear", "there is no such class"),
+        ("torch.hub.load", "is not a class of"),
+        ("torch.serialization.pickle", "is not a class of"),
+        ("lehr.files.Path", "is not a class of"),
+        ("lehr.training.load", "is not a class of"),
+        ("lehr.models", "is not a class of"),
+        ("lehr", "only classes of"),
+        ("lehr.__main__.main", "is a program, not a module"),
+        ("torch.nn.Linear", "must be a subclass of lehr.models.vae.VAE"),
+        ("lehr.objective.Annealing", "must be a subclass of lehr.models.vae.VAE"),
+        ("own_models.os.system", "there is no such class"),
+        ("own_models.function", "is not a class of"),
+        ("own_models.Linear", "must be a subclass of lehr.models.vae.VAE"),
+        ("own_models.Missing", "there is no such class"),
+        ("own_broken.Model", "own_broken cannot be imported (RuntimeError: two lines)"),
+    ],
+)
+def test_only_classes_of_the_right_kind_of_allowed_packages_are_built(package, target, reason):
+    with pytest.raises(ConfigError) as caught:
+        find_class(target, VAE, [package, "own_broken"], "model._target_")
+    (line,) = caught.value.problems
+    assert line.startswith(f"model._target_={target}: ")
+    assert reason in line
+    assert "\n" not in line
+
+
+def test_every_value_that_does_not_fit_is_one_line():
+    node = {"_target_": "lehr.models.MLP", "hiden": [5], "width": 3}
+    with pytest.raises(ConfigError) as caught:
+        checked_class(node, VAE, key="model", given=("image_shape",))
+    assert caught.value.problems == (
+        "model.latent_dim: is missing; lehr.models.MLP needs it",
+        "model.hiden: unknown key of lehr.models.MLP; did you mean hidden?",
+        "model.width: unknown key of lehr.models.MLP; there are: activation, hidden, latent_dim, logvar_max, logvar_min",
+    )
+
+
+def test_what_the_code_gives_need_not_be_configured():
+    node = {"_target_": "lehr.models.MLP", "latent_dim": 2}
+    assert checked_class(node, VAE, key="model", given=("image_shape",)) is MLP
+
+
+def test_a_class_that_takes_any_keyword_takes_any_value():
+    node = {"_target_": "lehr.data.Digits", "anything": 1, "test_fraction": 0.1}
+    from lehr.data import ImageDataModule
+
+    assert checked_class(node, ImageDataModule, key="data").__name__ == "Digits"
+
+
+def test_a_value_that_the_class_itself_refuses_is_one_line():
+    node = {"_target_": "lehr.models.MLP", "latent_dim": 2, "activation": "rellu"}
+    with pytest.raises(ConfigError, match="model: lehr.models.MLP refused its values: model.activation='rellu'"):
+        build(node, VAE, key="model", image_shape=(1, 4, 4))
+
+
+def test_the_values_are_not_changed():
+    node = {"_target_": "lehr.objective.Annealing", "weight": 2.0}
+    assert build(node, Annealing, key="kl") == Annealing(weight=2.0)
+    assert node == {"_target_": "lehr.objective.Annealing", "weight": 2.0}

@@ -1,0 +1,109 @@
+"""The statistics of q(z) as files: written and read back, and what stands in them for people."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from lehr.errors import CheckpointError
+from lehr.evaluation import AggregatePosteriorMetric
+from lehr.evaluation.statistics import JSON_NAME, TENSORS_NAME, read_statistics, summary, write_statistics
+from lehr.posterior.gaussian import DiagonalGaussian
+
+
+def statistics(shape=(4,), n=200):
+    generator = torch.Generator().manual_seed(0)
+    scale = torch.tensor([2.0, 1.0, 0.05, 0.0])[: shape[0]].view(-1, *[1] * (len(shape) - 1))
+    mean = 0.5 + scale * torch.randn(n, *shape, generator=generator, dtype=torch.float64)
+    metric = AggregatePosteriorMetric(shape)
+    metric.update(DiagonalGaussian(mean, torch.full_like(mean, -1.0)))
+    return metric.compute(), mean
+
+
+@pytest.mark.parametrize("shape", [(4,), (1,), (2, 3, 3)])
+def test_what_is_written_is_read_back_bit_by_bit(tmp_path, shape):
+    written, _ = statistics(shape)
+    write_statistics(tmp_path, written, "made up", "train")
+    found = read_statistics(tmp_path)
+    assert (found.n, found.latent_shape) == (written.n, written.latent_shape)
+    for name in ("mean", "mean_of_var", "var_of_mean", "var", "kl", "covariance"):
+        ours, theirs = getattr(found, name), getattr(written, name)
+        assert (ours is None and theirs is None) or torch.equal(ours, theirs), name
+    assert (found.channels is None) == (len(shape) == 1)
+    if found.channels:
+        assert torch.equal(found.channels.covariance, written.channels.covariance)
+        assert found.channels.n == written.channels.n == 200 * 9
+
+
+def test_the_tensors_are_named_and_typed_as_promised(tmp_path):
+    write_statistics(tmp_path, statistics()[0], "made up", "train")
+    tensors = load_file(tmp_path / TENSORS_NAME)
+    assert {"mean", "var", "mean_of_var", "var_of_mean", "covariance"} <= tensors.keys()
+    assert {tensors[name].dtype for name in ("mean", "var", "covariance")} == {torch.float64}
+    torch.testing.assert_close(tensors["var"], tensors["mean_of_var"] + tensors["var_of_mean"], rtol=0, atol=0)
+
+
+def test_the_json_says_what_people_need(tmp_path):
+    aggregate, mean = statistics()
+    write_statistics(tmp_path, aggregate, "made up", "train")
+    found = json.loads((tmp_path / JSON_NAME).read_text())
+    assert (found["dataset"], found["split"], found["n"], found["latent_shape"]) == ("made up", "train", 200, [4])
+    assert (found["active_units"], found["active_units_of"], found["active_units_threshold"]) == (2, 4, 0.01)
+    assert found["active_units_curve"]["0.001"] == 3
+    assert found["variance_denominator"] == "n - 1"
+    z = mean.numpy()
+    var = z.var(0, ddof=1) + np.exp(-1)
+    np.testing.assert_allclose(found["per_dimension"]["mean"], z.mean(0), rtol=1e-12)
+    np.testing.assert_allclose(found["per_dimension"]["var"], var, rtol=1e-12)
+    np.testing.assert_allclose(found["per_dimension"]["var_of_mean"], z.var(0, ddof=1), rtol=1e-12, atol=1e-30)
+    # latent diffusion scales by the standard deviation over all latents of all examples together
+    assert found["scaling_factor"] == pytest.approx(1 / np.sqrt(var.mean() + z.mean(0).var()), rel=1e-12)
+    assert found["shift_factor"] == pytest.approx(z.mean(), rel=1e-12)
+    assert found["rate"] == pytest.approx((0.5 * (z**2 + np.exp(-1) - 1 + 1)).mean(0).sum(), rel=1e-12)
+    covariance = np.cov(z, rowvar=False) + np.exp(-1) * np.eye(4)
+    trace, square = np.trace(covariance), (z.mean(0) ** 2).sum()
+    full = 0.5 * (trace + square - 4 - np.linalg.slogdet(covariance)[1])
+    assert found["moment_kl_full"] == pytest.approx(full, rel=1e-9)
+    assert found["moment_kl_diag"] == pytest.approx(0.5 * (trace + square - 4 - np.log(var).sum()), rel=1e-9)
+
+
+def test_a_latent_map_has_factors_for_each_channel(tmp_path):
+    aggregate, mean = statistics((2, 3, 3))
+    write_statistics(tmp_path, aggregate, "made up", "train")
+    found = json.loads((tmp_path / JSON_NAME).read_text())["per_channel"]
+    z = mean.numpy().transpose(0, 2, 3, 1).reshape(-1, 2)
+    np.testing.assert_allclose(found["shift_factor"], z.mean(0), rtol=1e-12)
+    np.testing.assert_allclose(found["scaling_factor"], 1 / np.sqrt(z.var(0, ddof=1) + np.exp(-1)), rtol=1e-12)
+    assert "moment_kl_full" not in summary(aggregate)
+
+
+def test_a_collapsed_latent_is_finite_in_the_json(tmp_path):
+    metric = AggregatePosteriorMetric((2,))
+    metric.update(DiagonalGaussian(torch.zeros(5, 2), torch.full((5, 2), -torch.inf)))  # no variance at all
+    write_statistics(tmp_path, metric.compute(), "made up", "train")
+    found = json.loads((tmp_path / JSON_NAME).read_text())
+    assert found["moment_kl_diag"] is None  # infinite, for which JSON has no word
+    assert found["active_units"] == 0
+
+
+def test_statistics_that_are_missing_or_damaged_are_said_to_be_in_one_line(tmp_path):
+    with pytest.raises(CheckpointError, match="there are no statistics") as missing:
+        read_statistics(tmp_path)
+    write_statistics(tmp_path, statistics()[0], "made up", "train")
+    whole = (tmp_path / TENSORS_NAME).read_bytes()
+    messages = [str(missing.value)]
+    for contents in (b"", whole[:7], whole[:100], whole[:-1], b"not safetensors at all"):
+        (tmp_path / TENSORS_NAME).write_bytes(contents)
+        with pytest.raises(CheckpointError, match="is damaged") as damaged:
+            read_statistics(tmp_path)
+        messages.append(str(damaged.value))
+    save_file({"mean": torch.zeros(2)}, tmp_path / TENSORS_NAME)
+    with pytest.raises(CheckpointError, match="is damaged") as other:
+        read_statistics(tmp_path)
+    for message in (*messages, str(other.value)):
+        assert "\n" not in message
+        assert str(tmp_path) in message

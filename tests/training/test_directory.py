@@ -1,0 +1,103 @@
+"""The run directory: whose it is, what is removed from it, and what is said of a run that did not start."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+
+import pytest
+
+from lehr.data import Digits
+from lehr.training.directory import RunDirectory, Status
+
+SHORT = ("trainer.max_epochs=2", "kl.warmup=1", "model.hidden=[8]")
+
+
+def status(folder, **fields):
+    (folder / "status.json").write_text(
+        json.dumps({"state": "running", "host": socket.gethostname(), "pid": 1} | fields)
+    )
+
+
+@pytest.mark.parametrize(
+    ("fields", "held"),
+    [({}, True), ({"state": "interrupted"}, False), ({"host": "elsewhere"}, False), ({"pid": 2**22 + 1}, False),
+     ({"pid": os.getpid()}, False), ({"pid": None}, False)],
+)  # fmt: skip
+def test_a_directory_is_held_by_a_process_that_runs_there(tmp_path, fields, held):
+    status(tmp_path, **fields)
+    assert RunDirectory(tmp_path).holder() == (1 if held else None)
+    assert bool(RunDirectory(tmp_path).problems(overwrite=True)) == held
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", '{"state": 3}', "\xff"])
+def test_a_damaged_status_holds_nothing(tmp_path, text):
+    (tmp_path / "status.json").write_text(text, encoding="latin-1")
+    directory = RunDirectory(tmp_path)
+    assert directory.holder() is None
+    assert directory.state() in (None, "3")
+    assert directory.problems(overwrite=False) == []
+
+
+def test_only_files_of_runs_are_cleared(tmp_path, lehr):
+    run = tmp_path / "run"
+    assert lehr("train", *SHORT, f"dir={run}")[0] == 0
+    mine = {"notes.txt", "samples.txt", "plots/a.png", "metrics.json.bak"}
+    for name in mine:
+        (run / name).parent.mkdir(exist_ok=True)
+        (run / name).write_text("mine")
+    RunDirectory(run).clear()
+    assert {path.relative_to(run).as_posix() for path in run.rglob("*") if path.is_file()} == mine
+
+
+def test_a_run_that_is_done_is_not_trained_over_unless_it_is_said(tmp_path, lehr):
+    run = tmp_path / "run"
+    assert lehr("train", *SHORT, f"dir={run}")[0] == 0
+    before = (run / "model" / "model.safetensors").read_bytes()
+    code, _, err = lehr("train", *SHORT, "seed=1", f"dir={run}")
+    assert code == 2
+    assert "overwrite=true" in err
+    assert (run / "model" / "model.safetensors").read_bytes() == before
+    assert lehr("train", *SHORT, "seed=1", f"dir={run}", "overwrite=true")[0] == 0
+    assert (run / "model" / "model.safetensors").read_bytes() != before
+    assert len(list(run.glob("events.out.tfevents.*"))) <= 2  # the earlier run's are gone
+
+
+def test_ctrl_c_while_the_data_are_read_interrupts_the_run(tmp_path, lehr, monkeypatch):
+    def interrupted(self):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Digits, "read", interrupted)
+    code, _, err = lehr("train", *SHORT, f"dir={tmp_path}/run")
+    assert code == 130
+    assert "Traceback" not in err
+    assert json.loads((tmp_path / "run" / "status.json").read_text())["state"] == "interrupted"
+
+
+def test_an_error_in_reading_leaves_an_earlier_run_as_it_was(tmp_path, lehr, monkeypatch):
+    run = tmp_path / "run"
+    assert lehr("train", *SHORT, f"dir={run}")[0] == 0
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+
+    def broken(self):
+        raise OSError("the disk is gone")
+
+    monkeypatch.setattr(Digits, "read", broken)
+    assert lehr("train", *SHORT, f"dir={run}", "overwrite=true")[0] == 1
+    assert lehr("train", f"resume={run}", "trainer.max_epochs=5")[0] == 1
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+
+
+def test_a_status_says_what_ran_where(tmp_path):
+    record = Status(RunDirectory(tmp_path))
+    record.finish("failed")  # never started: an earlier run's status stays
+    assert not (tmp_path / "status.json").exists()
+    record.start()
+    found = json.loads((tmp_path / "status.json").read_text())
+    assert (found["state"], found["pid"], found["host"]) == ("running", os.getpid(), socket.gethostname())
+    assert {"python", "torch", "lightning", "lehr"} <= found["versions"].keys()
+    record.finish("done", seconds={"training": 1.23456})
+    found = json.loads((tmp_path / "status.json").read_text())
+    assert (found["state"], found["error"], found["seconds"]) == ("done", None, {"training": 1.235})
+    assert found["started"] <= found["finished"]

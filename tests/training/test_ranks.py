@@ -1,0 +1,119 @@
+"""Two processes on one CPU: the number of devices changes no experiment, and none of them is left behind."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import pytest
+import torch
+import yaml
+from harness import differences, kill, next_second
+from safetensors.torch import load_file
+
+from lehr import randomness
+
+# 1,287 training images in batches of 63, the last of 27: nothing can be divided by two
+UNEVEN = (
+    "data.val_fraction=0.105", "data.batch_size=63", "data.eval_batch_size=100", "trainer.max_epochs=3",
+    "trainer.check_val_every_n_epoch=1", "kl.warmup=1", "model.hidden=[32]", "trainer.log_every_n_steps=7",
+    "callbacks.checkpoints.every_seconds=0", "trainer.accelerator=cpu",
+)  # fmt: skip
+TWO = ("trainer.devices=2",)
+
+
+def witnessed(folder):
+    return ("+callbacks.witness._target_=witness.Witness", f"+callbacks.witness.folder={folder}", "trust=[witness]")
+
+
+@pytest.fixture(scope="module")
+def alone(process, tmp_path_factory):
+    path = tmp_path_factory.mktemp("alone") / "run"
+    finished = process("train", *UNEVEN, f"dir={path}")
+    assert finished.code == 0, finished.err
+    return path
+
+
+@pytest.fixture(scope="module")
+def together(process, tmp_path_factory):
+    path = tmp_path_factory.mktemp("together") / "run"
+    started = process.start("train", *UNEVEN, *TWO, *witnessed(path.parent), f"dir={path}")
+    finished = started.wait()
+    assert finished.code == 0, finished.err
+    assert started.left_behind() == []
+    return path
+
+
+def test_ranks_draw_different_rows_of_one_noise_and_keep_the_same_weights(together):
+    first, second = (torch.load(together.parent / f"rank-{rank}.pt", weights_only=True) for rank in (0, 1))
+    assert len(first["noise"]) == 3 * 21
+    for step, rows in enumerate(zip(first["noise"], second["noise"], strict=True)):
+        total = 27 if step % 21 == 20 else 63
+        assert [len(part) for part in rows] == [total // 2, total - total // 2]
+        assert torch.equal(torch.cat(rows), randomness.normal(0, "posterior", step, (total, 20)))
+    for name, weight in first["weights"].items():
+        assert torch.equal(weight, second["weights"][name]), name
+
+
+def test_two_processes_train_what_one_does(alone, together):
+    for name in ("model/model.safetensors", "posterior/statistics.safetensors"):
+        one, two = load_file(alone / name), load_file(together / name)
+        for key in one:
+            torch.testing.assert_close(two[key], one[key], rtol=1e-4, atol=1e-5, msg=lambda m, key=key: f"{key}: {m}")
+    one, two = (json.loads((path / "metrics.json").read_text()) for path in (alone, together))
+    assert one.keys() == two.keys()
+    for name in one.keys() - {"time/images_per_second", "time/step_ms"}:
+        assert two[name] == pytest.approx(one[name], rel=1e-5, abs=1e-6), name
+    assert json.loads((together / "posterior" / "statistics.json").read_text())["n"] == 1287
+
+
+def test_a_nan_on_one_rank_ends_both(process, tmp_path):
+    path = tmp_path / "run"
+    spoil = ("+callbacks.spoil._target_=witness.Spoil", "+callbacks.spoil.at=5", "+callbacks.spoil.rank=1")
+    started = process.start("train", *UNEVEN, *TWO, *spoil, "trust=[witness]", f"dir={path}")
+    finished = started.wait(60)
+    assert finished.code == 1
+    assert "step 5" in finished.err
+    assert "the distortion is nan" in finished.err
+    assert "Traceback" not in finished.err
+    assert json.loads((path / "status.json").read_text())["state"] == "failed"
+    assert started.left_behind() == []
+
+
+def test_a_run_on_two_ranks_survives_signals_to_the_first_and_to_all(process, together, tmp_path):
+    path = tmp_path / "run"
+    command = [*UNEVEN, *TWO, f"dir={path}"]
+    for i, (moment, code) in enumerate(
+        [(("step", 9), -9), (("step", 5, "SIGTERM"), 143), (("validation", 1, "SIGINT", True), 130)]
+    ):
+        started = process.start("train", *command, *kill(*moment, again=i > 0))
+        finished = started.wait(60)
+        assert finished.code == code, finished
+        assert "Traceback" not in finished.err or code == -9  # nobody is left to end the others in order then
+        assert_gone(started)
+        command = [f"resume={path}"]
+        next_second()
+    finished = process("train", f"resume={path}", "callbacks.kill=null")
+    assert finished.code == 0, finished.err
+    assert differences(together, path) == []
+
+
+def test_two_runs_of_one_process_each_have_their_ranks(process, tmp_path):
+    small = ("trainer.max_epochs=2", "kl.warmup=1", "model.hidden=[8]", "data.batch_size=300", "logger=none")
+    where = (f"hydra.sweep.dir={tmp_path}", "hydra.sweep.subdir=${hydra.job.num}")
+    started = process.start("train", "-m", "seed=0,1", *small, *TWO, "trainer.accelerator=cpu", *where)
+    finished = started.wait()
+    assert finished.code == 0, finished.err
+    for number in (0, 1):
+        run = tmp_path / str(number)
+        assert json.loads((run / "status.json").read_text())["state"] == "done"
+        assert yaml.safe_load((run / "config.yaml").read_text())["seed"] == number
+    assert started.left_behind() == []
+
+
+def assert_gone(started, seconds=10):
+    """The other ranks notice within seconds that the first is gone."""
+    end = time.monotonic() + seconds
+    while left := started.left_behind():
+        assert time.monotonic() < end, f"left behind: {left}"
+        time.sleep(0.1)

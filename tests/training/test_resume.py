@@ -1,0 +1,168 @@
+"""Runs that are killed and resumed end in the same bits as runs that are not."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from harness import differences, kill, next_second, visible_events
+from PIL import Image
+
+SHORT = (
+    "trainer.max_epochs=4", "trainer.check_val_every_n_epoch=1", "kl.warmup=2", "model.hidden=[32]",
+    "data.eval_batch_size=100", "callbacks.checkpoints.every_seconds=0", "trainer.log_every_n_steps=5",
+    "callbacks.samples.every_n_validations=2",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def undisturbed(process, tmp_path_factory):
+    """The directory of a run with these overrides that nothing happened to."""
+    directories = {}
+
+    def of(*overrides):
+        if overrides not in directories:
+            path = tmp_path_factory.mktemp("undisturbed") / "run"
+            finished = process("train", *overrides, f"dir={path}")
+            assert finished.code == 0, finished.err
+            directories[overrides] = path
+        return directories[overrides]
+
+    return of
+
+
+@pytest.fixture
+def disturbed(process, tmp_path):
+    """The directory of a run that got a signal at each of these moments in turn, and was resumed after each."""
+
+    def of(moments, *overrides):
+        path = tmp_path / "run"
+        command = [*overrides, f"dir={path}"]
+        for i, moment in enumerate(moments):
+            finished = process("train", *command, *kill(*moment, again=i > 0))
+            assert finished.code == -9, (moment, finished)
+            command = [f"resume={path}"]
+            next_second()
+        finished = process("train", *command, "callbacks.kill=null")
+        assert finished.code == 0, finished.err
+        assert "Warning" not in finished.err
+        return path
+
+    return of
+
+
+@pytest.mark.parametrize(
+    "moments",
+    [
+        [("step", 0), ("step", 7), ("validation", 0), ("step", 0)],
+        [("step", 19), ("step", 0), ("step", 20), ("aggregate", 2)],
+        [("saving", 1), ("saving", 3), ("saving", 22), ("epoch", 1), ("pictures", 1)],
+    ],
+    ids=lambda moments: " ".join(f"{name}{after}" for name, after in moments),
+)
+def test_a_run_killed_in_training_ends_in_the_same_bits(undisturbed, disturbed, moments):
+    assert differences(undisturbed(*SHORT), disturbed(moments, *SHORT)) == []
+
+
+def test_a_run_killed_after_training_ends_in_the_same_bits(undisturbed, disturbed):
+    moments = [("validation", 4), ("pictures", 2), ("test", 1), ("export", 0), ("test", 0)]
+    # what was logged after the last checkpoint is logged once more, at the same place
+    assert differences(undisturbed(*SHORT), disturbed(moments, *SHORT), repeated_events=True) == []
+
+
+def test_gradients_that_were_accumulated_are_not_lost(undisturbed, disturbed):
+    overrides = (
+        *SHORT, "trainer.accumulate_grad_batches=2", "optimizer.decay=cosine", "likelihood=gaussian",
+        "likelihood.scale=optimal", "data.binarize=none",
+    )  # fmt: skip
+    moments = [("step", 0), ("step", 8), ("step", 9), ("saving", 2), ("validation", 1)]
+    assert differences(undisturbed(*overrides), disturbed(moments, *overrides)) == []
+
+
+@pytest.fixture(scope="module")
+def folder_of_images(tmp_path_factory):
+    """41 colour images of 12 x 9 pixels."""
+    folder = tmp_path_factory.mktemp("images")
+    pixels = np.random.default_rng(0).integers(0, 256, (41, 9, 12, 3), dtype=np.uint8)
+    for i, image in enumerate(pixels):
+        Image.fromarray(image).save(folder / f"{i:02}.png")
+    return folder
+
+
+def test_images_decoded_in_other_processes_are_the_same_after_resuming(undisturbed, disturbed, folder_of_images):
+    overrides = (
+        "data=images", f"data.path={folder_of_images}", "data.size=8", "data.workers=2", "data.crop=random",
+        "data.flip=true", "data.batch_size=8", "data.eval_batch_size=5", "likelihood=gaussian", "model.hidden=[16]",
+        "trainer.max_epochs=3", "trainer.check_val_every_n_epoch=1", "kl.warmup=1", "trainer.log_every_n_steps=2",
+        "callbacks.checkpoints.every_seconds=0",
+    )  # fmt: skip
+    moments = [("step", 1), ("validation", 0), ("aggregate", 1)]
+    assert differences(undisturbed(*overrides), disturbed(moments, *overrides)) == []
+
+
+@pytest.mark.parametrize(
+    ("signal", "code", "moment"),
+    [("SIGTERM", 143, ("step", 7)), ("SIGINT", 130, ("validation", 0)), ("SIGTERM", 143, ("aggregate", 1)),
+     ("SIGINT", 130, ("test", 0))],
+)  # fmt: skip
+def test_a_signal_saves_and_stops_and_nothing_is_lost(process, undisturbed, tmp_path, signal, code, moment):
+    path = tmp_path / "run"
+    # no checkpoint by the clock: the one that is gone on from is the one that the signal wrote
+    overrides = [*SHORT, "callbacks.checkpoints.every_seconds=1000"]
+    stopped = process("train", *overrides, f"dir={path}", *kill(*moment, signal))
+    assert stopped.code == code
+    assert stopped.err.splitlines()[-1] == (
+        f"lehr train: interrupted by {signal}; go on with: lehr train resume={path}"
+    )
+    status = json.loads((path / "status.json").read_text())
+    assert status["state"] == "interrupted"
+    assert status["error"] == f"interrupted by {signal}"
+    next_second()
+    assert process("train", f"resume={path}", "callbacks.kill=null").code == 0
+    assert differences(undisturbed(*SHORT), path, repeated_events=moment[0] == "test") == []
+
+
+def test_a_second_signal_ends_the_process_at_once(process, tmp_path):
+    path = tmp_path / "run"
+    twice = [*kill("step", 3, "SIGTERM"), "+callbacks.again._target_=killer.Kill", "+callbacks.again.at=step",
+             "+callbacks.again.after=3", "+callbacks.again.signal=SIGTERM"]  # fmt: skip
+    assert process("train", *SHORT, f"dir={path}", *twice).code == -15
+    assert json.loads((path / "status.json").read_text())["state"] == "running"
+
+
+@pytest.mark.parametrize("limit", ["trainer.max_epochs=2", "trainer.max_steps=50", "trainer.max_steps=42"])
+def test_a_finished_run_that_goes_on_equals_a_longer_one(process, undisturbed, tmp_path, limit):
+    path = tmp_path / "run"
+    assert process("train", *SHORT, "kl.warmup=1", limit, f"dir={path}").code == 0
+    next_second()
+    longer = ("trainer.max_epochs=4", "trainer.max_steps=null")
+    assert process("train", f"resume={path}", *longer).code == 0
+    whole = undisturbed(*SHORT, "kl.warmup=1")
+    found = differences(whole, path)
+    # the first of the two left its own final events behind
+    assert [line for line in found if not line.startswith("TensorBoard")] == []
+    assert visible_events(path)["val/elbo"] == visible_events(whole)["val/elbo"]
+    assert visible_events(path)["train/loss"] == visible_events(whole)["train/loss"]
+
+
+def test_a_run_that_had_stopped_early_is_not_trained_further(undisturbed, disturbed):
+    overrides = (*SHORT, "trainer.max_epochs=40", "optimizer.lr=0.01", "callbacks.early_stopping.patience=1")
+    whole = undisturbed(*overrides)
+    assert len(visible_events(whole)["val/elbo"]) < 40
+    assert differences(whole, disturbed([("aggregate", 1), ("test", 0)], *overrides), repeated_events=True) == []
+
+
+def test_what_is_said_on_resuming_counts(process, tmp_path):
+    path = tmp_path / "run"
+    process("train", *SHORT, f"dir={path}", *kill("step", 30))
+    changed = ["optimizer.lr=0.005", "optimizer.betas=[0.8,0.99]", "callbacks.early_stopping.patience=7"]
+    process("train", f"resume={path}", *changed, *kill("step", 10, again=True))
+    import torch
+
+    checkpoint = torch.load(path / "checkpoints" / "last.ckpt", weights_only=True)
+    (group,) = checkpoint["optimizer_states"][0]["param_groups"]
+    assert group["lr"] == 0.005
+    assert tuple(group["betas"]) == (0.8, 0.99)
+    (stopping,) = (state for name, state in checkpoint["callbacks"].items() if name.startswith("EarlyStopping"))
+    assert stopping["patience"] == 7

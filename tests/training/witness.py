@@ -1,0 +1,48 @@
+"""Callbacks for runs in other processes: what each rank saw, and batches that are spoilt."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback
+
+
+class Witness(Callback):
+    """Writes `rank-R.pt` into `folder`: the noise of each step and the weights at the end."""
+
+    def __init__(self, folder: str) -> None:
+        self.folder = Path(folder)
+        self.noise: list[torch.Tensor] = []
+
+    def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
+        if stage != "fit":
+            return
+        forward = pl_module.terms
+
+        def watched(images: torch.Tensor, noise: torch.Tensor) -> Any:
+            if pl_module.training:
+                self.noise.append(noise.clone())
+            return forward(images, noise)
+
+        pl_module.terms = watched
+
+    def on_train_end(self, trainer: Any, pl_module: Any) -> None:
+        weights = {name: weight.clone() for name, weight in pl_module.state_dict().items()}
+        self.folder.mkdir(parents=True, exist_ok=True)
+        torch.save({"noise": self.noise, "weights": weights}, self.folder / f"rank-{trainer.global_rank}.pt")
+
+
+class Spoil(Callback):
+    """Puts `value` into a pixel of the first image of one rank at step `at`."""
+
+    def __init__(self, at: int, value: float = float("nan"), rank: int = 0) -> None:
+        self.at = at
+        self.value = value
+        self.rank = rank
+
+    def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
+        if trainer.global_step == self.at and trainer.global_rank == self.rank:
+            batch.images = batch.images.clone()
+            batch.images[0, 0, 0, 0] = self.value
