@@ -35,12 +35,13 @@ def generator(seed: int, stream: str, counter: int = 0, device: torch.device | s
 
 def normal(seed: int, stream: str, counter: int, shape: tuple[int, ...], device: torch.device | str = "cpu") -> Tensor:
     """Standard normal noise in float32, a function of (seed, stream, counter, shape)."""
-    return torch.randn(shape, generator=generator(seed, stream, counter, device), device=device)
+    # the type is said, as the default one follows the precision of the training
+    return torch.randn(shape, generator=generator(seed, stream, counter, device), dtype=torch.float32, device=device)
 
 
 def uniform(seed: int, stream: str, counter: int, shape: tuple[int, ...], device: torch.device | str = "cpu") -> Tensor:
     """Uniform noise on [0, 1) in float32, a function of (seed, stream, counter, shape)."""
-    return torch.rand(shape, generator=generator(seed, stream, counter, device), device=device)
+    return torch.rand(shape, generator=generator(seed, stream, counter, device), dtype=torch.float32, device=device)
 
 
 def permutation(seed: int, stream: str, counter: int, n: int) -> Tensor:

@@ -80,8 +80,7 @@ def test_a_folder_of_the_user_s_own(complete):
 
 @pytest.mark.parametrize("before", ["dir='a b'", "model=mpl", "foo=1", "kl.weight=[1", "seed=1,2", "'half a word"])
 def test_what_else_is_on_the_line_does_no_harm(complete, before):
-    words = complete(f"lehr train {before} mo")
-    assert words == (["model.", "model="] if "half" not in before else words)
+    assert complete(f"lehr train {before} mo") == ["model.", "model="]
 
 
 @pytest.fixture

@@ -24,12 +24,12 @@ def own() -> Path:
     return Path("own")
 
 
-@pytest.mark.parametrize("flag", [["--config-dir", "own"], ["--config-dir=own"], ["-cd", "own"]])
-def test_a_file_of_the_same_name_replaces_the_shipped_one(own, lehr, flag):
-    code, out, err = lehr("train", *flag, "--cfg", "job")
-    assert (code, err) == (0, "")
-    assert yaml.safe_load(out)["model"]["hidden"] == [7]
-    assert yaml.safe_load(out)["kl"]["weight"] == 1.0
+def test_a_file_of_the_same_name_replaces_the_shipped_one(own, lehr):
+    for flag in (["--config-dir", "own"], ["--config-dir=own"], ["-cd", "own"]):
+        code, out, err = lehr("train", *flag, "--cfg", "job")
+        assert (code, err) == (0, "")
+        assert yaml.safe_load(out)["model"]["hidden"] == [7]
+        assert yaml.safe_load(out)["kl"]["weight"] == 1.0
     assert yaml.safe_load(lehr("train", "--cfg", "job")[1])["model"]["hidden"] != [7]
 
 
@@ -70,10 +70,22 @@ def test_the_help_shows_the_user_s_choices_and_mistakes_are_compared_with_them(o
         ("model/x.yaml", "defaults: [nope]\n", "In 'model/x': Could not load 'model/nope'."),
         ("model/x.yaml", "defaults: [x]\n", "a configuration file includes itself"),
         ("model/x.yaml", "a: !!python/object/apply:os.system [touch hacked]\n", "could not determine a constructor"),
-        ("model/x.yaml", "defaults: [mlp, _self_]\nhiden: [3]\n", "model.hiden: unknown key; did you mean model.hidden?"),
-        ("experiment/x.yaml", "kl:\n  weight: 2\n", "experiment: unknown key; a file in experiment/ begins with '# @pa"),
+        (
+            "model/x.yaml",
+            "defaults: [mlp, _self_]\nhiden: [3]\n",
+            "model.hiden: unknown key; did you mean model.hid",
+        ),
+        (
+            "experiment/x.yaml",
+            "kl:\n  weight: 2\n",
+            "experiment: unknown key; a file in experiment/ begins with '# @",
+        ),
         ("experiment/x.yaml", "# @package _global_\nkl:\n  wieght: 2\n", "kl.wieght: unknown key; did you mean kl.wei"),
-        ("experiment/x.yaml", "# @package _global_\ndefaults:\n  - override /modle: mlp\n", "In 'experiment/x': Could n"),
+        (
+            "experiment/x.yaml",
+            "# @package _global_\ndefaults:\n  - override /modle: mlp\n",
+            "In 'experiment/x': Could",
+        ),
     ],
 )
 def test_a_file_with_a_mistake_is_one_line(refused, name, text, line):

@@ -317,9 +317,7 @@ def test_hydra_full_error_gives_the_traceback(lehr, monkeypatch):
     code, _, err = lehr(*wrong)
     assert code == 2
     assert "Traceback" in err
-    assert err.splitlines()[-1] == (
-        "lehr train: Interpolation key 'x' not found full_key: kl.weight object_type=dict"
-    )
+    assert err.splitlines()[-1] == ("lehr train: Interpolation key 'x' not found full_key: kl.weight object_type=dict")
     code, _, err = lehr("train", "resume=nowhere")
     assert code == 2
     assert "Traceback" in err

@@ -85,30 +85,21 @@ def test_an_elbo_is_not_rounded_to_bfloat16(tmp_path):
         assert module.trainer.callback_metrics[name].dtype == torch.float32
 
 
-DEFAULT_TYPE = pytest.mark.xfail(
-    strict=True, reason="randomness draws in torch's default type, the trainer's precision"
-)
-
-
-def test_noise_is_that_of_float32_in_every_precision(seen, request):
-    precision, types, *_ = seen
-    if precision in ("bf16-true", "64-true"):
-        request.applymarker(DEFAULT_TYPE)
+def test_noise_is_that_of_float32_in_every_precision(seen):
+    _, types, *_ = seen
     for k in range(6):
         noise = randomness.normal(0, "posterior", k, tuple(types.noise[k].shape))
         assert types.noise[k].dtype == torch.float32
         assert torch.equal(types.noise[k], noise)
 
 
-def test_the_training_set_is_binarised_alike_in_every_precision(seen, request):
-    precision, types, _, data = seen
-    if precision in ("bf16-true", "64-true"):
-        request.applymarker(DEFAULT_TYPE)
+def test_the_training_set_is_binarised_alike_in_every_precision(seen):
+    _, types, _, data = seen
     pixels = torch.cat([batch.images for batch in data.evaluation_loader("train", "cpu")])
     assert torch.equal(torch.cat(types.encoded)[: len(pixels)], pixels)
 
 
-@pytest.mark.parametrize("precision", ["bf16-mixed", "bf16-true", pytest.param("64-true", marks=DEFAULT_TYPE)])
+@pytest.mark.parametrize("precision", ["bf16-mixed", "bf16-true", "64-true"])
 def test_a_run_in_another_precision_learns_the_same(lehr, finished_run, tmp_path, precision):
     from lehr.training.directory import RunDirectory
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shlex
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -40,10 +39,7 @@ def main(argv: list[str]) -> int:
 
 def _query(line: str) -> list[str]:
     """What may stand in place of the last word of `line`; a word that is whole ends in a space."""
-    try:
-        words = shlex.split(line)
-    except ValueError:  # in the middle of a quotation
-        words = line.split()
+    words = line.split()
     word = "" if line[-1:].isspace() or not words else words.pop()
     if len(words) < 2:
         found: Iterable[str] = [f"{command} " for command in COMMANDS]
