@@ -80,6 +80,19 @@ def test_a_nan_on_one_rank_ends_both(process, tmp_path):
     assert started.left_behind() == []
 
 
+@pytest.mark.parametrize("rank", [0, 1])
+def test_an_error_on_one_rank_ends_both_and_is_said(process, tmp_path, rank):
+    path = tmp_path / "run"
+    fail = ("+callbacks.fail._target_=witness.Fail", "+callbacks.fail.at=5", f"+callbacks.fail.rank={rank}")
+    started = process.start("train", *UNEVEN, *TWO, *fail, "trust=[witness]", f"dir={path}")
+    finished = started.wait(40)
+    assert finished.code == 1
+    assert "there was no paper left" in finished.err
+    assert "Traceback" not in finished.err
+    assert json.loads((path / "status.json").read_text())["state"] == "failed"
+    assert started.left_behind() == []
+
+
 def test_a_run_on_two_ranks_survives_signals_to_the_first_and_to_all(process, together, tmp_path):
     path = tmp_path / "run"
     command = [*UNEVEN, *TWO, f"dir={path}"]

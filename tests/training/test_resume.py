@@ -65,6 +65,11 @@ def test_a_run_killed_in_training_ends_in_the_same_bits(undisturbed, disturbed, 
     assert differences(undisturbed(*SHORT), disturbed(moments, *SHORT)) == []
 
 
+def test_what_was_logged_before_a_checkpoint_is_not_lost(undisturbed, disturbed):
+    overrides = (*SHORT, "trainer.log_every_n_steps=1000")  # at which TensorBoard's writer would write by itself
+    assert differences(undisturbed(*overrides), disturbed([("step", 22), ("epoch", 1)], *overrides)) == []
+
+
 def test_a_run_killed_after_training_ends_in_the_same_bits(undisturbed, disturbed):
     moments = [("validation", 4), ("pictures", 2), ("test", 1), ("export", 0), ("test", 0)]
     # what was logged after the last checkpoint is logged once more, at the same place
@@ -102,25 +107,27 @@ def test_images_decoded_in_other_processes_are_the_same_after_resuming(undisturb
 
 
 @pytest.mark.parametrize(
-    ("signal", "code", "moment"),
-    [("SIGTERM", 143, ("step", 7)), ("SIGINT", 130, ("validation", 0)), ("SIGTERM", 143, ("aggregate", 1)),
-     ("SIGINT", 130, ("test", 0))],
-)  # fmt: skip
-def test_a_signal_saves_and_stops_and_nothing_is_lost(process, undisturbed, tmp_path, signal, code, moment):
-    path = tmp_path / "run"
+    ("signal", "code", "moment", "accumulate"),
+    [
+        ("SIGTERM", 143, ("step", 7), 3),
+        ("SIGINT", 130, ("validation", 0), 1),
+        ("SIGTERM", 143, ("aggregate", 1), 1),
+        ("SIGINT", 130, ("test", 0), 1),
+    ],
+)
+def test_a_signal_saves_and_stops_and_nothing_is_lost(process, undisturbed, tmp_path, signal, code, moment, accumulate):
+    path, run = tmp_path / "run", (*SHORT, f"trainer.accumulate_grad_batches={accumulate}")
     # no checkpoint by the clock: the one that is gone on from is the one that the signal wrote
-    overrides = [*SHORT, "callbacks.checkpoints.every_seconds=1000"]
+    overrides = [*run, "callbacks.checkpoints.every_seconds=1000"]
     stopped = process("train", *overrides, f"dir={path}", *kill(*moment, signal))
-    assert stopped.code == code
-    assert stopped.err.splitlines()[-1] == (
-        f"lehr train: interrupted by {signal}; go on with: lehr train resume={path}"
-    )
+    assert stopped.code == code, stopped.err
+    assert stopped.err.splitlines()[-1] == f"lehr train: interrupted by {signal}; go on with: lehr train resume={path}"
     status = json.loads((path / "status.json").read_text())
     assert status["state"] == "interrupted"
     assert status["error"] == f"interrupted by {signal}"
     next_second()
     assert process("train", f"resume={path}", "callbacks.kill=null").code == 0
-    assert differences(undisturbed(*SHORT), path, repeated_events=moment[0] == "test") == []
+    assert differences(undisturbed(*run), path, repeated_events=moment[0] == "test") == []
 
 
 def test_a_second_signal_ends_the_process_at_once(process, tmp_path):

@@ -1,4 +1,4 @@
-"""Callbacks for runs in other processes: what each rank saw, and batches that are spoilt."""
+"""Callbacks for runs in other processes: what each rank saw, and what befalls one of them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Callback
+
+from lehr.errors import DataError
 
 
 class Witness(Callback):
@@ -46,3 +48,15 @@ class Spoil(Callback):
         if trainer.global_step == self.at and trainer.global_rank == self.rank:
             batch.images = batch.images.clone()
             batch.images[0, 0, 0, 0] = self.value
+
+
+class Fail(Callback):
+    """Raises an error on one rank at step `at`."""
+
+    def __init__(self, at: int, rank: int = 0) -> None:
+        self.at = at
+        self.rank = rank
+
+    def on_train_batch_start(self, trainer: Any, *args: Any) -> None:
+        if trainer.global_step == self.at and trainer.global_rank == self.rank:
+            raise DataError("there was no paper left")

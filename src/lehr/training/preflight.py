@@ -48,7 +48,7 @@ def _paths(config: Config) -> list[str]:
     return [
         f"data.{name}={data[name]}: there is no such file or folder"
         for name in ("path", "test_path")
-        if data.get(name) and not Path(data[name]).exists()
+        if data.get(name) and not Path(data[name]).expanduser().exists()
     ]
 
 
@@ -62,6 +62,9 @@ def _devices(config: Config) -> list[str]:
     gpus = torch.cuda.device_count()
     on_gpu = accelerator == "cuda" or (accelerator == "auto" and gpus > 0)
     problems = []
+    batch = config["data"].get("batch_size")
+    if isinstance(devices, int) and isinstance(batch, int) and batch < devices:
+        problems.append(f"data.batch_size={batch}: is shared by all devices, and there are {devices}; make it larger")
     if accelerator == "cuda" and not gpus:
         problems.append("trainer.accelerator=cuda: this machine has no CUDA GPU; use auto or cpu")
     if accelerator == "mps" and not torch.backends.mps.is_available():
