@@ -10,6 +10,7 @@ import pytest
 
 from lehr.data import Digits
 from lehr.training.directory import RunDirectory, Status
+from lehr.training.module import VAEModule
 
 SHORT = ("trainer.max_epochs=2", "kl.warmup=1", "model.hidden=[8]")
 
@@ -69,6 +70,17 @@ def test_ctrl_c_while_the_data_are_read_interrupts_the_run(tmp_path, lehr, monke
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Digits, "read", interrupted)
+    code, _, err = lehr("train", *SHORT, f"dir={tmp_path}/run")
+    assert code == 130
+    assert "Traceback" not in err
+    assert json.loads((tmp_path / "run" / "status.json").read_text())["state"] == "interrupted"
+
+
+def test_ctrl_c_before_the_first_step_interrupts_the_run(tmp_path, lehr, monkeypatch):
+    def interrupted(self, stage=None):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(VAEModule, "configure_optimizers", interrupted)
     code, _, err = lehr("train", *SHORT, f"dir={tmp_path}/run")
     assert code == 130
     assert "Traceback" not in err

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import torch
 from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
 
-_SECONDS_TO_END = 60.0  # for the other ranks, once the first is through with everything they do together
+_SECONDS_TO_FAIL = 3.0  # for the other ranks to fail by themselves, once the first has
 _VARIABLES = ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK", "LOCAL_RANK", "WORLD_SIZE")
 
 
@@ -42,16 +43,18 @@ class _RunDirectoryLauncher(_SubprocessScriptLauncher):
 
     def end(self, seconds: float) -> None:
         """Wait for the other ranks to end, end those that have not by then, and forget them."""
-        for process in self.procs:
+        others = list(self.procs)
+        self.procs.clear()  # in place: Lightning's observer, which kills this process if a rank fails, looks there too
+        end = time.monotonic() + seconds
+        for process in others:
             try:
-                process.wait(seconds)
+                process.wait(max(end - time.monotonic(), 0))
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-        if self.procs:
+        if others:
             for name in _VARIABLES:  # they would make the next run of this process wait for ranks started elsewhere
                 os.environ.pop(name, None)
-        self.procs.clear()  # in place: Lightning's observer, which kills this process if a rank fails, looks there too
 
 
 class RunDirectoryDDP(DDPStrategy):
@@ -77,10 +80,16 @@ class RunDirectoryDDP(DDPStrategy):
 
     def on_exception(self, exception: BaseException) -> None:
         super().on_exception(exception)
-        self.close(seconds=0)  # the other ranks may be waiting for this one, with some backends for ever
+        # the other ranks may be waiting for this one, with some backends for ever; or they may have failed before it,
+        # and be about to say why
+        self.close(seconds=_SECONDS_TO_FAIL if isinstance(exception, Exception) else 0.0)
 
-    def close(self, seconds: float = _SECONDS_TO_END) -> None:
-        """End the other ranks of this machine, and what connects them; this process can then start another run."""
+    def close(self, seconds: float) -> None:
+        """Let the other ranks of this machine end, and what connects them; this process can then start another run.
+
+        Args:
+            seconds: how long they have before they are killed.
+        """
         if isinstance(self._launcher, _RunDirectoryLauncher):
             self._launcher.end(seconds)
         if torch.distributed.is_initialized():

@@ -129,6 +129,7 @@ def train(
                 _begin(directory, config, status)
             seconds["set_up"] = time.perf_counter() - started
             metrics = _run(parts, config, directory, checkpoint, seconds)
+            _end_other_ranks(parts.trainer)
     except Interrupted as interruption:
         status.finish(INTERRUPTED, str(interruption), seconds)
         raise
@@ -140,8 +141,8 @@ def train(
         status.finish(FAILED, " ".join(f"{type(error).__name__}: {error}".split()), seconds)
         raise
     finally:
-        if parts and isinstance(parts.trainer.strategy, RunDirectoryDDP):
-            parts.trainer.strategy.close()
+        if parts:
+            _end_other_ranks(parts.trainer, seconds=0)
     seconds["total"] = import_seconds + time.perf_counter() - started
     status.finish(DONE, seconds=seconds)
     return metrics
@@ -155,6 +156,12 @@ def _begin(directory: RunDirectory, config: Config, status: Status) -> None:
         status.start()
     except OSError as error:
         raise ConfigError(f"dir={directory.path}: cannot be written to ({error.strerror})") from error
+
+
+def _end_other_ranks(trainer: Trainer, seconds: float = 60.0) -> None:
+    """Wait for the ranks that this process has started, and end those that are not through by then."""
+    if isinstance(trainer.strategy, RunDirectoryDDP):
+        trainer.strategy.close(seconds)
 
 
 def follow(directory: RunDirectory, checkpoint: Path | None, trust: tuple[str, ...]) -> None:

@@ -52,6 +52,8 @@ class Interruption(LeanCallback):
 
     def on_exception(self, trainer: Trainer, pl_module: VAEModule, exception: BaseException) -> None:  # type: ignore[override]
         self.teardown(trainer, pl_module, "")  # Lightning leaves this out after an error
+        if isinstance(exception, KeyboardInterrupt):  # before `setup`; Lightning would make a plain exit of it
+            raise Interrupted(signal.SIGINT) from exception
 
     def _remember(self, signum: int, frame: FrameType | None) -> None:
         self._signum = signum

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import torch
@@ -12,16 +11,16 @@ from torch import Tensor
 from lehr import randomness
 from lehr.evaluation.pictures import image_grid, save_png
 from lehr.posterior.samplers import interpolate, sample_aggregate, sample_prior
+from lehr.training.callbacks.at_end import AtTrainingEnd
 from lehr.training.directory import RunDirectory
 from lehr.training.evaluation_mode import evaluation_mode
-from lehr.training.lean import LeanCallback
 from lehr.training.module import VAEModule
 from lehr.training.tensorboard import tensorboard
 
 _SEED = 0  # of every picture of every run, so that runs can be compared picture by picture
 
 
-class SampleGrids(LeanCallback):
+class SampleGrids(AtTrainingEnd):
     """Writes `samples/*.png` when training ends, and shows grids in TensorBoard.
 
     Images are the means of p(x|z). Reconstructions and interpolations are of the first validation images and use
@@ -35,14 +34,13 @@ class SampleGrids(LeanCallback):
     """
 
     def __init__(self, n: int = 64, interpolations: int = 8, steps: int = 10, every_n_validations: int = 5) -> None:
+        super().__init__()
         self.n = n
         self.interpolations = interpolations
         self.steps = steps
         self.every_n_validations = every_n_validations
-        self.seconds = 0.0
         self._validations = 0
         self._shown_at = -1  # images seen when grids went to TensorBoard last
-        self._written = False
 
     def state_dict(self) -> dict[str, Any]:
         return {"validations": self._validations, "shown_at": self._shown_at}
@@ -60,33 +58,15 @@ class SampleGrids(LeanCallback):
             for name, picture in self.draw(trainer, pl_module).items():
                 writer.add_image(f"samples/{name}", picture, self._shown_at)
 
-    def on_train_end(self, trainer: Trainer, pl_module: VAEModule) -> None:  # type: ignore[override]
-        self._write(trainer, pl_module)
-
-    def on_test_start(self, trainer: Trainer, pl_module: VAEModule) -> None:  # type: ignore[override]
-        self._if_missing(trainer, pl_module)
-
-    def on_validation_start(self, trainer: Trainer, pl_module: VAEModule) -> None:  # type: ignore[override]
-        if trainer.state.fn == "validate":
-            self._if_missing(trainer, pl_module)
-
-    def _if_missing(self, trainer: Trainer, module: VAEModule) -> None:
-        # a run that was killed after its last step has no training left, and so no end of training, when resumed
-        if not self._written:
-            self._write(trainer, module)
-
-    def _write(self, trainer: Trainer, module: VAEModule) -> None:
-        self._written = True
+    def finish(self, trainer: Trainer, module: VAEModule) -> None:
         if not trainer.is_global_zero:
             return
-        started = time.perf_counter()
         writer = tensorboard(trainer)
         folder = RunDirectory(trainer.default_root_dir).samples
         for name, picture in self.draw(trainer, module).items():
             save_png(folder / f"{name}.png", picture)
             if writer is not None and (name == "aggregate" or self._shown_at != module.images_seen):
                 writer.add_image(f"samples/{name}", picture, module.images_seen)
-        self.seconds = time.perf_counter() - started
 
     @torch.inference_mode()
     def draw(self, trainer: Trainer, module: VAEModule) -> dict[str, Tensor]:
