@@ -14,13 +14,10 @@ SMALL = ("trainer.max_epochs=4", "kl.warmup=1", "trainer.check_val_every_n_epoch
 """A training of the digits that takes a second."""
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="session")
 def _one_thread():
     """Small tensors on two cores are slower with two threads, and sums then depend on how they are shared."""
-    before = torch.get_num_threads()
     torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture

@@ -11,11 +11,13 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
+
+from lehr.errors import LehrError, NonFiniteLoss
 
 _SECONDS_TO_FAIL = 3.0  # for the other ranks to fail by themselves, once the first has
 _VARIABLES = ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK", "LOCAL_RANK", "WORLD_SIZE")
@@ -79,6 +81,9 @@ class RunDirectoryDDP(DDPStrategy):
         )
 
     def on_exception(self, exception: BaseException) -> None:
+        if self.global_rank != 0:
+            # at once: to free what connects the ranks can wait for the first, and the first waits for this one
+            end_rank(self.global_rank, exception)
         super().on_exception(exception)
         # the other ranks may be waiting for this one, with some backends for ever; or they may have failed before it,
         # and be about to say why
@@ -107,3 +112,11 @@ class RunDirectoryDDP(DDPStrategy):
         assert self.lightning_module is not None
         with self.precision_plugin.test_step_context():
             return self.lightning_module.test_step(*args, **kwargs)
+
+
+def end_rank(rank: int, error: BaseException) -> NoReturn:
+    """End this process, which is not the first rank, and say why; of a loss that is not finite the first rank tells."""
+    if not isinstance(error, NonFiniteLoss):
+        message = str(error) if isinstance(error, LehrError) else f"{type(error).__name__}: {error}"
+        print(f"lehr train: rank {rank}: {' '.join(message.split())}", file=sys.stderr, flush=True)
+    os._exit(1)

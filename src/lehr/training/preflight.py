@@ -62,9 +62,6 @@ def _devices(config: Config) -> list[str]:
     gpus = torch.cuda.device_count()
     on_gpu = accelerator == "cuda" or (accelerator == "auto" and gpus > 0)
     problems = []
-    batch = config["data"].get("batch_size")
-    if isinstance(devices, int) and isinstance(batch, int) and batch < devices:
-        problems.append(f"data.batch_size={batch}: is shared by all devices, and there are {devices}; make it larger")
     if accelerator == "cuda" and not gpus:
         problems.append("trainer.accelerator=cuda: this machine has no CUDA GPU; use auto or cpu")
     if accelerator == "mps" and not torch.backends.mps.is_available():
@@ -73,6 +70,8 @@ def _devices(config: Config) -> list[str]:
     if isinstance(devices, int) and devices > available > 0:
         kind = "GPUs" if on_gpu else "CPU cores"
         problems.append(f"trainer.devices={devices}: this machine has {available} {kind}")
+    elif isinstance(devices, int) and devices > (batch := config["data"].get("batch_size") or devices):
+        problems.append(f"data.batch_size={batch}: is shared by all devices, and there are {devices}; make it larger")
     if precision in ("16-mixed", "16-true") and not (on_gpu or accelerator == "mps"):
         problems.append(f"trainer.precision={precision}: needs a GPU; a CPU has {', '.join(_CPU_PRECISIONS)}")
     if on_gpu and precision.startswith("bf16") and gpus and not torch.cuda.is_bf16_supported():

@@ -9,8 +9,8 @@ import threading
 import time
 from pathlib import Path
 
-from lehr.errors import LehrError, NonFiniteLoss
 from lehr.training.callbacks.interruption import SIGNALS
+from lehr.training.ddp import end_rank
 from lehr.training.directory import RunDirectory
 from lehr.training.run import follow
 
@@ -21,11 +21,8 @@ def main() -> int:
     directory = RunDirectory(run_dir)
     try:
         follow(directory, Path(checkpoint) if checkpoint else None, tuple(trust))
-    except NonFiniteLoss:
-        return 1  # of all ranks together, so the first rank reports it
-    except LehrError as error:
-        print(f"lehr train: rank {os.environ['LOCAL_RANK']}: {error}", file=sys.stderr, flush=True)
-        return 1
+    except Exception as error:
+        end_rank(int(os.environ["LOCAL_RANK"]), error)
     return 0
 
 

@@ -38,8 +38,12 @@ class Checkpoints(LeanCallback, Checkpoint):
 
     def on_train_start(self, trainer: Trainer, pl_module: VAEModule) -> None:  # type: ignore[override]
         self._saved_at = time.monotonic()
+        _validate_if_last(trainer)
         if trainer.global_step == 0:
             self._save_last(trainer, pl_module)
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: VAEModule) -> None:  # type: ignore[override]
+        _validate_if_last(trainer)
 
     def on_train_batch_end(  # type: ignore[override]
         self, trainer: Trainer, pl_module: VAEModule, outputs: Any, batch: Any, batch_idx: int
@@ -67,6 +71,12 @@ class Checkpoints(LeanCallback, Checkpoint):
         module.finite.flush()
         save(trainer, RunDirectory(trainer.default_root_dir).last_checkpoint)
         self._saved_at = time.monotonic()
+
+
+def _validate_if_last(trainer: Trainer) -> None:
+    """Validate the last epoch too, whatever the rhythm: it may be the best, and its ELBO is what is reported."""
+    if trainer.max_epochs == trainer.current_epoch + 1 and trainer.check_val_every_n_epoch is not None:
+        trainer.check_val_every_n_epoch = 1
 
 
 def is_over(trainer: Trainer) -> bool:
