@@ -13,7 +13,7 @@ from lehr import __version__
 STARTED = time.perf_counter()
 
 # OpenMP's threads wait for each other by spinning, and where anything else wants a core the steps of a small model then
-# take ten times as long. Sleeping costs nothing measurable. It is read when torch is imported, so it is said first.
+# take up to ten times as long; on an idle machine sleeping costs a few per cent. Read when torch is imported, so set first.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 COMMANDS = {
