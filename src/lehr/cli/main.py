@@ -13,7 +13,7 @@ from lehr import __version__
 STARTED = time.perf_counter()
 
 # OpenMP's threads wait for each other by spinning, and where anything else wants a core the steps of a small model then
-# take up to ten times as long; on an idle machine sleeping costs a few per cent. Read when torch is imported, so set first.
+# take up to ten times as long; on an idle machine sleeping costs a few per cent. It is read when torch is imported.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 COMMANDS = {
