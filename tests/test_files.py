@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lehr.files import replacing, write_json, write_text, write_with
+from lehr.files import replacing, write_json, write_text
 
 
 def names(folder: Path) -> list[str]:
@@ -20,23 +20,25 @@ def test_an_error_while_writing_leaves_the_old_file_whole_and_nothing_else(tmp_p
     path = tmp_path / "metrics.json"
     path.write_text("old")
 
-    def write(temporary: Path) -> None:
-        temporary.write_text("half of the n")
-        raise error
+    def write() -> None:
+        with replacing(path) as temporary:
+            temporary.write_text("half of the n")
+            raise error
 
     with pytest.raises(error):
-        write_with(path, write)
+        write()
     assert path.read_text() == "old"
     assert names(tmp_path) == ["metrics.json"]
 
 
 def test_an_error_while_writing_a_new_file_leaves_none(tmp_path):
-    def write(temporary: Path) -> None:
-        temporary.write_bytes(b"half")
-        raise OSError("disk full")
+    def write() -> None:
+        with replacing(tmp_path / "new.bin") as temporary:
+            temporary.write_bytes(b"half")
+            raise OSError("disk full")
 
     with pytest.raises(OSError, match="disk full"):
-        write_with(tmp_path / "new.bin", write)
+        write()
     assert names(tmp_path) == []
 
 
@@ -58,7 +60,8 @@ def test_until_the_end_readers_see_the_old_file_and_then_the_new(tmp_path):
 
 
 def test_missing_folders_are_made(tmp_path):
-    write_with(tmp_path / "a" / "b" / "c.bin", lambda path: path.write_bytes(b"\x00\x01"))
+    with replacing(tmp_path / "a" / "b" / "c.bin") as temporary:
+        temporary.write_bytes(b"\x00\x01")
     assert (tmp_path / "a" / "b" / "c.bin").read_bytes() == b"\x00\x01"
 
 

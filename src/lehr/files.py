@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -41,9 +41,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
     return value
-
-
-def write_with(path: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` make the file under a temporary name, then rename it to `path`."""
-    with replacing(path) as temporary:
-        write(temporary)

@@ -6,15 +6,8 @@ import sys
 from pathlib import Path
 
 import pytest
-import torch
 
 sys.path.insert(0, str(Path(__file__).parent))  # for harness and killer, which other processes import too
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _one_thread_from_the_start():
-    """Also in the fixtures of modules, which come before those of tests."""
-    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ from typing import Any
 from lehr.cli.components import let_import
 from lehr.cli.compose import Command, composed, parse, report, wants_traceback
 from lehr.cli.help import SAMPLE_HELP
-from lehr.cli.train import _refuse_to_run, run_hydra
+from lehr.cli.train import run_hydra
 from lehr.config.schema import SampleConfig, section_problems
 from lehr.errors import ConfigError, LehrError
 
@@ -25,7 +25,7 @@ def main(argv: list[str]) -> int:
         print(SAMPLE_HELP)
         return 0
     if arguments.hydra_help or arguments.info or arguments.shell_completion or arguments.cfg:
-        return run_hydra(argv, config_dir, _refuse_to_run, "sample")
+        return run_hydra(argv, config_dir, "sample")
     if arguments.multirun:
         return report(["-m: sampling is one picture at a time"], "sample")
     config, problems = composed(Command(arguments.config_name or "sample", config_dir, arguments.overrides))

@@ -49,7 +49,7 @@ def main(argv: list[str]) -> int:
         print(train_help(config_dir))
         return 0
     if arguments.hydra_help or arguments.info or arguments.shell_completion:
-        return run_hydra(argv, config_dir, _refuse_to_run)
+        return run_hydra(argv, config_dir, "train")
     command = Command(arguments.config_name or "train", config_dir, arguments.overrides, bool(arguments.multirun))
     resume = typed_value(command, "resume")
     if resume and not command.multirun:
@@ -69,7 +69,7 @@ def main(argv: list[str]) -> int:
         problems += directory_problems(config.values, directory)
         if not problems:
             return run({**config.values, "dir": config.output_dir}, directory)
-    return report(problems, "train") if problems else run_hydra(argv, config_dir, _train_one_of_many)
+    return report(problems, "train") if problems else run_hydra(argv, config_dir, "train", _train_one_of_many)
 
 
 def _checked(command: Command) -> tuple[Composed | None, list[str]]:
@@ -171,8 +171,10 @@ def _refuse_to_run(config: DictConfig) -> None:
     raise AssertionError("Hydra was asked for information only")
 
 
-def run_hydra(argv: list[str], config_dir: Path | None, task: Callable[[DictConfig], None], name: str = "train") -> int:
-    """Let Hydra take it from here; the exit code.
+def run_hydra(
+    argv: list[str], config_dir: Path | None, name: str, task: Callable[[DictConfig], None] = _refuse_to_run
+) -> int:
+    """Let Hydra take it from here, with the configuration `name`; without a `task` only to inform. The exit code.
 
     Hydra's own --config-dir comes after the application's folder; the user's is to come first.
     """

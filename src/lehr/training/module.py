@@ -51,8 +51,13 @@ class Length:
 
     def images(self, batches: int) -> int:
         """Images seen in the first `batches` batches of training."""
-        epochs, rest = divmod(batches, self.batches_per_epoch)
-        return epochs * self.examples_per_epoch + min(rest * self.batch_size, self.examples_per_epoch)
+        return images_in(batches, self.batches_per_epoch, self.batch_size, self.examples_per_epoch)
+
+
+def images_in(batches: int, batches_per_epoch: int, batch_size: int, examples_per_epoch: int) -> int:
+    """Images in the first `batches` batches of training; the last batch of an epoch may have fewer than the others."""
+    epochs, rest = divmod(batches, batches_per_epoch)
+    return epochs * examples_per_epoch + min(rest * batch_size, examples_per_epoch)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ Every stage before the last can be killed; what resumes goes on from the last ch
 from __future__ import annotations
 
 import logging
-import math
 import signal
 import sys
 import time
@@ -38,7 +37,7 @@ from lehr.training.ddp import RunDirectoryDDP
 from lehr.training.directory import DONE, FAILED, INTERRUPTED, RunDirectory, Status
 from lehr.training.export import build_likelihood, build_model, write_model
 from lehr.training.lean import NoProfiler
-from lehr.training.module import OptimizerPlan, VAEModule
+from lehr.training.module import OptimizerPlan, VAEModule, images_in
 
 Config = Mapping[str, Any]
 
@@ -83,7 +82,7 @@ class Parts:
         purge = None
         if saved and checkpoint:
             require_fit(saved, self.module, checkpoint)
-            purge = _images_in(saved, self.data)
+            purge = _purge_step(saved, self.data)
         if config["logger"] and self.trainer.is_global_zero:
             given = {"save_dir": directory.path, "purge_step": purge}
             is_own = config["logger"]["_target_"].startswith("lehr.")
@@ -259,11 +258,10 @@ def _trainer(
     )
 
 
-def _images_in(checkpoint: dict[str, Any], data: ImageDataModule) -> int:
-    """Images seen up to `checkpoint`: later events of the run that wrote it will be written again."""
+def _purge_step(checkpoint: dict[str, Any], data: ImageDataModule) -> int:
+    """The first step after `checkpoint` on TensorBoard's axis: what was logged from there on will be logged again."""
     batches = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]["total"]["ready"]
-    epochs, rest = divmod(batches, math.ceil(data.n_train / data.batch_size))
-    return epochs * data.n_train + min(rest * data.batch_size, data.n_train) + 1
+    return images_in(batches, data.batches_per_epoch, data.batch_size, data.n_train) + 1
 
 
 @contextmanager
