@@ -20,8 +20,8 @@ from lehr.config.build import build, find_class
 from lehr.config.schema import SCHEMAS, SampleConfig, TrainConfig, section_problems, train_problems
 from lehr.data import ImageDataModule
 from lehr.models import VAE
-from lehr.objective import Annealing, Likelihood
-from lehr.training.export import build_likelihood, build_model
+from lehr.objective import Likelihood, Objective, Prior, RateTerm
+from lehr.training.export import build_likelihood, build_model, build_prior
 from lehr.training.preflight import combination_problems
 from lehr.training.run import _callbacks, _optimizer_plan
 
@@ -32,13 +32,15 @@ BASES: dict[str, Any] = {
     "data": ImageDataModule,
     "model": VAE,
     "likelihood": Likelihood,
-    "kl": Annealing,
+    "kl": RateTerm,
+    "prior": Prior,
+    "objective": Objective,
     "optimizer": torch.optim.Optimizer,
     "callbacks": Callback,
     "logger": Logger,
 }
 SHIPPED = [(group, target) for group, schemas in SCHEMAS.items() for target in schemas]
-GIVEN_BY_CODE = {"model": {"image_shape"}, "logger": {"save_dir", "purge_step"}, "optimizer": {"params"}}
+GIVEN_BY_CODE = {"model": {"image_shape"}, "prior": {"latent_shape", "image_shape"}, "logger": {"save_dir", "purge_step"}, "optimizer": {"params"}}
 
 
 @cache
@@ -70,14 +72,16 @@ def test_every_choice_composes_passes_the_checks_and_builds(choice, tmp_path):
     posterior, parameters = model(images, torch.zeros(2, *model.latent_shape))
     assert posterior.mean.shape == (2, config["model"]["latent_dim"])
     assert build_likelihood(config).mean(parameters).shape == images.shape
-    schedule = build(config["kl"], Annealing, key="kl").schedule(config["trainer"]["max_epochs"] * 10, 10)
-    assert schedule(config["trainer"]["max_epochs"] * 10 - 1) == config["kl"]["weight"]
+    rate_term = build(config["kl"], RateTerm, key="kl")
+    rate_term.start(config["trainer"]["max_epochs"] * 10, 10)
+    assert rate_term.settled < config["trainer"]["max_epochs"] * 10
+    assert build_prior(config, model).density(model.encode).log_prob(posterior.mean).shape == (2,)
+    assert build(config["objective"], Objective, key="objective").samples >= 1
     plan = _optimizer_plan(config["optimizer"], ())
     optimizer = plan.make(list(model.parameters()))
     assert optimizer.defaults["lr"] == config["optimizer"]["lr"]
-    assert plan.factor(100, 100, config["optimizer"]["lr"]) == pytest.approx(
-        1.0 if plan.decay == "none" else config["optimizer"]["final_lr"] / config["optimizer"]["lr"]
-    )
+    last = {"none": 1.0, "cosine": plan.final_lr / config["optimizer"]["lr"], "stages": 0.1}
+    assert plan.factor(100, 100, config["optimizer"]["lr"]) == pytest.approx(last[plan.decay])
     assert len(_callbacks(config["callbacks"], ())) == len(config["callbacks"])
     if config["logger"]:
         build(config["logger"], Logger, key="logger", save_dir=tmp_path, purge_step=None)

@@ -195,7 +195,7 @@ def test_a_target_that_must_not_be_built_is_refused_before_anything_is_read(refu
         "callbacks.mine._target_=os.system: is not a class of lehr, torch, lightning, diffusers, os, nowhere",
         "callbacks.other._target_=nowhere.Callback: there is no such class (No module named 'nowhere')",
         "data._target_=torch.nn.Linear: must be a subclass of lehr.data.module.ImageDataModule",
-        "kl._target_=lehr.objective.annealing.Schedule: must be a subclass of lehr.objective.annealing.Annealing",
+        "kl._target_=lehr.objective.annealing.Schedule: must be a subclass of lehr.objective.rate.RateTerm",
         "likelihood._target_=lehr.nothing.Foo: there is no such class (No module named 'lehr.nothing')",
         "logger._target_=torch.hub.load: is not a class of lehr, torch, lightning, diffusers, os, nowhere",
         "model._target_=torch.os.system: there is no such class (No module named 'torch.os')",
@@ -293,7 +293,7 @@ def test_an_empty_folder_of_images_is_one_line(lehr):
         (["--cfg", "jobs"], "argument --cfg/-c: invalid choice: 'jobs' (choose from 'job', 'hydra', 'all')"),
         (["--config-dir"], "argument --config-dir/-cd: expected one argument"),
         (["--config-dir", "nowhere"], "--config-dir nowhere: there is no such folder"),
-        (["--config-name", "nope"], "--config-name nope: there is no such configuration; there are: sample, train"),
+        (["--config-name", "nope"], "--config-name nope: there is no such configuration; there are: evaluate, sample, train"),
         (["--config-path", "."], "--config-path and --experimental-rerun are not for lehr; there is --config-dir DIR"),
         (
             ["--experimental-rerun", "x"],

@@ -68,4 +68,4 @@ def test_a_run_that_fails_does_not_stop_the_sweep_and_is_not_remembered_by_the_n
 
 
 def test_sampling_does_not_sweep(refused):
-    assert refused("sample", "-m", "run=a,b") == ["-m: sampling is one picture at a time"]
+    assert refused("sample", "-m", "run=a,b") == ["-m: lehr sample takes one run at a time"]

@@ -8,7 +8,7 @@ from lehr.config.schema import (
     MLP,
     SCHEMAS,
     Adam,
-    Annealing,
+    AnnealedKL,
     Arrays,
     Conv,
     Digits,
@@ -211,11 +211,11 @@ def test_sampling_has_its_own_schema():
     [
         (MLP, "activation", ACTIVATIONS),
         (Conv, "activation", ACTIVATIONS),
-        (Annealing, "shape", RAMPS),
+        (AnnealedKL, "shape", RAMPS),
         (Digits, "binarize", binarize.KINDS),
         (Arrays, "layout", LAYOUTS),
         (ImageFolder, "binarize", binarize.KINDS),
-        (Adam, "decay", ("none", "cosine")),
+        (Adam, "decay", ("none", "cosine", "stages")),
     ],
 )
 def test_the_words_a_value_may_be_are_those_that_the_code_knows(schema, field, there_are):

@@ -5,6 +5,7 @@ import sys
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 
 from lehr.data import Digits
@@ -32,6 +33,13 @@ def test_reading_the_digits_does_not_import_scikit_learn() -> None:
     code = "import sys; from lehr.data.digits import read_levels; read_levels(); print('sklearn' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+@pytest.mark.parametrize(("binarize", "levels"), [("none", 17), ("dynamic", 2)])
+def test_the_digits_have_17_levels(common: dict[str, Any], binarize: str, levels: int) -> None:
+    data = Digits(**common | {"binarize": binarize})
+    data.setup()
+    assert data.levels == levels
 
 
 def test_the_test_split_is_the_same_for_every_seed_and_validation_is_not(common: dict[str, Any]) -> None:

@@ -71,6 +71,14 @@ def test_evaluation_meets_every_file_once_with_its_label(photos: Path, common: d
     assert sorted(files) == sorted(list_images(photos))
 
 
+def test_pixels_are_of_256_levels_whatever_was_cut_and_resized(photos: Path, common: dict[str, Any]) -> None:
+    data = ImageFolder(path=str(photos), workers=0, **AUGMENTED, **common)
+    data.setup()
+    assert data.levels == 256
+    levels = torch.cat(epoch_of(data, 0)).double() * 255
+    torch.testing.assert_close(levels, levels.round(), rtol=0, atol=1e-4)
+
+
 def test_two_passes_at_once_do_not_disturb_each_other(photos: Path, common: dict[str, Any]) -> None:
     data = ImageFolder(path=str(photos), workers=2, **AUGMENTED, **common)
     data.setup()

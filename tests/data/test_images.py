@@ -38,16 +38,20 @@ def test_a_batch_is_a_copy_so_that_changing_it_leaves_the_data_alone() -> None:
 
 
 @pytest.mark.parametrize(
-    ("array", "binary"),
+    ("array", "known", "levels"),
     [
-        (torch.tensor([0, 255], dtype=torch.uint8), True),
-        (torch.tensor([0, 1], dtype=torch.uint8), False),
-        (torch.tensor([0.0, 1.0]), True),
-        (torch.tensor([0.0, 0.5]), False),
+        (torch.tensor([0, 255], dtype=torch.uint8), None, 2),
+        (torch.tensor([0, 1], dtype=torch.uint8), None, 256),
+        (torch.tensor([0.0, 1.0]), None, 2),
+        (torch.tensor([0.0, 1.0]), 17, 2),
+        (torch.tensor([0.0, 0.5]), None, None),
+        (torch.tensor([0.0, 0.5]), 17, 17),
     ],
 )
-def test_binary_images_are_recognised(array: torch.Tensor, binary: bool) -> None:
-    assert ArrayImages(array.reshape(2, 1, 1, 1)).binary is binary
+def test_the_grey_levels_are_recognised_or_known(array: torch.Tensor, known: int | None, levels: int | None) -> None:
+    images = ArrayImages(array.reshape(2, 1, 1, 1), levels=known)
+    assert images.levels == levels
+    assert images.subset(torch.tensor([0])).levels == levels
 
 
 @pytest.mark.gpu

@@ -53,6 +53,26 @@ def test_what_is_known_after_setup(array: str, common: dict[str, Any]) -> None:
     assert data.n_train == 77
 
 
+@pytest.mark.parametrize(("binarize", "levels"), [("none", 256), ("threshold", 2), ("dynamic", 2)])
+def test_the_grey_levels_are_those_that_reach_the_model(
+    array: str, common: dict[str, Any], binarize: str, levels: int
+) -> None:
+    data = ready(array, common, binarize=binarize)
+    assert data.levels == levels
+    seen = torch.cat([batch.images for batch in data.evaluation_loader("train", "cpu")])
+    steps = seen.double() * (levels - 1)
+    torch.testing.assert_close(steps, steps.round(), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(("dtype", "levels"), [(np.bool_, 2), (np.float32, None), (np.float64, None)])
+def test_arrays_of_other_types_are_binary_or_of_unknown_levels(
+    tmp_path: Path, common: dict[str, Any], dtype: type, levels: int | None
+) -> None:
+    path = tmp_path / "array.npy"
+    np.save(path, (np.random.default_rng(0).integers(0, 256, (50, 3, 3)) / 255).astype(dtype))
+    assert ready(str(path), common).levels == levels
+
+
 def test_training_batches_of_all_ranks_are_those_of_one_process(array: str, common: dict[str, Any]) -> None:
     common |= {"binarize": "dynamic", "batch_size": 12}
     alone = ready(array, common)

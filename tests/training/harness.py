@@ -27,7 +27,7 @@ from lehr.data.images import ArrayImages
 from lehr.data.module import ImageDataModule
 from lehr.data.splits import Splits, with_test_held_out
 from lehr.models import MLP
-from lehr.objective import Annealing, Bernoulli
+from lehr.objective import AnnealedKL, Bernoulli
 from lehr.objective.likelihood import Likelihood
 from lehr.training.checkpoint import AtomicCheckpointIO
 from lehr.training.module import OptimizerPlan, VAEModule
@@ -251,7 +251,7 @@ def vae(
     """A VAE with 2 latents and its objective; as a library is used, without any configuration."""
     with randomness.seeded(seed, "weights"):
         model = MLP(image_shape, latent_dim=2, hidden=[8])
-    schedule = Annealing(**{"weight": 1.0, "warmup": 2, "unit": "epoch"} | annealing)
+    schedule = AnnealedKL(**{"weight": 1.0, "warmup": 2, "unit": "epoch"} | annealing)
     plan = OptimizerPlan(partial(torch.optim.Adam, lr=1e-2))
     return VAEModule(model, likelihood or Bernoulli(), schedule, plan, seed=seed)
 

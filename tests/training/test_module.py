@@ -218,4 +218,4 @@ def test_fewer_batches_in_an_epoch_are_counted_as_such(tmp_path, limit, batches)
     module = fit(tmp_path, steps, module=vae(warmup=1), limit_train_batches=limit)
     assert len(steps.seen) == 3 * batches
     assert module.images_seen == 3 * sum(TOTALS[:batches])
-    assert module.schedule.settled == batches
+    assert module.rate_term.settled == batches

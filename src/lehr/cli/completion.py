@@ -45,7 +45,7 @@ def _query(line: str) -> list[str]:
         found: Iterable[str] = [f"{command} " for command in COMMANDS]
     elif words[1] == "completion":
         found = ["bash ", "zsh "]
-    elif words[1] in ("train", "sample"):
+    elif words[1] in ("train", "sample", "evaluate"):
         found = _FLAGS if word.startswith("-") else _overrides(words[1], words[2:], word)
     else:
         found = []

@@ -17,7 +17,9 @@ _BASES = {
     "data": "lehr.data.module.ImageDataModule",
     "model": "lehr.models.vae.VAE",
     "likelihood": "lehr.objective.likelihood.Likelihood",
-    "kl": "lehr.objective.annealing.Annealing",
+    "kl": "lehr.objective.rate.RateTerm",
+    "prior": "lehr.objective.prior.Prior",
+    "objective": "lehr.objective.bounds.Objective",
     "optimizer": "torch.optim.Optimizer",
     "callbacks": "lightning.pytorch.Callback",
     "logger": "lightning.pytorch.loggers.Logger",
@@ -60,4 +62,5 @@ def _given(group: str, target: str) -> tuple[str, ...]:
     """The arguments that a class gets from the code and not from the configuration."""
     if group == "logger" and target.startswith("lehr."):
         return ("save_dir", "purge_step")
-    return {"model": ("image_shape",), "optimizer": ("params",)}.get(group, ())
+    given = {"model": ("image_shape",), "optimizer": ("params",), "prior": ("latent_shape", "image_shape")}
+    return given.get(group, ())

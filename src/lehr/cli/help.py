@@ -56,6 +56,29 @@ Examples:
   lehr sample run=outputs/digits method=interpolate from=3 to=8 steps=12
 """
 
+EVALUATE_HELP = """lehr evaluate: how good a finished run is, as a table and as evaluation.json in the run.
+
+Usage: lehr evaluate run=DIR [key=value ...]
+
+Keys and their defaults:
+  run=DIR                  the run directory
+  level=full               quick: likelihood, collapse, reconstruction on 1,000 examples
+                           full: these on all examples, and generation and representation
+  split=test               test | val
+  examples=N               at most so many of the split
+  iwae_samples=500         K of the importance-weighted bound; quick: 64. Time grows with it, memory does not
+  samplers=[prior,...]     prior, aggregate, aggregate_full, mixture, two_stage; what was not fitted yet is, and kept
+  features=auto            of samples: inception | classifier (of the data's own labels) | pca
+  seed=0                   the same seed gives the same numbers
+
+Examples:
+  lehr evaluate run=outputs/digits
+  lehr evaluate run=outputs/mnist level=quick iwae_samples=5000
+  lehr evaluate run=outputs/mnist samplers=[prior,aggregate,mixture] split=val
+
+docs/metrics.md says what each number is, and when not to trust it.
+"""
+
 
 def train_help(config_dir: Path | None) -> str:
     """The help of `lehr train`, with the groups of the shipped and of the user's configuration."""

@@ -108,7 +108,20 @@ class Gaussian(Component):
     scale: PositiveFloat | Literal["learned", "optimal"]
 
 
-class Annealing(Component):
+class Laplace(Component):
+    scale: PositiveFloat | Literal["learned"]
+
+
+class DiscretizedLogistic(Component):
+    levels: Annotated[int, Field(ge=3)]
+    scale: PositiveFloat | Literal["learned"]
+
+
+class ContinuousBernoulli(Component):
+    pass
+
+
+class AnnealedKL(Component):
     weight: NonNegativeFloat
     hold: NonNegativeFloat
     warmup: NonNegativeFloat
@@ -117,12 +130,92 @@ class Annealing(Component):
     unit: Literal["epoch", "step", "fraction"]
 
 
+class FreeBits(AnnealedKL):
+    free_nats: NonNegativeFloat
+    groups: Literal["dimension", "channel", "all"]
+
+
+class Capacity(Component):
+    capacity: NonNegativeFloat
+    gamma: NonNegativeFloat
+    hold: NonNegativeFloat
+    warmup: NonNegativeFloat
+    shape: Literal["linear", "cosine", "sigmoid"]
+    unit: Literal["epoch", "step", "fraction"]
+
+
+class GECO(Component):
+    target_distortion: FiniteFloat
+    speed: PositiveFloat
+    alpha: FractionOrNone
+    weight: PositiveFloat
+    min_weight: PositiveFloat
+    max_weight: PositiveFloat
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if not self.min_weight <= self.weight <= self.max_weight:
+            raise ValueError(
+                f"weight={self.weight:g} must lie between min_weight={self.min_weight:g} "
+                f"and max_weight={self.max_weight:g}"
+            )
+        return self
+
+
+class ControlVAE(Component):
+    target_rate: NonNegativeFloat
+    kp: NonNegativeFloat
+    ki: PositiveFloat
+    min_weight: NonNegativeFloat
+    max_weight: PositiveFloat
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.min_weight > self.max_weight:
+            raise ValueError(f"min_weight={self.min_weight:g} must be at most max_weight={self.max_weight:g}")
+        return self
+
+
+class BetaTC(AnnealedKL):
+    beta: NonNegativeFloat
+
+
+class MMD(AnnealedKL):
+    alpha: Annotated[float, Field(le=1, allow_inf_nan=False)]
+    lambda_: NonNegativeFloat
+    kernel: Literal["rbf", "imq"]
+    bandwidth: PositiveFloat
+    seed: NonNegative
+
+
+class StandardNormalPrior(Component):
+    pass
+
+
+class VampPrior(Component):
+    components: Positive
+
+
+class MixturePrior(Component):
+    components: Positive
+    weights: Literal["learned", "equal"]
+
+
+class ELBO(Component):
+    samples: Positive
+
+
+class IWAE(Component):
+    samples: Positive
+    gradient: Literal["dreg", "standard"]
+
+
 class Adam(Component):
     lr: PositiveFloat
     betas: Annotated[list[Annotated[float, Field(ge=0, lt=1)]], Field(min_length=2, max_length=2)]
     eps: PositiveFloat
     weight_decay: NonNegativeFloat
-    decay: Literal["none", "cosine"]
+    decay: Literal["none", "cosine", "stages"]
     final_lr: NonNegativeFloat
 
 
@@ -177,8 +270,28 @@ SCHEMAS: dict[str, dict[str, type[Component]]] = {
         "lehr.data.ImageFolder": ImageFolder,
     },
     "model": {"lehr.models.MLP": MLP, "lehr.models.Conv": Conv, "lehr.models.Linear": Linear},
-    "likelihood": {"lehr.objective.Bernoulli": Bernoulli, "lehr.objective.Gaussian": Gaussian},
-    "kl": {"lehr.objective.Annealing": Annealing},
+    "likelihood": {
+        "lehr.objective.Bernoulli": Bernoulli,
+        "lehr.objective.Gaussian": Gaussian,
+        "lehr.objective.Laplace": Laplace,
+        "lehr.objective.DiscretizedLogistic": DiscretizedLogistic,
+        "lehr.objective.ContinuousBernoulli": ContinuousBernoulli,
+    },
+    "kl": {
+        "lehr.objective.AnnealedKL": AnnealedKL,
+        "lehr.objective.FreeBits": FreeBits,
+        "lehr.objective.Capacity": Capacity,
+        "lehr.objective.GECO": GECO,
+        "lehr.objective.ControlVAE": ControlVAE,
+        "lehr.objective.BetaTC": BetaTC,
+        "lehr.objective.MMD": MMD,
+    },
+    "prior": {
+        "lehr.objective.StandardNormalPrior": StandardNormalPrior,
+        "lehr.objective.VampPrior": VampPrior,
+        "lehr.objective.MixturePrior": MixturePrior,
+    },
+    "objective": {"lehr.objective.ELBO": ELBO, "lehr.objective.IWAE": IWAE},
     "optimizer": {"torch.optim.Adam": Adam, "torch.optim.AdamW": Adam},
     "callbacks": {
         "lehr.training.Progress": Progress,
@@ -200,12 +313,15 @@ class TrainConfig(Section):
     resume: PathString | None
     overwrite: bool
     compile: bool
+    evaluate: Literal["quick", "full", "none"]
     debug: bool
     trust: list[str]
     data: dict[str, Any]
     model: dict[str, Any]
     likelihood: dict[str, Any]
     kl: dict[str, Any]
+    prior: dict[str, Any]
+    objective: dict[str, Any]
     optimizer: dict[str, Any]
     trainer: Trainer
     callbacks: dict[str, dict[str, Any] | None]
@@ -224,6 +340,21 @@ class SampleConfig(Section):
     from_: NonNegative = Field(alias="from")
     to: NonNegative
     steps: Annotated[int, Field(ge=2)]
+    debug: bool
+    trust: list[str]
+
+
+class EvaluateConfig(Section):
+    """Everything `lehr evaluate` can be told."""
+
+    run: PathString
+    level: Literal["quick", "full"]
+    split: Literal["test", "val"] | None
+    examples: Annotated[int, Field(ge=2)] | None
+    iwae_samples: Positive | None
+    samplers: list[Literal["prior", "aggregate", "aggregate_full", "mixture", "two_stage"]]
+    features: Literal["auto", "inception", "classifier", "pca"]
+    seed: NonNegative
     debug: bool
     trust: list[str]
 
@@ -262,8 +393,8 @@ def train_problems(config: Mapping[str, Any]) -> list[str]:
             if isinstance(component, Mapping) and (component or group != "logger"):
                 path = f"{group}.{name}" if name else group
                 problems += _component_problems(path, component, schemas, trust)
-    # data.seed is seed, unless it was set by itself
-    return [p for p in problems if not (p.startswith("data.seed=") and p.removeprefix("data.") in problems)]
+    # data.seed and kl.seed are seed, unless they were set by themselves
+    return [p for p in problems if not (p.startswith(("data.seed=", "kl.seed=")) and p.partition(".")[2] in problems)]
 
 
 def section_problems(schema: type[Section], values: Mapping[str, Any], path: str = "") -> list[str]:

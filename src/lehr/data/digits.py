@@ -34,7 +34,7 @@ class Digits(ImageDataModule):
     def read(self) -> Splits:
         levels, labels = read_levels()
         images = torch.from_numpy(levels.astype(np.float32) / 16).unsqueeze(1)
-        whole = ArrayImages(images, torch.from_numpy(labels))
+        whole = ArrayImages(images, torch.from_numpy(labels), levels=17)
         return with_test_held_out("digits", whole, self.test_fraction, self.split_seed)
 
 

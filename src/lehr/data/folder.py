@@ -155,8 +155,8 @@ class FolderImages:
         return len(self.files)
 
     @property
-    def binary(self) -> bool:
-        return False
+    def levels(self) -> int:
+        return 256  # the decoder gives 8 bits, of whatever size and format the file is
 
     def subset(self, rows: Tensor) -> FolderImages:
         return FolderImages(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import cached_property
 from typing import Protocol
 
 import torch
@@ -23,8 +24,8 @@ class Images(Protocol):
     def __len__(self) -> int: ...
 
     @property
-    def binary(self) -> bool:
-        """Whether every pixel is known to be 0 or 1."""
+    def levels(self) -> int | None:
+        """How many grey levels, evenly spaced from 0 to 1, pixels are of: 2 where all are 0 or 1; None: not known."""
         ...
 
     def subset(self, rows: Tensor) -> Images:
@@ -47,22 +48,22 @@ def to_pixels(images: Tensor) -> Tensor:
 class ArrayImages:
     """Images (n c h w), uint8 or float32 in [0, 1], that live on the device as a whole.
 
-    A batch is one gather there; nothing is done example by example.
+    A batch is one gather there; nothing is done example by example. `levels` are the grey levels of float32 images,
+    where they are known.
     """
 
-    def __init__(self, array: Tensor, labels: Tensor | None = None) -> None:
+    def __init__(self, array: Tensor, labels: Tensor | None = None, levels: int | None = None) -> None:
         self.shape = (array.shape[1], array.shape[2], array.shape[3])
         self.labels = labels
-        self._store = _Store(array)
+        self._store = _Store(array, levels)
         self._rows = torch.arange(len(array))
 
     def __len__(self) -> int:
         return len(self._rows)
 
     @property
-    def binary(self) -> bool:
-        array = self._store.array
-        return bool(((array == 0) | (array == (255 if array.dtype == torch.uint8 else 1))).all())
+    def levels(self) -> int | None:
+        return self._store.levels
 
     def subset(self, rows: Tensor) -> ArrayImages:
         part = ArrayImages.__new__(ArrayImages)
@@ -79,9 +80,17 @@ class ArrayImages:
 class _Store:
     """An array shared by all splits cut from it, with its copy on the device that was asked for last."""
 
-    def __init__(self, array: Tensor) -> None:
+    def __init__(self, array: Tensor, levels: int | None) -> None:
         self.array = array
         self._resident = array
+        self._levels = levels
+
+    @cached_property
+    def levels(self) -> int | None:
+        is_8_bit = self.array.dtype == torch.uint8
+        if bool(((self.array == 0) | (self.array == (255 if is_8_bit else 1))).all()):
+            return 2
+        return 256 if is_8_bit else self._levels
 
     def on(self, device: torch.device | str) -> Tensor:
         device = torch.empty(0, device=device).device  # "cuda" becomes "cuda:0", which is what tensors say

@@ -115,7 +115,12 @@ class ImageDataModule(LightningDataModule, ABC):
     @property
     def grey(self) -> bool:
         """Whether pixels other than 0 and 1 reach the model."""
-        return self.binarize == "none" and not self._split("train").binary
+        return self.levels != 2
+
+    @property
+    def levels(self) -> int | None:
+        """How many grey levels, evenly spaced from 0 to 1, the pixels are of that reach the model; None: not known."""
+        return self._split("train").levels if self.binarize == "none" else 2
 
     @property
     def batches_per_epoch(self) -> int:

@@ -3,5 +3,18 @@
 from lehr.lazy import exports
 
 __getattr__, __dir__ = exports(
-    __name__, {"AggregatePosteriorMetric": "aggregate", "ELBOMetric": "elbo", "image_grid": "pictures"}
+    __name__,
+    {
+        "AggregatePosteriorMetric": "aggregate",
+        "ELBOMetric": "elbo",
+        "ImportanceWeighted": "importance",
+        "MutualInformation": "mutual_information",
+        "dci": "disentanglement",
+        "factor_vae_score": "disentanglement",
+        "image_grid": "pictures",
+        "importance_weighted": "importance",
+        "linear_probe": "representation",
+        "mig": "disentanglement",
+        "sap": "disentanglement",
+    },
 )

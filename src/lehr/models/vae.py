@@ -60,7 +60,7 @@ class VAE(nn.Module):
         super().__init__()
         self.encoder = encoder
         self.decoder = decoder
-        self.image_shape = tuple(image_shape)
+        self.image_shape = image_shape
         self.latent_shape = tuple(latent_shape)
         self.logvar_min = logvar_min
         self.logvar_max = logvar_max

@@ -1,6 +1,6 @@
 """The evidence lower bound: log p(x) >= E_q[log p(x|z)] - KL(q(z|x) || p(z)) = -(distortion + rate).
 
-Kingma & Welling 2014, equation 3; rate and distortion after Alemi et al. 2018. One sample of z per example.
+Kingma & Welling 2014, equation 3; rate and distortion after Alemi et al. 2018.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from lehr.objective.likelihood import Likelihood
+from lehr.posterior.density import LatentDensity, StandardNormal
 from lehr.posterior.gaussian import DiagonalGaussian
 
 
@@ -19,7 +20,7 @@ class Terms:
 
     Attributes:
         distortion: -log p(x|z), summed over pixels.
-        rate: KL(q(z|x) || N(0, I)), summed over latents.
+        rate: KL(q(z|x) || p(z)), summed over latents.
     """
 
     distortion: Tensor
@@ -35,6 +36,21 @@ class Terms:
         return self.distortion + kl_weight * self.rate
 
 
-def elbo_terms(x: Tensor, posterior: DiagonalGaussian, parameters: Tensor, likelihood: Likelihood) -> Terms:
-    """Terms of the ELBO of images `x` (b, c, h, w), for the decoder's output `parameters` at z ~ `posterior`."""
-    return Terms(distortion=-likelihood.log_prob(x, parameters), rate=posterior.kl())
+def elbo_terms(
+    x: Tensor,
+    posterior: DiagonalGaussian,
+    parameters: Tensor,
+    likelihood: Likelihood,
+    z: Tensor | None = None,
+    prior: LatentDensity | None = None,
+) -> Terms:
+    """Terms of the ELBO of images `x` (b, c, h, w), for the decoder's output `parameters` at z ~ `posterior`.
+
+    The rate is exact for the prior N(0, I), which is meant where none is given. For any other it is its estimate
+    log q(z|x) - log p(z) at `z` (b, *latent).
+    """
+    distortion = -likelihood.log_prob(x, parameters)
+    if prior is None or isinstance(prior, StandardNormal):
+        return Terms(distortion, posterior.kl())
+    assert z is not None
+    return Terms(distortion, posterior.log_prob(z) - prior.log_prob(z))

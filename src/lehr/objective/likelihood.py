@@ -1,39 +1,38 @@
 """Likelihoods p(x|z): what the output of a decoder means, and the log-probability of an image under it.
 
-Shapes: b batch, c h w image. A decoder gives (b, c, h, w); log-probabilities are in nats, summed over pixels: (b,).
+Here are the base and those of binary and of real pixels; the discretised logistic and the continuous Bernoulli have
+files of their own. Shapes: b batch, c h w image. A decoder gives (b, c, h, w); log-probabilities are in nats, summed
+over pixels: (b,).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Self
+from typing import ClassVar
 
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lehr.objective.keep_float32 import KeepsFloat32
 from lehr.posterior.gaussian import at_least_float32, bound
 
 _MIN_LOG_SCALE = -6.0  # exp(-6) = 0.0025: less than one of 256 grey levels (Rybkin et al. 2021 use the same)
 _MAX_LOG_SCALE = 6.0
 
 
-class Likelihood(nn.Module):
+class Likelihood(KeepsFloat32):
     """p(x|z). A subclass says what the decoder's output means."""
 
-    continuous: bool
-    """Whether `log_prob` is that of a density over real pixel values (else of a probability of binary ones)."""
+    levels: int | None
+    """What `log_prob` is of: the probability of pixels of so many grey levels, evenly spaced over [0, 1] (2: binary
+    pixels); None: the density of real ones."""
 
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        # a likelihood keeps its few numbers in float32 at least, whatever precision the networks are converted to
-        def keep(tensor: Tensor) -> Tensor:
-            moved = fn(tensor)
-            narrowed = tensor.is_floating_point() and moved.dtype not in (torch.float32, torch.float64)
-            return tensor.to(moved.device) if narrowed else moved
-
-        return super()._apply(keep, recurse)
+    @property
+    def continuous(self) -> bool:
+        """Whether pixels other than 0 and 1 have a likelihood."""
+        return self.levels != 2
 
     def log_prob(self, x: Tensor, parameters: Tensor) -> Tensor:
         """log p(x|z) in nats, summed over pixels: (b,), at least float32."""
@@ -54,7 +53,7 @@ class Bernoulli(Likelihood):
     On grey values this is a cross-entropy, not a likelihood, and its ELBO bounds nothing.
     """
 
-    continuous = False
+    levels = 2
 
     def log_prob(self, x: Tensor, parameters: Tensor) -> Tensor:
         logits = at_least_float32(parameters)
@@ -68,7 +67,39 @@ class Bernoulli(Likelihood):
         return mean.clamp(0.001, 0.999).logit()
 
 
-class Gaussian(Likelihood):
+class Scaled(Likelihood):
+    """A likelihood with one scale for all pixels, in units of pixels (which lie in [0, 1]).
+
+    Args:
+        scale: a number > 0; or "learned", one parameter, within exp(-6) and exp(6).
+    """
+
+    words: ClassVar[tuple[str, ...]] = ("learned",)
+    """What the scale may be besides a number."""
+    start: ClassVar[float] = 0.1
+    """What a learned scale starts at: the size of the errors of a model that has learned a little."""
+    log_scale: Tensor
+
+    def __init__(self, scale: float | str = 1.0) -> None:
+        super().__init__()
+        if isinstance(scale, str) and scale not in self.words:
+            *others, last = ["a number > 0", *(repr(word) for word in self.words)]
+            raise ValueError(f"likelihood.scale={scale!r}: expected {', '.join(others)} or {last}")
+        if not isinstance(scale, str) and not scale > 0:
+            raise ValueError(f"likelihood.scale={scale}: must be > 0")
+        self.kind = scale if isinstance(scale, str) else "fixed"
+        log_scale = torch.tensor(math.log(self.start if isinstance(scale, str) else scale))
+        if self.kind == "learned":
+            self.log_scale = nn.Parameter(log_scale)
+        else:
+            self.register_buffer("log_scale", log_scale)
+
+    def bounded_log_scale(self) -> Tensor:
+        """log of the scale as `log_prob` uses it, a scalar."""
+        return bound(self.log_scale, _MIN_LOG_SCALE, _MAX_LOG_SCALE) if self.kind == "learned" else self.log_scale
+
+
+class Gaussian(Scaled):
     """N(x; decoder output, scale^2), one scale for all pixels.
 
     Args:
@@ -78,35 +109,22 @@ class Gaussian(Likelihood):
             running mean of the training batches' squared error.
     """
 
-    continuous = True
+    levels = None
+    words = ("learned", "optimal")
+    start = 1.0
     _MOMENTUM = 0.01
-    log_scale: Tensor
     batches_seen: Tensor
 
     def __init__(self, scale: float | str = 1.0) -> None:
-        super().__init__()
-        self.kind = scale if isinstance(scale, str) else "fixed"
-        if self.kind not in ("fixed", "learned", "optimal"):
-            raise ValueError(f"likelihood.scale={scale!r}: expected a number > 0, 'learned' or 'optimal'")
-        if self.kind == "fixed" and not float(scale) > 0:
-            raise ValueError(f"likelihood.scale={scale}: must be > 0")
-        if self.kind == "learned":
-            self.log_scale = nn.Parameter(torch.zeros(()))
-        else:
-            start = math.log(float(scale)) if self.kind == "fixed" else 0.0
-            self.register_buffer("log_scale", torch.tensor(start))
+        super().__init__(scale)
         if self.kind == "optimal":
             self.register_buffer("batches_seen", torch.zeros((), dtype=torch.int64))
 
     def log_prob(self, x: Tensor, parameters: Tensor) -> Tensor:
         mean = at_least_float32(parameters)
         square = (x.to(mean.dtype) - mean).square().flatten(1)
-        if self.kind == "optimal" and self.training:
-            log_scale = self._fit(square.detach())
-        elif self.kind == "learned":
-            log_scale = bound(self.log_scale, _MIN_LOG_SCALE, _MAX_LOG_SCALE)
-        else:
-            log_scale = self.log_scale
+        fits = self.kind == "optimal" and self.training
+        log_scale = self._fit(square.detach()) if fits else self.bounded_log_scale()
         d = square.shape[1]
         return -0.5 * square.sum(1) * (-2 * log_scale).exp() - d * (log_scale + 0.5 * math.log(2 * math.pi))
 
@@ -126,6 +144,25 @@ class Gaussian(Likelihood):
         running = (1 - momentum) * before + momentum * mse  # in this form the first batch leaves nothing of 1.0
         self.log_scale.copy_((0.5 * running.log()).clamp(_MIN_LOG_SCALE, _MAX_LOG_SCALE))
         return (0.5 * mse.log()).clamp(_MIN_LOG_SCALE, _MAX_LOG_SCALE)
+
+    def mean(self, parameters: Tensor) -> Tensor:
+        return at_least_float32(parameters)
+
+
+class Laplace(Scaled):
+    """Laplace(x; decoder output, scale): the absolute error in place of the squared one.
+
+    Args:
+        scale: the mean absolute deviation, a number > 0; or "learned", one parameter.
+    """
+
+    levels = None
+
+    def log_prob(self, x: Tensor, parameters: Tensor) -> Tensor:
+        mean = at_least_float32(parameters)
+        error = (x.to(mean.dtype) - mean).abs().flatten(1)
+        log_scale = self.bounded_log_scale()
+        return -error.sum(1) * (-log_scale).exp() - error.shape[1] * (log_scale + math.log(2))
 
     def mean(self, parameters: Tensor) -> Tensor:
         return at_least_float32(parameters)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from lehr.posterior.aggregate import AggregatePosterior
+from lehr.posterior.density import Normal
 
 
 def sample_prior(noise: Tensor) -> Tensor:
@@ -27,16 +28,7 @@ def sample_aggregate(posterior: AggregatePosterior, noise: Tensor, full: bool = 
     Raises:
         ValueError: `full` for a latent map, which has no full covariance, or for a singular covariance.
     """
-    flat = noise.flatten(1)
-    mean = posterior.mean.to(flat)
-    if not full:
-        return (mean + posterior.var.sqrt().to(flat) * flat).view_as(noise)
-    if posterior.covariance is None:
-        raise ValueError("the covariance of a latent map is known only as its diagonal: use covariance=diag")
-    factor, info = torch.linalg.cholesky_ex(posterior.covariance)
-    if info != 0:
-        raise ValueError("the covariance of the aggregate posterior is singular: use covariance=diag")
-    return (mean + flat @ factor.T.to(flat)).view_as(noise)
+    return Normal.of(posterior, full).from_noise(noise)
 
 
 def interpolate(start: Tensor, end: Tensor, steps: int) -> Tensor:

@@ -17,6 +17,7 @@ from lehr.errors import CheckpointError
 from lehr.files import replacing, write_json
 from lehr.models.vae import VAE
 from lehr.objective.likelihood import Likelihood
+from lehr.objective.prior import Prior
 
 _WEIGHTS = "model.safetensors"
 _CONFIG = "config.json"
@@ -31,9 +32,15 @@ def build_likelihood(config: Mapping[str, Any], trust: Iterable[str] = ()) -> Li
     return build(config["likelihood"], Likelihood, key="likelihood", trust=trust)
 
 
-def write_model(folder: Path, model: VAE, likelihood: Likelihood, config: Mapping[str, Any]) -> None:
+def build_prior(config: Mapping[str, Any], model: VAE, trust: Iterable[str] = ()) -> Prior:
+    """The configured prior over the latents of `model`."""
+    shapes = {"latent_shape": model.latent_shape, "image_shape": model.image_shape}
+    return build(config["prior"], Prior, key="prior", trust=trust, **shapes)
+
+
+def write_model(folder: Path, model: VAE, likelihood: Likelihood, prior: Prior, config: Mapping[str, Any]) -> None:
     """Write `model.safetensors` and `config.json` into `folder`."""
-    weights = {**_prefixed("model", model), **_prefixed("likelihood", likelihood)}
+    weights = {**_prefixed("model", model), **_prefixed("likelihood", likelihood), **_prefixed("prior", prior)}
     with replacing(folder / _WEIGHTS) as temporary:
         save_file(weights, temporary)
     write_json(
@@ -43,6 +50,7 @@ def write_model(folder: Path, model: VAE, likelihood: Likelihood, config: Mappin
             "image_shape": list(model.image_shape),
             "model": config["model"],
             "likelihood": config["likelihood"],
+            "prior": config["prior"],
         },
     )
 
@@ -51,8 +59,8 @@ def _prefixed(prefix: str, module: nn.Module) -> dict[str, Tensor]:
     return {f"{prefix}.{name}": t.detach().cpu().contiguous().clone() for name, t in module.state_dict().items()}
 
 
-def read_model(folder: Path, trust: Iterable[str] = ()) -> tuple[VAE, Likelihood]:
-    """The model and the likelihood in `folder`, in evaluation mode, in the precision they were trained in.
+def read_model(folder: Path, trust: Iterable[str] = ()) -> tuple[VAE, Likelihood, Prior]:
+    """Model, likelihood and prior in `folder`, in evaluation mode, in the precision they were trained in.
 
     Raises:
         CheckpointError: if something is missing, damaged, or does not belong together.
@@ -62,7 +70,7 @@ def read_model(folder: Path, trust: Iterable[str] = ()) -> tuple[VAE, Likelihood
         config = json.loads((folder / _CONFIG).read_text())
         weights = load_file(folder / _WEIGHTS)
         image_shape = [int(side) for side in config["image_shape"]]
-        nodes = {name: dict(config[name]) for name in ("model", "likelihood")}
+        nodes = {name: dict(config[name]) for name in ("model", "likelihood", "prior")}
         targets = [node["_target_"] for node in nodes.values()]
         if len(image_shape) != 3 or not all(isinstance(target, str) for target in targets):
             raise ValueError("it describes no model")
@@ -71,7 +79,9 @@ def read_model(folder: Path, trust: Iterable[str] = ()) -> tuple[VAE, Likelihood
     except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{folder}: is damaged ({' '.join(str(error).split())})") from error
     model, likelihood = build_model(nodes, image_shape, trust), build_likelihood(nodes, trust)
-    for prefix, module in (("model", model), ("likelihood", likelihood)):
+    prior = build_prior(nodes, model, trust)
+    modules: dict[str, nn.Module] = {"model": model, "likelihood": likelihood, "prior": prior}
+    for prefix, module in modules.items():
         state = {name.removeprefix(f"{prefix}."): t for name, t in weights.items() if name.startswith(f"{prefix}.")}
         if dtype := next((t.dtype for t in state.values() if t.is_floating_point()), None):
             module.to(dtype)
@@ -81,4 +91,4 @@ def read_model(folder: Path, trust: Iterable[str] = ()) -> tuple[VAE, Likelihood
             reason = " ".join(str(error).split())
             raise CheckpointError(f"{folder / _WEIGHTS}: does not belong to {_CONFIG} beside it ({reason})") from error
         module.eval().requires_grad_(False)
-    return model, likelihood
+    return model, likelihood, prior

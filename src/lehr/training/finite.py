@@ -18,9 +18,9 @@ class FiniteLoss:
     """
 
     def __init__(self) -> None:
-        self._pending: tuple[Tensor, int, float, torch.cuda.Event] | None = None
+        self._pending: tuple[Tensor, int, float | Tensor, torch.cuda.Event] | None = None
 
-    def check(self, terms: Tensor, step: int, kl_weight: float) -> None:
+    def check(self, terms: Tensor, step: int, kl_weight: float | Tensor) -> None:
         """Check the terms (2,), distortion and rate, of optimiser step `step`; on a GPU those of the step before.
 
         Raises:
@@ -49,8 +49,8 @@ class FiniteLoss:
             _require_finite(terms, step, kl_weight)
 
 
-def _require_finite(terms: Tensor, step: int, kl_weight: float) -> None:
+def _require_finite(terms: Tensor, step: int, kl_weight: float | Tensor) -> None:
     distortion, rate = terms.tolist()
     wrong = [f"the {name} is {x}" for name, x in (("distortion", distortion), ("rate", rate)) if not math.isfinite(x)]
     if wrong:
-        raise NonFiniteLoss(f"step {step} (KL weight {kl_weight:g}): {' and '.join(wrong)}")
+        raise NonFiniteLoss(f"step {step} (KL weight {float(kl_weight):g}): {' and '.join(wrong)}")

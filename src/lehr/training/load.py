@@ -15,6 +15,7 @@ from lehr.evaluation.statistics import read_statistics
 from lehr.models.vae import VAE
 from lehr.objective.likelihood import Likelihood
 from lehr.posterior.aggregate import AggregatePosterior
+from lehr.posterior.density import LatentDensity
 from lehr.posterior.gaussian import DiagonalGaussian
 from lehr.posterior.samplers import sample_aggregate, sample_prior
 from lehr.training.directory import DONE, RunDirectory
@@ -29,16 +30,24 @@ class Run:
         config: the resolved configuration.
         model: encoder and decoder.
         likelihood: what the decoder's output means.
+        prior: p(z) as it was trained.
         posterior: the aggregate posterior over the training set.
     """
 
     def __init__(
-        self, path: Path, config: dict[str, Any], model: VAE, likelihood: Likelihood, posterior: AggregatePosterior
+        self,
+        path: Path,
+        config: dict[str, Any],
+        model: VAE,
+        likelihood: Likelihood,
+        prior: LatentDensity,
+        posterior: AggregatePosterior,
     ) -> None:
         self.path = path
         self.config = config
         self.model = model
         self.likelihood = likelihood
+        self.prior = prior
         self.posterior = posterior
 
     @torch.no_grad()
@@ -92,5 +101,7 @@ def load(path: str | Path, trust: Iterable[str] = ()) -> Run:
         state = directory.state()
         advice = "" if state == DONE else f"; it is {state or 'not started'}: finish it with lehr train resume={path}"
         raise CheckpointError(f"{path}: has no model/{advice}")
-    model, likelihood = read_model(directory.model, trust)
-    return Run(directory.path, config, model, likelihood, read_statistics(directory.posterior))
+    model, likelihood, prior = read_model(directory.model, trust)
+    with torch.no_grad():
+        density = prior.density(model.encode)
+    return Run(directory.path, config, model, likelihood, density, read_statistics(directory.posterior))

@@ -22,13 +22,20 @@ from lehr.errors import ConfigError
 from lehr.evaluation.aggregate import AggregatePosteriorMetric
 from lehr.evaluation.elbo import ELBOMetric
 from lehr.models.vae import VAE
-from lehr.objective.annealing import Annealing, Schedule
-from lehr.objective.elbo import Terms, elbo_terms
+from lehr.objective.bits import bits_per_dim
+from lehr.objective.bounds import ELBO, IWAE, Draw, Objective
+from lehr.objective.elbo import Terms
 from lehr.objective.likelihood import Likelihood
+from lehr.objective.prior import Prior, StandardNormalPrior
+from lehr.objective.rate import RateInputs, RateTerm
 from lehr.posterior.aggregate import AggregatePosterior
 from lehr.posterior.collapse import active_units
 from lehr.posterior.gaussian import DiagonalGaussian
 from lehr.training.finite import FiniteLoss
+
+_ONE_SAMPLE = ELBO()
+_STAGES = 8
+_STAGE_PARTS = (3**_STAGES - 1) // 2
 
 
 @dataclass(frozen=True)
@@ -66,8 +73,10 @@ class OptimizerPlan:
 
     Attributes:
         make: parameters -> optimizer.
-        decay: "none" or "cosine" (Loshchilov & Hutter 2017, without restarts), from the optimizer's rate.
-        final_lr: where the decay ends.
+        decay: "none"; "cosine" (Loshchilov & Hutter 2017, without restarts), from the optimizer's rate to `final_lr`;
+            or "stages", eight of them, each three times as long as the one before, in which the rate falls to a
+            tenth in equal ratios (Burda et al. 2016; 3280 epochs make theirs).
+        final_lr: where the cosine ends.
     """
 
     make: Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
@@ -79,48 +88,60 @@ class OptimizerPlan:
         if self.decay == "none":
             return 1.0
         progress = min(step / total_steps, 1.0)
+        if self.decay == "stages":
+            # stage i takes 3^i of the 3280 = (3^8 - 1) / 2 parts of the training
+            parts = 1 + 2 * progress * _STAGE_PARTS
+            stage = min(math.floor(math.log(parts, 3) + 1e-9), _STAGES - 1)
+            return round(10 * 10 ** (-stage / (_STAGES - 1)), 1) / 10
         return (self.final_lr + (lr - self.final_lr) * 0.5 * (1 + math.cos(math.pi * progress))) / lr
 
 
 class VAEModule(LightningModule):
-    """Trains a VAE on loss = distortion + kl_weight * rate, in nats per example.
+    """Trains a VAE on loss = distortion + cost of the rate, in nats per example; most simply kl_weight * rate.
 
     Use it with an `ImageDataModule`. Evaluation reports the ELBO at KL weight 1, whatever the training weight is.
 
     Args:
         model: encoder and decoder.
         likelihood: what the decoder's output means.
-        annealing: the KL weight over the training.
+        rate_term: what the rate costs.
         optimizer: which optimizer to train with.
         seed: every random number of training and validation is a function of it.
         compile: torch.compile the encoder and the decoder.
+        prior: p(z); N(0, I) if None.
+        objective: the bound that is maximised; the ELBO with one sample of z if None.
     """
 
     def __init__(
         self,
         model: VAE,
         likelihood: Likelihood,
-        annealing: Annealing,
+        rate_term: RateTerm,
         optimizer: OptimizerPlan,
         seed: int = 0,
         compile: bool = False,
+        prior: Prior | None = None,
+        objective: Objective | None = None,
     ) -> None:
         super().__init__()
         self.model = model
         self.likelihood = likelihood
-        self.annealing = annealing
+        self.rate_term = rate_term
+        self.prior = prior or StandardNormalPrior(model.latent_shape, model.image_shape)
+        self.objective = objective or ELBO()
         self.optimizer_plan = optimizer
         self.seed = seed
         self.elbo_metric = ELBOMetric()
         self.posterior_metric = AggregatePosteriorMetric(model.latent_shape)
         self.length: Length | None = None
-        self.schedule: Schedule = Schedule(annealing.weight)
         self.aggregate: AggregatePosterior | None = None
         """The statistics of q(z) over the training set, once training has ended."""
         self.step_terms: Tensor | None = None
         """(2,) distortion and rate of the last training batch over all ranks, in nats per example."""
-        self.step_kl_weight = 0.0
-        """The KL weight that batch was trained with."""
+        self.step_kl_weight: float | Tensor = 0.0
+        """The KL weight that batch was trained with, in effect."""
+        self.step_bound: Tensor | None = None
+        """The importance-weighted bound of that batch over all ranks, where it was trained on."""
         self.step_posterior: DiagonalGaussian | None = None
         self.evaluated: dict[str, float] = {}
         """The metrics of the last validation or test; in the checkpoint, as a resumed run may have none to come."""
@@ -158,7 +179,7 @@ class VAEModule(LightningModule):
             raise ConfigError("the trainer has neither max_epochs nor max_steps: give one of them")
         examples = min(batches * data.batch_size, data.n_train)
         self.length = Length(batches, steps, min(limits), examples, data.batch_size)
-        self.schedule = self.annealing.schedule(self.length.total_steps, steps)
+        self.rate_term.start(self.length.total_steps, steps)
 
     def configure_optimizers(self) -> Any:
         optimizer = self.optimizer_plan.make([p for p in self.parameters() if p.requires_grad])
@@ -199,28 +220,52 @@ class VAEModule(LightningModule):
 
     @property
     def kl_weight(self) -> float:
-        """The KL weight of the current optimiser step."""
-        return self.schedule(self.trainer.global_step)
+        """The KL weight in effect at the current optimiser step."""
+        return self.rate_term.kl_weight(self.trainer.global_step)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         # the noise of the whole global batch is drawn and this rank's rows are taken, so that no two ranks share
         # noise and the number of ranks changes no number
-        shape = (batch.total, *self.model.latent_shape)
+        shape = self.objective.noise_shape(batch.total, self.model.latent_shape)
         noise = randomness.normal(self.seed, "posterior", self.batches_done - 1, shape, self.device)
-        terms, posterior = self.terms(batch.images, noise[batch.start : batch.start + len(batch)])
+        noise = noise[batch.start : batch.start + len(batch)]
+        prior = self.prior.density(self.model.encode)
+        draw = self.objective.draw(batch.images, noise, self.model, self.likelihood, prior)
         # DDP averages gradients over ranks; ranks may have unequal shares of the batch
         share = self.trainer.world_size / batch.total
-        distortion, rate = terms.distortion.sum(), terms.rate.sum()
-        self.step_kl_weight = self.kl_weight
-        loss = (distortion + self.step_kl_weight * rate) * share
-        sums = torch.stack([distortion.detach(), rate.detach()]) * share
+        sums = torch.stack([draw.terms.distortion.detach().sum(), draw.terms.rate.detach().sum()]) * share
         self.step_terms = self.sum_over_ranks(sums) / self.trainer.world_size
-        self.step_posterior = posterior
+        self.step_posterior = draw.posterior
+        loss, self.step_kl_weight = self._loss(draw, batch)
         self.finite.check(self.step_terms, self.trainer.global_step, self.step_kl_weight)
+        loss = loss * share
         if self.trainer.accumulate_grad_batches > 1:
             # Lightning divides by the full number, which the last step of an epoch may not have
             loss = loss * (self.trainer.accumulate_grad_batches / self._batches_in_step(batch_idx))
         return loss
+
+    def _loss(self, draw: Draw, batch: Batch) -> tuple[Tensor, float | Tensor]:
+        """The loss of this rank's examples, summed, and the KL weight that it amounts to."""
+        if isinstance(self.objective, IWAE):
+            assert draw.weights is not None
+            weight = self.kl_weight
+            loss = self.objective.bound_loss(draw.weights, weight)
+            self.step_bound = self.sum_over_ranks(-loss.detach() / batch.total)
+            return loss, weight
+        assert self.step_terms is not None
+        cost = self.rate_term(
+            RateInputs(
+                step=self.trainer.global_step,
+                posterior=draw.posterior,
+                z=draw.z,
+                terms=draw.terms,
+                means=self.step_terms,
+                total=batch.total,
+                n_train=self.datamodule.n_train,
+                sum_over_ranks=self.sum_over_ranks,
+            )
+        )
+        return draw.terms.distortion.sum() + cost.value, cost.kl_weight
 
     def _batches_in_step(self, batch_idx: int) -> int:
         """How many batches of its epoch make the optimiser step that batch `batch_idx` is part of."""
@@ -230,8 +275,8 @@ class VAEModule(LightningModule):
 
     def terms(self, images: Tensor, noise: Tensor) -> tuple[Terms, DiagonalGaussian]:
         """Terms of the ELBO (b,) of images (b, c, h, w) with one sample of z, and the posterior it came from."""
-        posterior, parameters = self.model(images, noise)
-        return elbo_terms(images, posterior, parameters, self.likelihood), posterior
+        draw = _ONE_SAMPLE.draw(images, noise, self.model, self.likelihood, self.prior.density(self.model.encode))
+        return draw.terms, draw.posterior
 
     def sum_over_ranks(self, values: Tensor) -> Tensor:
         """The sum of the `values` of all ranks, which all of them must ask for; `values` is overwritten."""
@@ -287,8 +332,10 @@ class VAEModule(LightningModule):
             metrics["active_units"] = float(active_units(self.posterior_metric.compute().var_of_mean))
         metrics["kl_weight"] = self.kl_weight
         metrics["loss"] = metrics["distortion"] + self.kl_weight * metrics["rate"]
-        if not (self.likelihood.continuous or self.datamodule.grey):
-            metrics["bits_per_dim"] = -metrics["elbo"] / (math.prod(self.model.image_shape) * math.log(2))
+        treatment = bits_per_dim(self.likelihood, self.datamodule.levels)
+        bits = treatment.bits(-metrics["elbo"], math.prod(self.model.image_shape))
+        if bits is not None and treatment.kind == "discrete":  # a density needs another pass: lehr evaluate
+            metrics["bits_per_dim"] = bits
         self.evaluated = {f"{split}/{name}": value for name, value in metrics.items()}
         # for monitors; what goes to the loggers is written by the Metrics callback
         self.log_dict(self.evaluated, logger=False)

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from lehr.errors import ConfigError
 from lehr.objective.annealing import Annealing
 from lehr.training.directory import RunDirectory
 
@@ -20,7 +22,7 @@ _CPU_PRECISIONS = ("32-true", "bf16-mixed", "bf16-true", "64-true")
 
 def combination_problems(config: Config) -> list[str]:
     """One line for each combination of values that cannot work. `config` has passed the schema."""
-    return [*_length(config), *_paths(config), *_devices(config)]
+    return [*_length(config), *_rate(config), *_paths(config), *_devices(config)]
 
 
 def directory_problems(config: Config, directory: RunDirectory) -> list[str]:
@@ -33,14 +35,38 @@ def _length(config: Config) -> list[str]:
     epochs, steps = trainer["max_epochs"], trainer["max_steps"]
     if epochs is None and steps is None:
         return ["trainer.max_epochs=null, trainer.max_steps=null: give one of them, or training never ends"]
-    if kl.get("_target_") != "lehr.objective.Annealing":
+    values = {field.name: kl[field.name] for field in fields(Annealing) if field.name in kl}
+    if not str(kl.get("_target_")).startswith("lehr.") or "unit" not in values:
         return []
     # with both limits, or with epochs against steps, the data decide: that is checked once they are read
     lengths = {"fraction": 1.0, "epoch": epochs if steps is None else None, "step": steps if epochs is None else None}
     length = lengths[kl["unit"]]
-    annealing = Annealing(**{name: value for name, value in kl.items() if name != "_target_"})
-    problem = annealing.problem(length) if length else None
+    problem = Annealing(**{"weight": 0.0} | values).problem(length) if length else None
     return [problem] if problem else []
+
+
+def _rate(config: Config) -> list[str]:
+    """What the objective, the prior and the rate term ask of each other."""
+    kl, objective, prior = (str(config[group]["_target_"]) for group in ("kl", "objective", "prior"))
+    plain = objective == "lehr.objective.ELBO" and prior == "lehr.objective.StandardNormalPrior"
+    if kl == "lehr.objective.AnnealedKL" or (plain and config["trainer"]["devices"] == 1):
+        return []
+    from lehr.config.build import build
+    from lehr.objective.rate import RateTerm
+
+    try:
+        term = build(config["kl"], RateTerm, key="kl", trust=config["trust"])
+    except ConfigError as error:
+        return list(error.problems)
+    name = kl.rpartition(".")[2]
+    problems = []
+    if objective == "lehr.objective.IWAE" and not term.weighs_rate:
+        problems.append(f"objective=iwae: has no rate by itself, which kl={name} needs; use kl=anneal or kl=constant")
+    if prior != "lehr.objective.StandardNormalPrior" and term.standard_prior_only:
+        problems.append(f"kl={name}: looks at single latents, which only prior=standard_normal has, not {prior}")
+    if config["trainer"]["devices"] != 1 and term.single_process:
+        problems.append(f"kl={name}: needs the whole batch in one process; say trainer.devices=1")
+    return problems
 
 
 def _paths(config: Config) -> list[str]:

@@ -27,7 +27,9 @@ from lehr.config.build import build, find_class
 from lehr.data.module import ImageDataModule
 from lehr.errors import ConfigError
 from lehr.files import write_json
-from lehr.objective.annealing import Annealing
+from lehr.objective.bits import levels_problem
+from lehr.objective.bounds import Objective
+from lehr.objective.rate import RateTerm
 from lehr.training.callbacks.aggregate import AggregateStatistics
 from lehr.training.callbacks.interruption import Interrupted, Interruption
 from lehr.training.callbacks.metrics import Metrics, posterior_metrics
@@ -35,7 +37,8 @@ from lehr.training.callbacks.samples import SampleGrids
 from lehr.training.checkpoint import AtomicCheckpointIO, read_checkpoint, require_fit
 from lehr.training.ddp import RunDirectoryDDP
 from lehr.training.directory import DONE, FAILED, INTERRUPTED, RunDirectory, Status
-from lehr.training.export import build_likelihood, build_model, write_model
+from lehr.training.evaluating import Request, evaluate_module
+from lehr.training.export import build_likelihood, build_model, build_prior, write_model
 from lehr.training.lean import NoProfiler
 from lehr.training.module import OptimizerPlan, VAEModule, images_in
 
@@ -55,7 +58,8 @@ class Parts:
         self, config: Config, directory: RunDirectory, checkpoint: Path | None, trust: tuple[str, ...]
     ) -> None:
         self.data = build(config["data"], ImageDataModule, key="data", trust=trust)
-        annealing = build(config["kl"], Annealing, key="kl", trust=trust)
+        rate_term = build(config["kl"], RateTerm, key="kl", trust=trust)
+        objective = build(config["objective"], Objective, key="objective", trust=trust)
         plan = _optimizer_plan(config["optimizer"], trust)
         saved = read_checkpoint(checkpoint) if checkpoint else None
         # a wrong device or precision is found before the data are read
@@ -67,17 +71,25 @@ class Parts:
         with randomness.seeded(config["seed"], "weights"):
             model = build_model(config, self.data.shape, trust)
         likelihood = build_likelihood(config, trust)
+        with randomness.seeded(config["seed"], "prior"):
+            prior = build_prior(config, model, trust)
         if not checkpoint:
-            model.start_at(likelihood.parameters_at(mean_image(self.data)))
+            images = first_images(self.data)
+            model.start_at(likelihood.parameters_at(images.double().mean(0).float()))
+            prior.start_at(images)
+        if problem := levels_problem(likelihood.levels, self.data.levels):
+            raise ConfigError(problem)
         if self.data.grey and not likelihood.continuous and self.trainer.is_global_zero:
             print(_GREY, file=sys.stderr)
         self.module = VAEModule(
             model,
             likelihood,
-            annealing,
+            rate_term,
             plan,
             seed=config["seed"],
             compile=config["compile"],
+            prior=prior,
+            objective=objective,
         )
         purge = None
         if saved and checkpoint:
@@ -187,8 +199,12 @@ def _run(
     if module.aggregate is not None:
         metrics |= posterior_metrics(module)
     metrics |= parts.metrics.final
-    write_model(directory.model, module.model, module.likelihood, config)
+    write_model(directory.model, module.model, module.likelihood, module.prior, config)
     write_json(directory.metrics, metrics)
+    if config["evaluate"] != "none":
+        started = time.perf_counter()
+        evaluate_module(module, parts.data, Request(level=config["evaluate"]), directory)
+        seconds["evaluation"] = time.perf_counter() - started
     return metrics
 
 
@@ -204,10 +220,9 @@ def _fit_and_test(parts: Parts, checkpoint: Path | None) -> dict[str, float]:
     return validated | module.evaluated
 
 
-def mean_image(data: ImageDataModule, batches: int = 20) -> Tensor:
-    """The mean (c, h, w) of the first training images, as evaluation sees them; of all where they are few."""
-    images = torch.cat([batch.images for batch in islice(data.evaluation_loader("train", "cpu"), batches)])
-    return images.double().mean(0).float()
+def first_images(data: ImageDataModule, batches: int = 20) -> Tensor:
+    """The first training images (n, c, h, w), as evaluation sees them; all where they are few."""
+    return torch.cat([batch.images for batch in islice(data.evaluation_loader("train", "cpu"), batches)])
 
 
 def _optimizer_plan(node: Mapping[str, Any], trust: tuple[str, ...]) -> OptimizerPlan:

@@ -143,7 +143,7 @@ def test_nothing_but_what_was_promised_lies_in_the_run_directory(run):
         "config.yaml", "status.json", "metrics.json", "checkpoints/last.ckpt", "checkpoints/best.ckpt",
         "model/model.safetensors", "model/config.json", "posterior/statistics.json",
         "posterior/statistics.safetensors", "samples/aggregate.png", "samples/prior.png",
-        "samples/interpolation.png", "samples/reconstruction.png",
+        "samples/interpolation.png", "samples/reconstruction.png", "evaluation.json",
     }  # fmt: skip
 
 

@@ -52,7 +52,7 @@ class Checkpoints(LeanCallback, Checkpoint):
             self._save_last(trainer, pl_module)
 
     def on_validation_end(self, trainer: Trainer, pl_module: VAEModule) -> None:  # type: ignore[override]
-        if trainer.state.fn != "fit" or trainer.sanity_checking or trainer.global_step < pl_module.schedule.settled:
+        if trainer.state.fn != "fit" or trainer.sanity_checking or trainer.global_step < pl_module.rate_term.settled:
             return
         elbo = pl_module.evaluated["val/elbo"]
         if elbo > self.best:

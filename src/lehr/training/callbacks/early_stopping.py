@@ -43,5 +43,5 @@ class EarlyStopping(LeanCallback, LightningEarlyStopping):
             trainer.should_stop = True
 
     def on_validation_end(self, trainer: Trainer, pl_module: VAEModule) -> None:  # type: ignore[override]
-        if self.is_on and trainer.global_step >= pl_module.schedule.settled:
+        if self.is_on and trainer.global_step >= pl_module.rate_term.settled:
             super().on_validation_end(trainer, pl_module)

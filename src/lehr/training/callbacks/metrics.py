@@ -104,7 +104,7 @@ class Metrics(LeanCallback):
         if module.step_terms is None or module.step_posterior is None:
             return
         distortion, rate = module.step_terms.tolist()
-        weight = module.step_kl_weight
+        weight = float(module.step_kl_weight)
         clamped = module.sum_over_ranks(module.step_posterior.clamped_share() * (len(batch) / batch.total))
         metrics = {
             "train/loss": distortion + weight * rate,
@@ -115,6 +115,8 @@ class Metrics(LeanCallback):
             "train/clamped_share": float(clamped),
             "train/learning_rate": module.learning_rate(trainer.global_step - 1),
         }
+        if module.step_bound is not None:
+            metrics["train/iwae"] = float(module.step_bound)
         log_scale = getattr(module.likelihood, "log_scale", None)
         if log_scale is not None:
             metrics["train/scale"] = float(log_scale.detach().exp())

@@ -66,7 +66,7 @@ def _describe(trainer: Trainer, module: VAEModule) -> str:
     if module.step_terms is None:
         return ""
     distortion, rate = module.step_terms.tolist()
-    weight = module.step_kl_weight
+    weight = float(module.step_kl_weight)
     epoch = min(trainer.current_epoch + 1, trainer.max_epochs or 0) if (trainer.max_epochs or 0) > 0 else None
     where = f"epoch {epoch}/{trainer.max_epochs}" if epoch else f"epoch {trainer.current_epoch + 1}"
     return (

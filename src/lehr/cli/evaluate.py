@@ -1,0 +1,34 @@
+"""`lehr evaluate`: how good a finished run is, as a table and as `evaluation.json`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lehr.cli.help import EVALUATE_HELP
+from lehr.cli.simple import run_simple
+from lehr.config.schema import EvaluateConfig
+
+
+def main(argv: list[str]) -> int:
+    """Measure what was asked for and write it; the exit code."""
+    return run_simple("evaluate", argv, EVALUATE_HELP, EvaluateConfig, _act)
+
+
+def _act(values: dict[str, Any]) -> None:
+    from lehr.cli.table import evaluation_table
+    from lehr.training.evaluating import Request, evaluate_run
+    from lehr.training.load import load
+
+    run = load(values["run"], values["trust"])
+    request = Request(
+        level=values["level"],
+        split=values["split"],
+        examples=values["examples"],
+        iwae_samples=values["iwae_samples"],
+        samplers=tuple(values["samplers"]),
+        features=values["features"],
+        seed=values["seed"],
+    )
+    table, path = evaluate_run(run, request, values["trust"])
+    print(evaluation_table(table))
+    print(f"\n  {path}\n")

@@ -1,0 +1,70 @@
+"""What the commands that work on a finished run have in common: flags, help, the checks, and one line for a mistake."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from lehr.cli.components import let_import
+from lehr.cli.compose import Command, composed, parse, report, wants_traceback
+from lehr.cli.train import run_hydra
+from lehr.config.schema import Section, section_problems
+from lehr.errors import ConfigError, LehrError
+
+Values = dict[str, Any]
+
+
+def run_simple(
+    name: str,
+    argv: list[str],
+    help_text: str,
+    schema: type[Section],
+    act: Callable[[Values], None],
+    problems_of: Callable[[Values], list[str]] = lambda values: [],
+) -> int:
+    """Compose `conf/NAME.yaml`, check it, and `act` on its values; the exit code.
+
+    Args:
+        name: of the command and of its configuration.
+        argv: what was typed after the command.
+        help_text: for --help.
+        schema: of the configuration.
+        act: does what was asked for and prints it.
+        problems_of: what is wrong with values that have passed the schema.
+    """
+    try:
+        arguments = parse(argv)
+    except ConfigError as error:
+        return report(error.problems, name)
+    config_dir = Path(arguments.config_dir) if arguments.config_dir else None
+    if arguments.help:
+        print(help_text)
+        return 0
+    if arguments.hydra_help or arguments.info or arguments.shell_completion or arguments.cfg:
+        return run_hydra(argv, config_dir, name)
+    if arguments.multirun:
+        return report([f"-m: lehr {name} takes one run at a time"], name)
+    config, problems = composed(Command(arguments.config_name or name, config_dir, arguments.overrides))
+    if config is None:
+        return report(problems, name)
+    values = {key: None if value == "???" else value for key, value in config.values.items()}
+    problems += section_problems(schema, values)
+    if not problems:
+        problems += problems_of(values)
+    if problems:
+        return report(problems, name)
+    let_import(config.values["trust"])
+    try:
+        act(values)
+    except KeyboardInterrupt:
+        print(f"lehr {name}: interrupted", file=sys.stderr)
+        return 128 + signal.SIGINT
+    except LehrError as error:
+        if wants_traceback(bool(values["debug"])):
+            traceback.print_exc()
+        return report(str(error).splitlines(), name)
+    return 0

@@ -1,0 +1,132 @@
+"""What is evaluated, and how: a trained model with its data, passed through the encoder once a split.
+
+Shapes: n examples, b of them in a batch, `*latent` (d,) or (zc, zh, zw), c h w image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from lehr import randomness
+from lehr.data.batch import Batch
+from lehr.data.images import Images
+from lehr.data.module import ImageDataModule
+from lehr.models.vae import VAE
+from lehr.objective.likelihood import Likelihood
+from lehr.posterior.aggregate import AggregatePosterior
+from lehr.posterior.density import LatentDensity
+from lehr.posterior.gaussian import DiagonalGaussian
+
+LEVELS = ("quick", "full")
+
+
+class Progress(Protocol):
+    """A line that shows how far something is."""
+
+    def advance(self, steps: int = 1) -> None: ...
+
+
+class _Silent:
+    def advance(self, steps: int = 1) -> None:
+        """Nothing is shown."""
+
+
+@contextmanager
+def silent(name: str, total: int) -> Iterator[Progress]:
+    """No progress line."""
+    yield _Silent()
+
+
+ShowProgress = Callable[[str, int], AbstractContextManager[Progress]]
+"""(what is going on, how many steps it has) -> a line, within a `with`."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A trained model and what belongs to it, in evaluation mode.
+
+    Attributes:
+        model: encoder and decoder.
+        likelihood: what the decoder's output means.
+        prior: p(z).
+        aggregate: the statistics of q(z) over the training set.
+        data: the data set it was trained on, read.
+        device: where the model is.
+    """
+
+    model: VAE
+    likelihood: Likelihood
+    prior: LatentDensity
+    aggregate: AggregatePosterior
+    data: ImageDataModule
+    device: torch.device
+
+    def batches(self, split: str, limit: int | None = None) -> Iterator[Batch]:
+        """The first `limit` examples of a split, as the model sees them."""
+        left = len(self.data.images(split)) if limit is None else limit
+        for batch in self.data.evaluation_loader(split, self.device):
+            if left < len(batch):
+                batch = Batch(batch.images[:left], batch.start, batch.total)
+            if len(batch):
+                yield batch
+            left -= len(batch)
+            if left <= 0:
+                return
+
+    def stored_images(self, split: str, limit: int | None = None) -> Iterator[Tensor]:
+        """Batches (b, c, h, w) of the first `limit` examples as they are stored: grey where the model sees binary."""
+        images: Images = self.data.images(split)
+        n = len(images) if limit is None else min(limit, len(images))
+        yield from images.fetch(torch.arange(n).split(self.data.eval_batch_size), epoch=None, device=self.device)
+
+    def labels(self, split: str, limit: int | None = None) -> Tensor | None:
+        """(n,) classes or (n, f) factors of the first `limit` examples; None where there are none."""
+        labels = self.data.images(split).labels
+        return None if labels is None else labels[:limit]
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A part of a split, encoded.
+
+    Attributes:
+        posterior: q(z|x) of each example, (n, *latent), on the CPU.
+        z: (n, *latent), one sample of each.
+    """
+
+    posterior: DiagonalGaussian
+    z: Tensor
+
+    def __len__(self) -> int:
+        return len(self.z)
+
+
+@torch.inference_mode()
+def encode(subject: Subject, split: str, limit: int | None, show: ShowProgress, seed: int = 0) -> Encoded:
+    """Pass the first `limit` examples of a split through the encoder."""
+    means, logvars, samples = [], [], []
+    n = len(subject.data.images(split)) if limit is None else min(limit, len(subject.data.images(split)))
+    with show(f"encoding {split}", n) as line:
+        for batch in subject.batches(split, limit):
+            posterior = subject.model.encode(batch.images)
+            stop = batch.start + len(batch)
+            shape = subject.model.latent_shape
+            noise = randomness.rows("normal", seed, f"evaluate/{split}", batch.start, stop, shape, subject.device)
+            means.append(posterior.mean.cpu())
+            logvars.append(posterior.logvar.cpu())
+            samples.append(posterior.sample(noise).cpu())
+            line.advance(len(batch))
+    return Encoded(DiagonalGaussian(torch.cat(means), torch.cat(logvars)), torch.cat(samples))
+
+
+@torch.inference_mode()
+def decode(subject: Subject, z: Tensor) -> Iterator[Tensor]:
+    """Batches (b, c, h, w) of E[x|z] for latents (n, *latent)."""
+    for part in z.split(subject.data.eval_batch_size):
+        yield subject.likelihood.mean(subject.model.decode(part.to(subject.device)))

@@ -1,0 +1,256 @@
+"""The second stage of a two-stage VAE: a VAE on the latents of a VAE (Dai & Wipf 2019, section 4).
+
+Its data are z ~ q(z|x), drawn afresh at each presentation; it has as many latents u as z has, and a Gaussian decoder
+with one learned scale gamma. Sampling is u ~ N(0, I), z ~ N(decoder(u), gamma^2 I). The latents are standardised
+first by the mean and the standard deviation of q(z).
+
+Shapes: n examples or latents, b batch, d numbers in a latent z (and in u), K importance samples.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from lehr import randomness
+from lehr.errors import ConfigError, NonFiniteLoss
+from lehr.models.vae import VAE, nonlinearity
+from lehr.objective.elbo import elbo_terms
+from lehr.objective.likelihood import Gaussian
+from lehr.posterior.aggregate import AggregatePosterior, element_moments
+from lehr.posterior.density import FittedDensity, LatentDensity, StandardNormal
+from lehr.posterior.gaussian import DiagonalGaussian, at_least_float32
+
+HIDDEN = (256, 256, 256)
+IMPORTANCE_SAMPLES = 64
+MAX_LATENTS = 4096
+_ROWS = 16_384  # pairs of a latent and an importance sample that are decoded at once
+_HELD_OUT = 10  # one example in so many
+_SCALE = 0.5  # the scale of the decoder before training
+_LOOKS = 10  # how often the held-out bound is looked at
+
+
+class TwoStage(LatentDensity):
+    """The density of a second-stage VAE.
+
+    Args:
+        model: on standardised latents, as images of (1, 1, d).
+        likelihood: Gaussian, with one scale.
+        mean: (d,) of q(z), float64.
+        std: (d,) of q(z), float64.
+        latent_shape: (d,) or (zc, zh, zw).
+        importance_samples: K of the bound that `log_prob` is.
+    """
+
+    exact = False
+
+    def __init__(
+        self,
+        model: VAE,
+        likelihood: Gaussian,
+        mean: Tensor,
+        std: Tensor,
+        latent_shape: tuple[int, ...],
+        importance_samples: int = IMPORTANCE_SAMPLES,
+    ) -> None:
+        super().__init__(latent_shape)
+        self.model = model
+        self.likelihood = likelihood
+        self.mean = mean
+        self.std = std
+        self.importance_samples = importance_samples
+
+    @property
+    def scale(self) -> float:
+        """gamma, the standard deviation of the decoder, in units of `std`."""
+        # log N(0; 0, gamma^2) = -log gamma - log(2 pi) / 2, within the bounds that the likelihood keeps it in
+        zero = next(self.model.parameters()).new_zeros(1, 1, 1, 1)
+        with torch.no_grad():
+            return math.exp(-float(self.likelihood.log_prob(zero, zero)) - 0.5 * math.log(2 * math.pi))
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        """The importance-weighted lower bound on log p(z) with K samples (Burda et al. 2016, equation 8): (n,).
+
+        Its noise is a function of the row of `z`.
+        """
+        mean, std = self.mean.to(z.device), self.std.to(z.device)
+        x = ((z.flatten(1) - mean) / std).float().view(-1, 1, 1, mean.numel())
+        rows = max(1, _ROWS // self.importance_samples)
+        bounds = [self._bound(x[start : start + rows], start) for start in range(0, len(x), rows)]
+        logdet = std.log().sum()
+        return (torch.cat(bounds) - logdet).to(at_least_float32(z).dtype) if bounds else z.new_zeros(0)
+
+    def _bound(self, x: Tensor, start: int) -> Tensor:
+        """(b,) for standardised latents (b, 1, 1, d), which are rows `start`.. of their set."""
+        k, d = self.importance_samples, x.shape[-1]
+        noise = randomness.rows("normal", 0, "two_stage/log_prob", start, start + len(x), (k, d), x.device)
+        posterior = self.model.encode(x)
+        each = DiagonalGaussian(posterior.mean.repeat_interleave(k, 0), posterior.logvar.repeat_interleave(k, 0))
+        u = each.sample(noise.flatten(0, 1))
+        log_weight = (
+            self.likelihood.log_prob(x.repeat_interleave(k, 0), self.model.decode(u))
+            + StandardNormal((d,)).log_prob(u)
+            - each.log_prob(u)
+        )
+        return log_weight.double().view(-1, k).logsumexp(1) - math.log(k)
+
+    @torch.no_grad()
+    def sample(
+        self, n: int, seed: int, device: torch.device | str = "cpu", stream: str = "sample", counter: int = 0
+    ) -> Tensor:
+        """u ~ N(0, I), then z ~ N(decoder(u), gamma^2 I)."""
+        d = self.mean.numel()
+        home = next(self.model.parameters()).device
+        u, noise = (randomness.normal(seed, s, counter, (n, d), device).to(home) for s in (stream, f"{stream}/noise"))
+        white = torch.cat([self.model.decode(part) for part in u.split(_ROWS)]).flatten(1) + self.scale * noise
+        z = self.mean.to(home) + self.std.to(home) * white
+        return z.float().view(n, *self.latent_shape).to(device)
+
+
+def fit_two_stage(
+    latents: DiagonalGaussian,
+    seed: int = 0,
+    hidden: Sequence[int] = HIDDEN,
+    steps: int = 4000,
+    epochs: int = 100,
+    batch_size: int = 128,
+    lr: float = 1e-3,
+    progress: Callable[[str], None] | None = None,
+) -> FittedDensity:
+    """A second-stage VAE for the posteriors `latents` (n, *latent) of the training examples, a function of `seed`.
+
+    Adam, the learning rate falling to 0 along a cosine. A tenth of the examples is held out; the weights are those
+    of the best bound on them.
+
+    Args:
+        latents: q(z|x) of each training example.
+        seed: of the weights, the noise and the order.
+        hidden: sizes of the encoder's hidden layers; the decoder has them in reverse. Dai & Wipf have 3 of 1024.
+        steps: of the optimiser, at most.
+        epochs: passes through the examples, at most.
+        batch_size: examples a step.
+        lr: the first learning rate.
+        progress: told in a few words what has been done.
+
+    Returns:
+        The density, with the held-out bound (one importance sample) at each of the steps that were looked at.
+
+    Raises:
+        ConfigError: for more latents than can be fitted, or too few examples.
+        NonFiniteLoss: if the loss turns NaN or infinite.
+    """
+    n, *shape = latents.mean.shape
+    d, held = math.prod(shape), n // _HELD_OUT
+    if d > MAX_LATENTS:
+        raise ConfigError(
+            f"samplers=two_stage: {d} latents are too many, at most {MAX_LATENTS} can be fitted; leave it out"
+        )
+    if held < 1:
+        raise ConfigError(f"samplers=two_stage: {n} training examples are too few, at least {_HELD_OUT} are needed")
+    # an evaluation may run in inference mode, whose tensors cannot be trained on
+    with torch.inference_mode(False), torch.enable_grad():
+        q = DiagonalGaussian(latents.mean.flatten(1).clone(), latents.logvar.flatten(1).clone())
+        aggregate = AggregatePosterior.from_moments(element_moments(q), (d,))
+        mean, std = aggregate.mean, aggregate.var.sqrt()
+        white = DiagonalGaussian(((q.mean - mean) / std).float(), (q.logvar - 2 * std.log()).float())
+        density = new_two_stage(mean, std, tuple(shape), hidden, seed)
+        order = randomness.permutation(seed, "two_stage/held_out", 0, n).to(mean.device)
+        train, val = (DiagonalGaussian(white.mean[rows], white.logvar[rows]) for rows in (order[held:], order[:held]))
+        steps = min(steps, epochs * -(-len(train.mean) // batch_size))
+        bounds = _train(density, train, val, seed, steps, batch_size, lr, progress)
+    return FittedDensity(density, bounds, max(bounds, key=lambda step: bounds[step]))
+
+
+class _Beside(nn.Module):
+    """Hidden layers, then a linear layer that sees their output and their input side by side: (b, i) to (b, o).
+
+    As in the second stage of Dai & Wipf. It starts as the linear function `slope` times the input, plus `bias`.
+    """
+
+    def __init__(self, sizes: Sequence[int], o: int, slope: float, bias: Tensor) -> None:
+        super().__init__()
+        layers = [layer for i, j in pairwise(sizes) for layer in (nn.Linear(i, j), nonlinearity("relu"))]
+        self.hidden = nn.Sequential(*layers)
+        self.out = nn.Linear(sizes[0] + sizes[-1], o)
+        self.slope, self.bias = slope, bias
+
+    def start(self) -> None:
+        with torch.no_grad():
+            self.out.weight.copy_(self.slope * torch.eye(*self.out.weight.shape))
+            self.out.bias.copy_(self.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.out(torch.cat([x, self.hidden(x)], 1))
+
+
+def new_two_stage(
+    mean: Tensor, std: Tensor, latent_shape: tuple[int, ...], hidden: Sequence[int], seed: int = 0
+) -> TwoStage:
+    """One that is N(mean, diag(std^2)) before training; `mean` and `std` are (d,) in float64, on its device."""
+    d = mean.numel()
+    slope = math.sqrt(1 - _SCALE**2)
+    encoder = _Beside([d, *hidden], 2 * d, slope, torch.cat([torch.zeros(d), torch.full((d,), 2 * math.log(_SCALE))]))
+    decoder = _Beside([d, *reversed(hidden)], d, slope, torch.zeros(d))
+    with randomness.seeded(seed, "two_stage/weights"):
+        model = VAE(nn.Sequential(nn.Flatten(), encoder), nn.Sequential(decoder, nn.Unflatten(1, (1, 1, d))), (1, 1, d), (d,))
+    encoder.start()
+    decoder.start()
+    likelihood = Gaussian("learned")
+    with torch.no_grad():
+        likelihood.log_scale.fill_(math.log(_SCALE))
+    return TwoStage(model.float().to(mean.device), likelihood.to(mean.device), mean, std, latent_shape)
+
+
+def _train(
+    density: TwoStage,
+    train: DiagonalGaussian,
+    val: DiagonalGaussian,
+    seed: int,
+    steps: int,
+    batch_size: int,
+    lr: float,
+    progress: Callable[[str], None] | None,
+) -> dict[int, float]:
+    """Train on standardised posteriors (n, d), leave the best weights, and return the held-out bounds by step."""
+    modules = nn.ModuleList([density.model, density.likelihood])
+    optimizer = torch.optim.Adam(modules.parameters(), lr=lr)
+    logdet = float(density.std.log().sum())
+    per_epoch = -(-len(train.mean) // batch_size)
+    looks = {round(steps * i / _LOOKS) for i in range(1, _LOOKS + 1)}
+    bounds: dict[int, float] = {}
+    for step in range(1, steps + 1):
+        epoch, position = divmod(step - 1, per_epoch)
+        if position == 0:
+            order = randomness.permutation(seed, "two_stage/order", epoch, len(train.mean)).to(train.mean.device)
+        rows = order[position * batch_size : (position + 1) * batch_size]
+        optimizer.param_groups[0]["lr"] = lr * 0.5 * (1 + math.cos(math.pi * (step - 1) / steps))
+        loss = -_elbo(density, DiagonalGaussian(train.mean[rows], train.logvar[rows]), seed, "train", step).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        if step not in looks:
+            continue
+        with torch.no_grad():
+            bounds[step] = float(_elbo(density, val, seed, "held_out", 0).double().mean()) - logdet
+        if not math.isfinite(bounds[step]):
+            raise NonFiniteLoss(f"samplers=two_stage: the loss turned NaN or infinite within {step} steps")
+        if bounds[step] == max(bounds.values()):
+            best = copy.deepcopy(modules.state_dict())
+        if progress:
+            progress(f"two-stage VAE, step {step} of {steps}: {bounds[step]:.3f} nats per held-out latent, at least")
+    modules.load_state_dict(best)
+    return bounds
+
+
+def _elbo(density: TwoStage, q: DiagonalGaussian, seed: int, part: str, counter: int) -> Tensor:
+    """(b,) the ELBO of standardised latents drawn from `q` (b, d), with one sample of each."""
+    shape = tuple(q.mean.shape)
+    e, f = (randomness.normal(seed, f"two_stage/{part}/{name}", counter, shape, q.mean.device) for name in "zu")
+    x = q.sample(e).view(-1, 1, 1, shape[1])
+    posterior, parameters = density.model(x, f)
+    return elbo_terms(x, posterior, parameters, density.likelihood).elbo

@@ -1,0 +1,97 @@
+"""What the diagnostics of collapse amount to, in words that name the numbers they rest on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lehr.evaluation.mutual_information import MutualInformation
+from lehr.posterior.collapse import DELTA, THRESHOLD, MomentKL
+
+SILENT = 0.1
+"""Nats of rate below which the latents as a whole count as collapsed."""
+
+FAR = 1.0
+"""Nats of KL(q(z) || p(z)) above which samples of the prior are said to be worse than those of q(z)."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a verdict rests on.
+
+    Attributes:
+        latents: d, how many there are.
+        active: how many are active, Var_x(E[z_j|x]) > 0.01.
+        rate: in nats per example.
+        collapsed: how many are (0.01, 0.01)-collapsed; None if not counted, or for a prior other than N(0, I).
+        information: I_q(x; z); None if it was not estimated.
+        moments: the moment KL of q(z); None for a prior other than N(0, I).
+    """
+
+    latents: int
+    active: int
+    rate: float
+    collapsed: int | None = None
+    information: MutualInformation | None = None
+    moments: MomentKL | None = None
+
+
+def verdict(evidence: Evidence) -> str:
+    """At most three sentences: on collapse, on the information about x, and on q(z) against the prior."""
+    sentences = [_collapse(evidence), _information(evidence), _prior(evidence)]
+    return " ".join(sentence for sentence in sentences if sentence)
+
+
+def _collapse(e: Evidence) -> str:
+    numbers = f"the rate is {e.rate:.2f} nats"
+    if e.rate < SILENT:
+        return f"Collapsed: {numbers} and {e.active} of {e.latents} units are active."
+    if e.active == 0:
+        return f"Collapsed: 0 of {e.latents} units are active, though {numbers}."
+    if e.active < e.latents:
+        at_prior = "" if e.collapsed is None else f", {e.collapsed} match the prior on {1 - DELTA:.0%} of images"
+        return (
+            f"Partly collapsed: {e.latents - e.active} of {e.latents} units do not vary with the image "
+            f"(variance of the mean at most {THRESHOLD:g}){at_prior}; {numbers}."
+        )
+    word = "Not collapsed" if _is_far(e) else "Healthy"
+    return f"{word}: {e.active} of {e.latents} units are active and {numbers}."
+
+
+def _information(e: Evidence) -> str:
+    i = e.information
+    if i is None:
+        return ""
+    if i.saturated:
+        return (
+            f"The estimate of the information in the latents is saturated at ln M = {i.cap:.2f} nats "
+            f"(M = {i.m}, bounds {i.lower:.2f} and {i.upper:.2f})."
+        )
+    return f"The latents hold between {i.lower:.2f} and {i.upper:.2f} nats of information about the image."
+
+
+def _prior(e: Evidence) -> str:
+    evidence = []
+    if e.moments is not None and e.moments.full is not None:
+        evidence.append(f"moment KL {e.moments.full:.2f} nats")
+    elif e.moments is not None:
+        evidence.append(f"moment KL of the diagonal {e.moments.diagonal:.2f} nats: {e.moments.problem}")
+    if e.information is not None and not e.information.saturated:
+        low, high = e.information.marginal_kl_lower, e.information.marginal_kl_upper
+        evidence.append(f"marginal KL {low:.2f} to {high:.2f} nats")
+    if not evidence:
+        return ""
+    known = ", ".join(evidence)
+    if _is_far(e):
+        return f"The latents are far from the prior ({known}), so samples of the prior will be worse than of q(z)."
+    return f"No sign that the latents are far from the prior ({known})."
+
+
+def _is_far(e: Evidence) -> bool:
+    """Whether a lower bound on KL(q(z) || p(z)) is large, and not by the small number of examples alone."""
+    bounds = []
+    if e.moments is not None:
+        moment_kl = e.moments.diagonal if e.moments.full is None else e.moments.full
+        bounds.append(moment_kl - e.moments.bias)
+    if e.information is not None and not e.information.saturated:
+        bounds.append(e.information.marginal_kl_lower)
+    return any(not bound <= FAR for bound in bounds)

@@ -1,0 +1,39 @@
+"""A rate that is held at a capacity, which grows during training (Burgess et al. 2018, equation 8)."""
+
+from __future__ import annotations
+
+from lehr.objective.annealing import Annealing
+from lehr.objective.rate import Controlled, Cost, RateInputs
+
+
+class Capacity(Controlled):
+    """gamma * |rate - capacity(step)|, of the rate averaged over the batch of all ranks.
+
+    The KL weight in effect is gamma above the capacity and -gamma below it.
+
+    Args:
+        capacity: the rate that is aimed at, in nats per example.
+        gamma: what each nat of distance costs; more than a nat of rate saves in distortion, or it is not held.
+        hold: how long the capacity is 0.
+        warmup: how long it then ramps from 0 to the one aimed at.
+        shape: of the ramp: linear, cosine or sigmoid.
+        unit: of `hold` and `warmup`: epoch, step or fraction (of the whole training).
+    """
+
+    def __init__(
+        self,
+        capacity: float,
+        gamma: float = 10.0,
+        hold: float = 0,
+        warmup: float = 0,
+        shape: str = "linear",
+        unit: str = "epoch",
+    ) -> None:
+        super().__init__(Annealing(capacity, hold, warmup, shape, 1, unit), gamma)
+        self.gamma = gamma
+
+    def forward(self, inputs: RateInputs) -> Cost:
+        capacity = self.schedule(inputs.step)
+        weight = self.remember(self.gamma * (inputs.means[1].double() - capacity).sign())
+        rate = inputs.terms.rate
+        return Cost(weight.to(rate.dtype) * (rate - capacity).sum(), weight)

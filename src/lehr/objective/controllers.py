@@ -1,0 +1,110 @@
+"""Controllers: the KL weight is whatever keeps the distortion, or the rate, at a target.
+
+Their state is a few float64 buffers, computed from the averages over all ranks, and so the same on each. With
+gradient accumulation they are updated after each batch.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from lehr.objective.annealing import Annealing
+from lehr.objective.rate import Controlled, Cost, RateInputs
+
+
+def _check_limits(min_weight: float, weight: float, max_weight: float) -> None:
+    if not min_weight <= weight <= max_weight:
+        raise ValueError(
+            f"kl.min_weight={min_weight:g}, kl.weight={weight:g}, kl.max_weight={max_weight:g}: must be in this order"
+        )
+
+
+class GECO(Controlled):
+    """The least rate at which the distortion is no more than a target (Rezende & Viola 2018, algorithm 1).
+
+    The paper minimises rate + lambda * (distortion - target) and raises lambda while the constraint is violated:
+    lambda <- lambda * exp(speed * moving average of (distortion - target)). Divided by lambda this is distortion +
+    rate / lambda, up to a constant: the KL weight is 1 / lambda.
+
+    Args:
+        target_distortion: in nats per example (summed over pixels).
+        speed: how much the log of the KL weight changes per batch and nat of distance to the target.
+        alpha: share that the moving average keeps at each batch.
+        weight: the KL weight of the first batch.
+        min_weight: its lower limit, > 0.
+        max_weight: its upper limit.
+    """
+
+    distance: Tensor
+    batches_seen: Tensor
+
+    def __init__(
+        self,
+        target_distortion: float,
+        speed: float = 1e-3,
+        alpha: float = 0.99,
+        weight: float = 1.0,
+        min_weight: float = 1e-3,
+        max_weight: float = 1e3,
+    ) -> None:
+        super().__init__(Annealing(weight), weight)
+        _check_limits(min_weight, weight, max_weight)
+        if not min_weight > 0:
+            raise ValueError(f"kl.min_weight={min_weight:g}: must be greater than 0, which no factor leads away from")
+        self.target_distortion = target_distortion
+        self.speed = speed
+        self.alpha = alpha
+        self.min_weight = min_weight
+        self.max_weight = max_weight
+        self.register_buffer("distance", torch.zeros((), dtype=torch.float64))
+        self.register_buffer("batches_seen", torch.zeros((), dtype=torch.int64))
+
+    def forward(self, inputs: RateInputs) -> Cost:
+        weight = self.last_kl_weight.clone()  # of the batches before this one, as in the paper
+        now = inputs.means[0].double() - self.target_distortion
+        average = self.alpha * self.distance + (1 - self.alpha) * now
+        self.distance.copy_(torch.where(self.batches_seen == 0, now, average))
+        self.batches_seen += 1
+        self.remember((weight * (-self.speed * self.distance).exp()).clamp(self.min_weight, self.max_weight))
+        rate = inputs.terms.rate
+        return Cost(weight.to(rate.dtype) * rate.sum(), weight)
+
+
+class ControlVAE(Controlled):
+    """A rate that is held at a target by a PI controller (Shao et al. 2020, algorithm 1).
+
+    With error = target_rate - rate: weight = kp / (1 + exp(error)) - ki * sum of all errors + min_weight, within its
+    limits. So that it comes back from a limit at once, the integral part is kept to [-kp, max_weight - min_weight],
+    beyond which it would change nothing. (The authors' code stops it while the weight is beyond a limit, where it may
+    then stay for good.)
+
+    Args:
+        target_rate: in nats per example.
+        kp: gain of the proportional part, which lies in (0, kp).
+        ki: gain of the integral part: change of the weight per batch and nat of error.
+        min_weight: lower limit of the KL weight, which it starts from.
+        max_weight: its upper limit.
+    """
+
+    integral: Tensor
+
+    def __init__(
+        self, target_rate: float, kp: float = 0.01, ki: float = 1e-3, min_weight: float = 0.0, max_weight: float = 10.0
+    ) -> None:
+        super().__init__(Annealing(min_weight), min_weight)
+        _check_limits(min_weight, min_weight, max_weight)
+        self.target_rate = target_rate
+        self.kp = kp
+        self.ki = ki
+        self.min_weight = min_weight
+        self.max_weight = max_weight
+        self.register_buffer("integral", torch.zeros((), dtype=torch.float64))
+
+    def forward(self, inputs: RateInputs) -> Cost:
+        error = self.target_rate - inputs.means[1].double()
+        self.integral.sub_(self.ki * error).clamp_(-self.kp, self.max_weight - self.min_weight)
+        weight = self.kp * (-error).sigmoid() + self.integral + self.min_weight
+        weight = self.remember(weight.clamp(self.min_weight, self.max_weight))
+        rate = inputs.terms.rate
+        return Cost(weight.to(rate.dtype) * rate.sum(), weight)

@@ -1,0 +1,65 @@
+"""Free bits: below a floor the rate costs nothing more, so that no latent is switched off to save it.
+
+Kingma et al. 2016 (inverse autoregressive flow), equation 15. Shapes: b examples of this rank, g groups of latents.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from lehr.objective.annealing import Annealing
+from lehr.objective.rate import Controlled, Cost, RateInputs
+from lehr.posterior.gaussian import DiagonalGaussian
+
+GROUPS = ("dimension", "channel", "all")
+
+
+class FreeBits(Controlled):
+    """kl_weight(step) * sum over groups of max(free_nats, KL of the group averaged over the batch of all ranks).
+
+    A group below the floor has no gradient. The KL weight in effect is the share of the rate above it, times the
+    weight. With gradient accumulation the average is that of each batch, not of the whole step.
+
+    Args:
+        free_nats: the floor of each group, in nats (1 bit is 0.693).
+        groups: "dimension", each latent by itself; "channel", each channel of a latent map with all its positions (of
+            a flat latent: each latent); "all", the whole rate.
+        weight, hold, warmup, shape, cycles, unit: as of `Annealing`.
+    """
+
+    standard_prior_only = True
+
+    def __init__(
+        self,
+        free_nats: float,
+        groups: str = "dimension",
+        weight: float = 1.0,
+        hold: float = 0,
+        warmup: float = 0,
+        shape: str = "linear",
+        cycles: int = 1,
+        unit: str = "epoch",
+    ) -> None:
+        super().__init__(Annealing(weight, hold, warmup, shape, cycles, unit), weight)
+        if groups not in GROUPS:
+            raise ValueError(f"kl.groups={groups!r}: expected one of {', '.join(GROUPS)}")
+        self.free_nats = free_nats
+        self.groups = groups
+        self.standard_prior_only = groups != "all"  # the whole rate is known for any prior, its parts are not
+
+    def forward(self, inputs: RateInputs) -> Cost:
+        kl = inputs.terms.rate[:, None] if self.groups == "all" else grouped_kl(inputs.posterior, self.groups)
+        # which groups are free is for the whole batch to say: each rank alone would say something else
+        means = inputs.sum_over_ranks(kl.detach().double().sum(0)) / inputs.total
+        free = means <= self.free_nats
+        weight = self.schedule(inputs.step)
+        value = weight * torch.where(free, self.free_nats, kl).sum()
+        share = means.masked_fill(free, 0).sum() / means.sum().clamp(min=1e-12)
+        return Cost(value, self.remember(weight * share))
+
+
+def grouped_kl(posterior: DiagonalGaussian, groups: str) -> Tensor:
+    """KL(q(z_g|x) || N(0, I)) in nats of each latent, or of each channel with all its positions: (b, g)."""
+    kl = posterior.kl_per_dimension()
+    return kl.flatten(2).sum(2) if groups == "channel" and kl.ndim > 2 else kl.flatten(1)

@@ -1,0 +1,95 @@
+"""InfoVAE: the maximum mean discrepancy between q(z) and p(z) beside, or in place of, the rate (Zhao et al. 2019).
+
+Shapes: n, m numbers of latents, d latents (a latent map is flattened).
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from lehr import randomness
+from lehr.objective.annealing import Annealing
+from lehr.objective.rate import Cost, RateInputs, RateTerm
+
+KERNELS = ("rbf", "imq")
+
+
+def kernel_matrix(a: Tensor, b: Tensor, kernel: str, bandwidth: float) -> Tensor:
+    """k(a_i, b_j) for `a` (n, d) and `b` (m, d): (n, m) in float64.
+
+    With C = 2 d bandwidth^2, at bandwidth 1 the mean squared distance of two draws from N(0, I): rbf is exp(-|a - b|^2
+    / C), imq is C / (C + |a - b|^2) (Tolstikhin et al. 2018).
+    """
+    a, b = a.double(), b.double()  # the expanded square would cancel in less, and autocast leaves float64 alone
+    square = (a.square().sum(1)[:, None] + b.square().sum(1) - 2 * a @ b.T).clamp(min=0)
+    scale = 2 * a.shape[1] * bandwidth**2
+    return (-square / scale).exp() if kernel == "rbf" else scale / (scale + square)
+
+
+def mmd(a: Tensor, b: Tensor, kernel: str = "imq", bandwidth: float = 1.0) -> Tensor:
+    """The squared maximum mean discrepancy of samples `a` (n, d) and `b` (m, d), n, m >= 2: a scalar in float64.
+
+    The unbiased estimate, without the kernel of a sample with itself (Gretton et al. 2012, equation 3): its mean is 0
+    for equal distributions, and it may be negative.
+    """
+
+    def between(x: Tensor) -> Tensor:
+        k = kernel_matrix(x, x, kernel, bandwidth)
+        return (k.sum() - k.diagonal().sum()) / (len(x) * (len(x) - 1))
+
+    return between(a) + between(b) - 2 * kernel_matrix(a, b, kernel, bandwidth).mean()
+
+
+class MMD(RateTerm):
+    """kl_weight(step) * ((1 - alpha) * rate + (alpha + lambda - 1) * MMD^2(q(z), p(z))).
+
+    q(z) is the batch, one z of each example; p(z) is as many draws from N(0, I), a function of the seed and the step. A
+    batch of one has no MMD. The KL weight in effect is that of the rate alone, (1 - alpha) * weight.
+
+    Args:
+        alpha: 0 leaves the whole rate beside the MMD, 1 the MMD alone.
+        lambda_: `lambda` of the paper; the MMD of one batch counts as if each of its examples had it.
+        kernel: "imq" (inverse multiquadratic, heavy tails) or "rbf".
+        bandwidth: of the kernel, where 1 fits N(0, I): see `kernel_matrix`.
+        seed: of the draws from the prior.
+        weight, hold, warmup, shape, cycles, unit: as of `Annealing`.
+    """
+
+    standard_prior_only = True
+    single_process = True
+
+    def __init__(
+        self,
+        alpha: float = 0.5,
+        lambda_: float = 100.0,
+        kernel: str = "imq",
+        bandwidth: float = 1.0,
+        seed: int = 0,
+        weight: float = 1.0,
+        hold: float = 0,
+        warmup: float = 0,
+        shape: str = "linear",
+        cycles: int = 1,
+        unit: str = "epoch",
+    ) -> None:
+        super().__init__(Annealing(weight, hold, warmup, shape, cycles, unit))
+        if kernel not in KERNELS:
+            raise ValueError(f"kl.kernel={kernel!r}: expected one of {', '.join(KERNELS)}")
+        self.alpha = alpha
+        self.lambda_ = lambda_
+        self.kernel = kernel
+        self.bandwidth = bandwidth
+        self.seed = seed
+
+    def kl_weight(self, step: int) -> float:
+        return (1 - self.alpha) * self.schedule(step)
+
+    def forward(self, inputs: RateInputs) -> Cost:
+        weight = self.schedule(inputs.step)
+        z, rate = inputs.z.flatten(1), inputs.terms.rate
+        value = (1 - self.alpha) * rate.sum()
+        if len(z) > 1:
+            prior = randomness.normal(self.seed, "mmd", inputs.step, tuple(z.shape), z.device)
+            discrepancy = mmd(z, prior, self.kernel, self.bandwidth)
+            value = value + (self.alpha + self.lambda_ - 1) * len(z) * discrepancy.to(rate.dtype)
+        return Cost(weight * value, self.kl_weight(inputs.step))

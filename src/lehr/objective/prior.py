@@ -1,0 +1,48 @@
+"""The prior p(z) that the rate is measured against: KL(q(z|x) || p(z))."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import Tensor
+
+from lehr.objective.keep_float32 import KeepsFloat32
+from lehr.posterior.density import LatentDensity, StandardNormal
+from lehr.posterior.gaussian import DiagonalGaussian
+
+Encode = Callable[[Tensor], DiagonalGaussian]
+
+
+class Prior(KeepsFloat32):
+    """p(z). What it learns is trained with the model.
+
+    Args:
+        latent_shape: (d,) or (zc, zh, zw).
+        image_shape: (c, h, w).
+    """
+
+    def __init__(self, latent_shape: tuple[int, ...], image_shape: tuple[int, int, int]) -> None:
+        super().__init__()
+        self.latent_shape = tuple(latent_shape)
+        self.image_shape = tuple(image_shape)
+
+    def start_at(self, images: Tensor) -> None:
+        """Called before training with training images (n, c, h, w), some hundreds or more."""
+
+    def density(self, encode: Encode) -> LatentDensity:
+        """p(z) with the weights as they are now; `encode` is the model's."""
+        raise NotImplementedError
+
+
+class StandardNormalPrior(Prior):
+    """N(0, I)."""
+
+    def density(self, encode: Encode) -> LatentDensity:
+        return StandardNormal(self.latent_shape)
+
+
+def rate(posterior: DiagonalGaussian, z: Tensor, prior: LatentDensity) -> Tensor:
+    """KL(q(z|x) || p(z)) in nats (b,): exact for N(0, I), else its estimate log q(z|x) - log p(z) at z ~ q(z|x)."""
+    if isinstance(prior, StandardNormal):
+        return posterior.kl()
+    return posterior.log_prob(z) - prior.log_prob(z)

@@ -1,0 +1,135 @@
+"""How the rate enters the loss: loss = distortion + cost of the rate. The base of all rate terms, and the annealed KL.
+
+The other rate terms change what the rate costs (free bits, capacity) or let a controller choose its weight. Each says
+which KL weight it amounts to. Shapes: b examples of this rank, `*latent` (d,) or (zc, zh, zw).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lehr.objective.annealing import Annealing, Schedule
+from lehr.objective.elbo import Terms
+from lehr.objective.keep_float32 import KeepsFloat32
+from lehr.posterior.gaussian import DiagonalGaussian
+
+
+@dataclass(frozen=True)
+class RateInputs:
+    """What a rate term may look at in one batch of training.
+
+    Attributes:
+        step: the optimiser step, 0 is the first.
+        posterior: q(z|x) of this rank's rows.
+        z: (b, *latent), one sample of each.
+        terms: distortion and rate (b,) of each, with gradients.
+        means: (2,) distortion and rate, averaged over the batches of all ranks, without gradients.
+        total: examples in the batches of all ranks together.
+        n_train: examples in the training set.
+        sum_over_ranks: adds up a tensor over all ranks, in place and without gradients.
+    """
+
+    step: int
+    posterior: DiagonalGaussian
+    z: Tensor
+    terms: Terms
+    means: Tensor
+    total: int
+    n_train: int
+    sum_over_ranks: Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What the rate of one batch costs.
+
+    Attributes:
+        value: scalar with gradients: the sum over this rank's examples, in nats. Added to their distortion.
+        kl_weight: the weight w of the KL term that it amounts to, as in distortion + w * rate.
+    """
+
+    value: Tensor
+    kl_weight: float | Tensor
+
+
+class RateTerm(KeepsFloat32):
+    """The `kl` group of the configuration. What it remembers from step to step are buffers, and so in checkpoints."""
+
+    weighs_rate = False
+    """Whether the cost is the rate times a weight that is a function of the step alone."""
+    standard_prior_only = False
+    """Whether it takes the rate apart in a way that holds for the prior N(0, I) alone."""
+    single_process = False
+    """Whether it compares the examples of a batch with each other, and so must see all of them."""
+
+    def __init__(self, annealing: Annealing) -> None:
+        super().__init__()
+        self.annealing = annealing
+        self.schedule = Schedule(annealing.weight)
+
+    def start(self, total_steps: int, steps_per_epoch: int) -> None:
+        """Called before training, which has `total_steps`.
+
+        Raises:
+            ConfigError: if the schedule does not end within the training.
+        """
+        self.schedule = self.annealing.schedule(total_steps, steps_per_epoch)
+
+    @property
+    def settled(self) -> int:
+        """The first step from which on nothing is scheduled any more, so that validations can be compared."""
+        return self.schedule.settled
+
+    def kl_weight(self, step: int) -> float:
+        """The KL weight at `step`, in effect: for evaluation, and for what is shown."""
+        raise NotImplementedError
+
+    def forward(self, inputs: RateInputs) -> Cost:
+        """The cost of the rate in a batch of training. Called once a batch, on every rank."""
+        raise NotImplementedError
+
+
+class AnnealedKL(RateTerm):
+    """kl_weight(step) * rate: the weight is held at 0, then ramped to its target. The arguments are `Annealing`'s."""
+
+    weighs_rate = True
+
+    def __init__(
+        self,
+        weight: float = 1.0,
+        hold: float = 0,
+        warmup: float = 0,
+        shape: str = "linear",
+        cycles: int = 1,
+        unit: str = "epoch",
+    ) -> None:
+        super().__init__(Annealing(weight, hold, warmup, shape, cycles, unit))
+
+    def kl_weight(self, step: int) -> float:
+        return self.schedule(step)
+
+    def forward(self, inputs: RateInputs) -> Cost:
+        weight = self.schedule(inputs.step)
+        return Cost(weight * inputs.terms.rate.sum(), weight)
+
+
+class Controlled(RateTerm):
+    """A rate term whose KL weight follows from what happens in training: the last one is in the checkpoint."""
+
+    last_kl_weight: Tensor
+
+    def __init__(self, annealing: Annealing, kl_weight: float) -> None:
+        super().__init__(annealing)
+        self.register_buffer("last_kl_weight", torch.tensor(kl_weight, dtype=torch.float64))
+
+    def kl_weight(self, step: int) -> float:
+        return float(self.last_kl_weight)
+
+    def remember(self, kl_weight: Tensor) -> Tensor:
+        """Keep the KL weight of this batch; gives it back in float64."""
+        self.last_kl_weight.copy_(kl_weight.detach())
+        return self.last_kl_weight.clone()

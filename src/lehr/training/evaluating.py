@@ -1,0 +1,123 @@
+"""Evaluation of a run: what `lehr evaluate` and the end of a training do, and the file they write."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from lehr import __version__
+from lehr.config.build import build
+from lehr.data.module import ImageDataModule
+from lehr.errors import CheckpointError, DataError
+from lehr.evaluation.evaluate import Plan, Table, evaluate
+from lehr.evaluation.subject import Progress, Subject
+from lehr.files import write_json
+from lehr.training.directory import DONE, RunDirectory
+from lehr.training.evaluation_mode import evaluation_mode
+from lehr.training.load import Run
+from lehr.training.module import VAEModule
+from lehr.training.progress_line import ProgressLine
+
+SAMPLERS = ("prior", "aggregate", "aggregate_full", "mixture", "two_stage")
+"""Where new latents can come from, in the order in which they are compared."""
+
+QUICK_EXAMPLES = 1000
+_IWAE_SAMPLES = {False: 64, True: 500}
+
+
+@dataclass(frozen=True)
+class Request:
+    """What was asked for. None leaves the choice to `level`.
+
+    Attributes:
+        level: "quick", likelihood, collapse and reconstruction on at most 1,000 examples; or "full", everything on all.
+        split: "test" or "val"; None for test where there is one.
+        examples: at most so many of the split.
+        iwae_samples: K of the importance-weighted bound.
+        samplers: which to compare.
+        features: auto, inception, classifier or pca.
+        seed: of all noise.
+    """
+
+    level: str = "full"
+    split: str | None = None
+    examples: int | None = None
+    iwae_samples: int | None = None
+    samplers: tuple[str, ...] = SAMPLERS
+    features: str = "auto"
+    seed: int = 0
+
+    def plan(self, data: ImageDataModule) -> Plan:
+        """What to measure of `data`."""
+        full = self.level == "full"
+        return Plan(
+            split=self.split or ("test" if data.n_test else "val"),
+            full=full,
+            examples=self.examples if self.examples or full else QUICK_EXAMPLES,
+            iwae_samples=self.iwae_samples or _IWAE_SAMPLES[full],
+            samplers=self.samplers if full else (),
+            features=self.features,
+            seed=self.seed,
+        )
+
+
+def evaluate_run(run: Run, request: Request, trust: Iterable[str] = ()) -> tuple[Table, Path]:
+    """Evaluate a finished run and write `evaluation.json` into it: the table, and where it lies.
+
+    Raises:
+        CheckpointError: if the run has not finished.
+        DataError: if its data are not there, or not enough for what was asked for.
+    """
+    state = RunDirectory(run.path).state()
+    if state != DONE:
+        raise CheckpointError(f"{run.path}: the run is {state}; finish it with lehr train resume={run.path}")
+    data = build(run.config["data"], ImageDataModule, key="data", trust=trust)
+    data.prepare_data()
+    data.setup()
+    if data.shape != run.model.image_shape:
+        raise DataError(
+            f"{data.name}: has images of {data.shape}, the run was trained on {run.model.image_shape}"
+        )
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    run.model.to(device)
+    run.likelihood.to(device)
+    return evaluate_subject(
+        Subject(run.model, run.likelihood, run.prior, run.posterior, data, device), request, RunDirectory(run.path)
+    )
+
+
+def evaluate_module(
+    module: VAEModule, data: ImageDataModule, request: Request, directory: RunDirectory
+) -> tuple[Table, Path] | None:
+    """Evaluate a module that has just been trained, where it is; None without statistics of q(z)."""
+    if module.aggregate is None:
+        return None
+    with evaluation_mode(module), torch.no_grad():
+        prior = module.prior.density(module.model.encode)
+        subject = Subject(module.model, module.likelihood, prior, module.aggregate, data, module.device)
+        return evaluate_subject(subject, request, directory)
+
+
+def evaluate_subject(subject: Subject, request: Request, directory: RunDirectory) -> tuple[Table, Path]:
+    """Evaluate and write: the table, and where it lies."""
+    plan = request.plan(subject.data)
+    table: Table = {"lehr": __version__, "level": request.level, "seed": request.seed}
+    table |= evaluate(subject, plan, show=_line)
+    path = path_of(directory, plan.split, subject.data)
+    write_json(path, table)
+    return table, path
+
+
+def path_of(directory: RunDirectory, split: str, data: ImageDataModule) -> Path:
+    """`evaluation.json`; of the validation split, where there is a test split too, `evaluation-val.json`."""
+    return directory.path / ("evaluation-val.json" if split == "val" and data.n_test else "evaluation.json")
+
+
+@contextmanager
+def _line(name: str, total: int) -> Iterator[Progress]:
+    with ProgressLine(name, total) as line:
+        yield line
