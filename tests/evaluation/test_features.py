@@ -200,9 +200,8 @@ class TestPCA:
         found = features.features(others)
         assert found.dtype == torch.float64
         assert torch.allclose(found.abs(), expected.abs(), rtol=1e-6, atol=1e-9)
-        assert features.note == (
-            f"64 principal components with {reference.explained_variance_ratio_.sum():.1%} of the variance of the pixels"
-        )
+        explained = reference.explained_variance_ratio_.sum()
+        assert features.note == f"64 principal components with {explained:.1%} of the variance of the pixels"
 
     def test_there_are_no_more_components_than_the_images_vary_in(self):
         assert PCAFeatures([images_of(6)]).features(images_of(3)).shape == (3, 5)

@@ -43,8 +43,9 @@ Usage: lehr sample run=DIR [key=value ...]
 
 Keys and their defaults:
   run=DIR                  the run directory
-  method=aggregate         aggregate, N(agg_mean, agg_var) | prior, N(0, I) | interpolate, between two test images
-  n=64                     how many images (aggregate, prior)
+  method=aggregate         aggregate, N(agg_mean, agg_var) | prior, as trained, N(0, I) by default
+                           mixture, two_stage: fitted to q(z) by lehr evaluate | interpolate, between two test images
+  n=64                     how many images (all but interpolate)
   seed=0                   the same seed gives the same images
   covariance=diag          of the aggregate posterior: diag | full
   from=0 to=1 steps=10     an interpolation's two test images, and how many images from one to the other

@@ -82,6 +82,8 @@ def _generation(t: Table) -> Iterator[str]:
         cells.append(_number(t.get(f"generation/{name}/latent_log_prob")))
         yield f"    {name:<{_LABEL - 2}}" + "".join(f"{cell:>12}" for cell in cells)
     yield from textwrap.wrap(t["generation/features"], _WIDTH, initial_indent="  features: ", subsequent_indent="    ")
+    for name, reason in t["generation/left_out"].items():
+        yield from textwrap.wrap(reason, _WIDTH, initial_indent=f"  {name} left out: ", subsequent_indent="    ")
     if t.get("generation/note"):
         yield from textwrap.wrap(t["generation/note"], _WIDTH, initial_indent="  ", subsequent_indent="  ")
 

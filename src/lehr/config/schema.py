@@ -332,7 +332,7 @@ class SampleConfig(Section):
     """Everything `lehr sample` can be told."""
 
     run: PathString
-    method: Literal["aggregate", "prior", "interpolate"]
+    method: Literal["aggregate", "prior", "mixture", "two_stage", "interpolate"]
     n: Positive
     seed: NonNegative
     out: PathString | None

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from lehr import randomness
-from lehr.errors import DataError
+from lehr.errors import ConfigError, DataError
 from lehr.evaluation.aggregate import AggregatePosteriorMetric
 from lehr.evaluation.disentanglement import dci, factor_vae_score, mig, sap
 from lehr.evaluation.features import choose_features, feature_matrix
@@ -106,10 +106,27 @@ def evaluate(
     table |= _section("reconstruction", reconstruction(subject, encoded, plan))
     if plan.full:
         training = encode(subject, "train", _most(subject), show, plan.seed)
-        densities = {name: sampler(name, training, show) for name in plan.samplers} if sampler else {}
+        densities, left_out = _densities(plan.samplers, training, sampler, show)
         table |= _section("generation", generation(subject, encoded, densities, plan, show))
+        table["generation/left_out"] = left_out
         table |= _section("representation", representation(subject, training, encoded, plan, show))
     return table
+
+
+def _densities(
+    names: tuple[str, ...], training: Encoded, find: FindSampler | None, show: ShowProgress
+) -> tuple[dict[str, LatentDensity], dict[str, str]]:
+    """The density of each name; and of those that these latents cannot have, why."""
+    densities: dict[str, LatentDensity] = {}
+    left_out: dict[str, str] = {}
+    if find is None:
+        return densities, left_out
+    for name in names:
+        try:
+            densities[name] = find(name, training, show)
+        except (ConfigError, ValueError) as error:
+            left_out[name] = str(error)
+    return densities, left_out
 
 
 def _most(subject: Subject) -> int:

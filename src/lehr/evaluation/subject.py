@@ -31,9 +31,14 @@ class Progress(Protocol):
 
     def advance(self, steps: int = 1) -> None: ...
 
+    def show(self, done: int, text: str) -> None: ...
+
 
 class _Silent:
     def advance(self, steps: int = 1) -> None:
+        """Nothing is shown."""
+
+    def show(self, done: int, text: str) -> None:
         """Nothing is shown."""
 
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from lehr import randomness
 from lehr.errors import ConfigError, NonFiniteLoss
-from lehr.models.vae import VAE, nonlinearity
+from lehr.models.vae import VAE
 from lehr.objective.elbo import elbo_terms
 from lehr.objective.likelihood import Gaussian
 from lehr.posterior.aggregate import AggregatePosterior, element_moments
@@ -35,35 +35,103 @@ _SCALE = 0.5  # the scale of the decoder before training
 _LOOKS = 10  # how often the held-out bound is looked at
 
 
+class _Beside(nn.Module):
+    """Hidden layers, then a linear layer that sees their input beside their output: (b, d) to (b, o).
+
+    So are the networks of Dai & Wipf's second stage. Before training it is `slope` times the input, followed by
+    zeros where o > d.
+    """
+
+    def __init__(self, d: int, hidden: Sequence[int], o: int) -> None:
+        super().__init__()
+        sizes = [d, *hidden]
+        self.hidden = nn.Sequential(*(layer for i, j in pairwise(sizes) for layer in (nn.Linear(i, j), nn.ReLU())))
+        self.out = nn.Linear(d + sizes[-1], o)
+
+    @torch.no_grad()
+    def start_linear(self, slope: float) -> None:
+        self.out.weight.copy_(slope * torch.eye(*self.out.weight.shape))
+        self.out.bias.zero_()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.out(torch.cat([x, self.hidden(x)], 1))
+
+
 class TwoStage(LatentDensity):
-    """The density of a second-stage VAE.
+    """The density of a second-stage VAE: of N(mean, diag(std^2)) before it is trained.
 
     Args:
-        model: on standardised latents, as images of (1, 1, d).
-        likelihood: Gaussian, with one scale.
-        mean: (d,) of q(z), float64.
+        mean: (d,) of q(z), float64, on the device it is to be on.
         std: (d,) of q(z), float64.
         latent_shape: (d,) or (zc, zh, zw).
+        hidden: sizes of the encoder's hidden layers; the decoder has them in reverse.
+        seed: of the first weights.
         importance_samples: K of the bound that `log_prob` is.
+
+    Attributes:
+        model: on standardised latents, as images of (1, 1, d).
+        likelihood: of them, Gaussian with one learned scale.
     """
 
     exact = False
 
     def __init__(
         self,
-        model: VAE,
-        likelihood: Gaussian,
         mean: Tensor,
         std: Tensor,
         latent_shape: tuple[int, ...],
+        hidden: Sequence[int] = HIDDEN,
+        seed: int = 0,
         importance_samples: int = IMPORTANCE_SAMPLES,
     ) -> None:
         super().__init__(latent_shape)
-        self.model = model
-        self.likelihood = likelihood
         self.mean = mean
         self.std = std
+        self.hidden = tuple(hidden)
         self.importance_samples = importance_samples
+        d = mean.numel()
+        with randomness.seeded(seed, "two_stage/weights"):
+            encoder, decoder = _Beside(d, self.hidden, 2 * d), _Beside(d, self.hidden[::-1], d)
+            model = VAE(
+                nn.Sequential(nn.Flatten(), encoder),
+                nn.Sequential(decoder, nn.Unflatten(1, (1, 1, d))),
+                (1, 1, d),
+                (d,),
+            )
+        # Probabilistic PCA of N(0, I): z = slope u + scale e has variance 1, and q(u|z) = N(slope z, scale^2 I). From
+        # a scale of 1, where u says nothing of z, training would not get away.
+        slope = math.sqrt(1 - _SCALE**2)
+        encoder.start_linear(slope)
+        decoder.start_linear(slope)
+        likelihood = Gaussian("learned")
+        with torch.no_grad():
+            encoder.out.bias[d:] = 2 * math.log(_SCALE)
+            likelihood.log_scale.fill_(math.log(_SCALE))
+        self.model = model.float().to(mean.device)
+        self.likelihood = likelihood.to(mean.device)
+
+    @property
+    def modules(self) -> nn.ModuleDict:
+        return nn.ModuleDict({"model": self.model, "likelihood": self.likelihood})
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All that `from_tensors` builds the same density from."""
+        return {
+            "mean": self.mean,
+            "std": self.std,
+            "hidden": torch.tensor(self.hidden),
+            "importance_samples": torch.tensor(self.importance_samples),
+            **self.modules.state_dict(),
+        }
+
+    @classmethod
+    def from_tensors(cls, tensors: dict[str, Tensor], latent_shape: tuple[int, ...]) -> TwoStage:
+        weights = dict(tensors)
+        mean, std = weights.pop("mean"), weights.pop("std")
+        hidden, samples = weights.pop("hidden").tolist(), int(weights.pop("importance_samples"))
+        density = cls(mean, std, latent_shape, hidden, importance_samples=samples)
+        density.modules.requires_grad_(False).load_state_dict(weights)
+        return density
 
     @property
     def scale(self) -> float:
@@ -78,16 +146,16 @@ class TwoStage(LatentDensity):
 
         Its noise is a function of the row of `z`.
         """
-        mean, std = self.mean.to(z.device), self.std.to(z.device)
-        x = ((z.flatten(1) - mean) / std).float().view(-1, 1, 1, mean.numel())
+        x = ((z.flatten(1).to(self.mean.device) - self.mean) / self.std).float()
         rows = max(1, _ROWS // self.importance_samples)
-        bounds = [self._bound(x[start : start + rows], start) for start in range(0, len(x), rows)]
-        logdet = std.log().sum()
-        return (torch.cat(bounds) - logdet).to(at_least_float32(z).dtype) if bounds else z.new_zeros(0)
+        starts = range(0, max(len(x), 1), rows)
+        bounds = torch.cat([self._bound(x[start : start + rows], start) for start in starts])
+        return (bounds - self.std.log().sum()).to(z.device, at_least_float32(z).dtype)
 
     def _bound(self, x: Tensor, start: int) -> Tensor:
-        """(b,) for standardised latents (b, 1, 1, d), which are rows `start`.. of their set."""
-        k, d = self.importance_samples, x.shape[-1]
+        """(b,) for standardised latents (b, d), which are rows `start`.. of their set."""
+        k, d = self.importance_samples, x.shape[1]
+        x = x.view(-1, 1, 1, d)
         noise = randomness.rows("normal", 0, "two_stage/log_prob", start, start + len(x), (k, d), x.device)
         posterior = self.model.encode(x)
         each = DiagonalGaussian(posterior.mean.repeat_interleave(k, 0), posterior.logvar.repeat_interleave(k, 0))
@@ -105,11 +173,10 @@ class TwoStage(LatentDensity):
     ) -> Tensor:
         """u ~ N(0, I), then z ~ N(decoder(u), gamma^2 I)."""
         d = self.mean.numel()
-        home = next(self.model.parameters()).device
+        home = self.mean.device
         u, noise = (randomness.normal(seed, s, counter, (n, d), device).to(home) for s in (stream, f"{stream}/noise"))
         white = torch.cat([self.model.decode(part) for part in u.split(_ROWS)]).flatten(1) + self.scale * noise
-        z = self.mean.to(home) + self.std.to(home) * white
-        return z.float().view(n, *self.latent_shape).to(device)
+        return (self.mean + self.std * white).float().view(n, *self.latent_shape).to(device)
 
 
 def fit_two_stage(
@@ -138,7 +205,7 @@ def fit_two_stage(
         progress: told in a few words what has been done.
 
     Returns:
-        The density, with the held-out bound (one importance sample) at each of the steps that were looked at.
+        The density, with the held-out bound (of one importance sample) after each of the steps that were looked at.
 
     Raises:
         ConfigError: for more latents than can be fitted, or too few examples.
@@ -158,52 +225,12 @@ def fit_two_stage(
         aggregate = AggregatePosterior.from_moments(element_moments(q), (d,))
         mean, std = aggregate.mean, aggregate.var.sqrt()
         white = DiagonalGaussian(((q.mean - mean) / std).float(), (q.logvar - 2 * std.log()).float())
-        density = new_two_stage(mean, std, tuple(shape), hidden, seed)
+        density = TwoStage(mean, std, tuple(shape), hidden, seed)
         order = randomness.permutation(seed, "two_stage/held_out", 0, n).to(mean.device)
         train, val = (DiagonalGaussian(white.mean[rows], white.logvar[rows]) for rows in (order[held:], order[:held]))
         steps = min(steps, epochs * -(-len(train.mean) // batch_size))
         bounds = _train(density, train, val, seed, steps, batch_size, lr, progress)
     return FittedDensity(density, bounds, max(bounds, key=lambda step: bounds[step]))
-
-
-class _Beside(nn.Module):
-    """Hidden layers, then a linear layer that sees their output and their input side by side: (b, i) to (b, o).
-
-    As in the second stage of Dai & Wipf. It starts as the linear function `slope` times the input, plus `bias`.
-    """
-
-    def __init__(self, sizes: Sequence[int], o: int, slope: float, bias: Tensor) -> None:
-        super().__init__()
-        layers = [layer for i, j in pairwise(sizes) for layer in (nn.Linear(i, j), nonlinearity("relu"))]
-        self.hidden = nn.Sequential(*layers)
-        self.out = nn.Linear(sizes[0] + sizes[-1], o)
-        self.slope, self.bias = slope, bias
-
-    def start(self) -> None:
-        with torch.no_grad():
-            self.out.weight.copy_(self.slope * torch.eye(*self.out.weight.shape))
-            self.out.bias.copy_(self.bias)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.out(torch.cat([x, self.hidden(x)], 1))
-
-
-def new_two_stage(
-    mean: Tensor, std: Tensor, latent_shape: tuple[int, ...], hidden: Sequence[int], seed: int = 0
-) -> TwoStage:
-    """One that is N(mean, diag(std^2)) before training; `mean` and `std` are (d,) in float64, on its device."""
-    d = mean.numel()
-    slope = math.sqrt(1 - _SCALE**2)
-    encoder = _Beside([d, *hidden], 2 * d, slope, torch.cat([torch.zeros(d), torch.full((d,), 2 * math.log(_SCALE))]))
-    decoder = _Beside([d, *reversed(hidden)], d, slope, torch.zeros(d))
-    with randomness.seeded(seed, "two_stage/weights"):
-        model = VAE(nn.Sequential(nn.Flatten(), encoder), nn.Sequential(decoder, nn.Unflatten(1, (1, 1, d))), (1, 1, d), (d,))
-    encoder.start()
-    decoder.start()
-    likelihood = Gaussian("learned")
-    with torch.no_grad():
-        likelihood.log_scale.fill_(math.log(_SCALE))
-    return TwoStage(model.float().to(mean.device), likelihood.to(mean.device), mean, std, latent_shape)
 
 
 def _train(
@@ -217,34 +244,39 @@ def _train(
     progress: Callable[[str], None] | None,
 ) -> dict[int, float]:
     """Train on standardised posteriors (n, d), leave the best weights, and return the held-out bounds by step."""
-    modules = nn.ModuleList([density.model, density.likelihood])
+    modules = density.modules
     optimizer = torch.optim.Adam(modules.parameters(), lr=lr)
-    logdet = float(density.std.log().sum())
+    looks = {round(steps * i / _LOOKS) for i in range(_LOOKS + 1)}
     per_epoch = -(-len(train.mean) // batch_size)
-    looks = {round(steps * i / _LOOKS) for i in range(1, _LOOKS + 1)}
     bounds: dict[int, float] = {}
-    for step in range(1, steps + 1):
-        epoch, position = divmod(step - 1, per_epoch)
+    for step in range(steps + 1):
+        if step in looks:  # before the first step too: it is to be no worse than the normal it starts from
+            bounds[step] = _held_out(density, val, seed)
+            if not math.isfinite(bounds[step]):
+                raise NonFiniteLoss(f"samplers=two_stage: the loss turned NaN or infinite within {step} steps")
+            if bounds[step] == max(bounds.values()):
+                best = copy.deepcopy(modules.state_dict())
+            if progress:
+                progress(f"two-stage VAE, step {step} of {steps}: {bounds[step]:.3f} nats per held-out latent or more")
+        if step == steps:
+            break
+        epoch, position = divmod(step, per_epoch)
         if position == 0:
             order = randomness.permutation(seed, "two_stage/order", epoch, len(train.mean)).to(train.mean.device)
         rows = order[position * batch_size : (position + 1) * batch_size]
-        optimizer.param_groups[0]["lr"] = lr * 0.5 * (1 + math.cos(math.pi * (step - 1) / steps))
+        optimizer.param_groups[0]["lr"] = lr * 0.5 * (1 + math.cos(math.pi * step / steps))
         loss = -_elbo(density, DiagonalGaussian(train.mean[rows], train.logvar[rows]), seed, "train", step).mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        if step not in looks:
-            continue
-        with torch.no_grad():
-            bounds[step] = float(_elbo(density, val, seed, "held_out", 0).double().mean()) - logdet
-        if not math.isfinite(bounds[step]):
-            raise NonFiniteLoss(f"samplers=two_stage: the loss turned NaN or infinite within {step} steps")
-        if bounds[step] == max(bounds.values()):
-            best = copy.deepcopy(modules.state_dict())
-        if progress:
-            progress(f"two-stage VAE, step {step} of {steps}: {bounds[step]:.3f} nats per held-out latent, at least")
-    modules.load_state_dict(best)
+    modules.requires_grad_(False).load_state_dict(best)
     return bounds
+
+
+def _held_out(density: TwoStage, val: DiagonalGaussian, seed: int) -> float:
+    """The mean ELBO of standardised posteriors (n, d), as a bound on the density of the latents themselves."""
+    with torch.no_grad():
+        return float(_elbo(density, val, seed, "held_out", 0).double().mean() - density.std.log().sum())
 
 
 def _elbo(density: TwoStage, q: DiagonalGaussian, seed: int, part: str, counter: int) -> Tensor:

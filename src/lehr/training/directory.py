@@ -121,8 +121,15 @@ class RunDirectory:
             shutil.rmtree(self.path / name, ignore_errors=True)
         for name in ("config.yaml", "status.json", "metrics.json"):
             (self.path / name).unlink(missing_ok=True)
+        self.remove_evaluations()
         for events in self.path.glob("events.out.tfevents.*"):
             events.unlink()
+
+    def remove_evaluations(self) -> None:
+        """Remove what was measured of the trained model and fitted to its latents, as of one that is no more."""
+        for pattern in ("evaluation*.json", "posterior/mixture.*", "posterior/two_stage.*"):
+            for path in self.path.glob(pattern):
+                path.unlink()
 
     def remove_unfinished(self) -> None:
         """Remove the temporary files of a run that was killed while it wrote."""

@@ -14,16 +14,15 @@ from lehr.config.build import build
 from lehr.data.module import ImageDataModule
 from lehr.errors import CheckpointError, DataError
 from lehr.evaluation.evaluate import Plan, Table, evaluate
-from lehr.evaluation.subject import Progress, Subject
+from lehr.evaluation.samplers import FITTED, SAMPLERS, fit_sampler, sampler, write_sampler
+from lehr.evaluation.subject import Encoded, Progress, ShowProgress, Subject
 from lehr.files import write_json
+from lehr.posterior.density import LatentDensity
 from lehr.training.directory import DONE, RunDirectory
 from lehr.training.evaluation_mode import evaluation_mode
 from lehr.training.load import Run
 from lehr.training.module import VAEModule
 from lehr.training.progress_line import ProgressLine
-
-SAMPLERS = ("prior", "aggregate", "aggregate_full", "mixture", "two_stage")
-"""Where new latents can come from, in the order in which they are compared."""
 
 QUICK_EXAMPLES = 1000
 _IWAE_SAMPLES = {False: 64, True: 500}
@@ -79,9 +78,7 @@ def evaluate_run(run: Run, request: Request, trust: Iterable[str] = ()) -> tuple
     data.prepare_data()
     data.setup()
     if data.shape != run.model.image_shape:
-        raise DataError(
-            f"{data.name}: has images of {data.shape}, the run was trained on {run.model.image_shape}"
-        )
+        raise DataError(f"{data.name}: has images of {data.shape}, the run was trained on {run.model.image_shape}")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     run.model.to(device)
     run.likelihood.to(device)
@@ -106,7 +103,17 @@ def evaluate_subject(subject: Subject, request: Request, directory: RunDirectory
     """Evaluate and write: the table, and where it lies."""
     plan = request.plan(subject.data)
     table: Table = {"lehr": __version__, "level": request.level, "seed": request.seed}
-    table |= evaluate(subject, plan, show=_line)
+    folder = directory.posterior
+
+    def find(name: str, training: Encoded, show: ShowProgress) -> LatentDensity:
+        if name not in FITTED or (folder / f"{name}.safetensors").exists():
+            return sampler(name, subject.prior, subject.aggregate, folder)
+        with show(f"fitting {name}", 1) as line:
+            fitted = fit_sampler(name, training.posterior, plan.seed, progress=lambda text: line.show(0, text))
+        write_sampler(folder, name, fitted)
+        return fitted.density
+
+    table |= evaluate(subject, plan, find, _line)
     path = path_of(directory, plan.split, subject.data)
     write_json(path, table)
     return table, path

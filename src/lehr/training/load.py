@@ -9,17 +9,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lehr import randomness
 from lehr.errors import CheckpointError
+from lehr.evaluation.samplers import sampler
 from lehr.evaluation.statistics import read_statistics
 from lehr.models.vae import VAE
 from lehr.objective.likelihood import Likelihood
 from lehr.posterior.aggregate import AggregatePosterior
 from lehr.posterior.density import LatentDensity
 from lehr.posterior.gaussian import DiagonalGaussian
-from lehr.posterior.samplers import sample_aggregate, sample_prior
 from lehr.training.directory import DONE, RunDirectory
 from lehr.training.export import read_model
+
+METHODS = ("aggregate", "prior", "mixture", "two_stage")
 
 
 class Run:
@@ -61,23 +62,31 @@ class Run:
         return self.likelihood.mean(self.model.decode(z))
 
     def sample_latents(self, n: int, method: str = "aggregate", seed: int = 0, covariance: str = "diag") -> Tensor:
-        """Latents (n, *latent) from N(agg_mean, agg_var) or N(0, I); the same seed gives the same latents.
+        """Latents (n, *latent); the same seed gives the same latents.
 
         Args:
             n: how many.
-            method: "aggregate" or "prior".
+            method: "aggregate", N(agg_mean, agg_var); "prior"; "mixture" or "two_stage", once lehr evaluate fitted them.
             seed: of the noise.
             covariance: of the aggregate posterior, "diag" or "full".
 
         Raises:
             ValueError: for another method, or a full covariance that does not exist.
+            CheckpointError: for a sampler that was not fitted.
         """
-        noise = randomness.normal(seed, "sample", 0, (n, *self.model.latent_shape))
-        if method == "prior":
-            return sample_prior(noise)
-        if method == "aggregate" and covariance in ("diag", "full"):
-            return sample_aggregate(self.posterior, noise, full=covariance == "full")
-        raise ValueError(f"method={method!r}, covariance={covariance!r}: expected aggregate or prior, diag or full")
+        if method not in METHODS or covariance not in ("diag", "full"):
+            names = ", ".join(METHODS)
+            raise ValueError(f"method={method!r}, covariance={covariance!r}: expected one of {names}, diag or full")
+        return self.density(method, covariance).sample(n, seed)
+
+    def density(self, method: str = "aggregate", covariance: str = "diag") -> LatentDensity:
+        """What `sample_latents` draws from: `log_prob(z)` and `sample(n, seed)`.
+
+        Raises:
+            CheckpointError: for a sampler that was not fitted.
+        """
+        name = "aggregate_full" if method == "aggregate" and covariance == "full" else method
+        return sampler(name, self.prior, self.posterior, RunDirectory(self.path).posterior)
 
     def sample(self, n: int, method: str = "aggregate", seed: int = 0, covariance: str = "diag") -> Tensor:
         """Images (n, c, h, w): the mean of p(x|z) at `sample_latents`."""

@@ -163,6 +163,7 @@ def _begin(directory: RunDirectory, config: Config, status: Status) -> None:
     try:
         directory.path.mkdir(parents=True, exist_ok=True)
         directory.remove_unfinished()
+        directory.remove_evaluations()
         directory.write_config(dict(config))
         status.start()
     except OSError as error:
