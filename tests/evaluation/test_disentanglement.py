@@ -13,6 +13,7 @@ from lehr.errors import DataError
 from lehr.evaluation.disentanglement import (
     _binned,
     _concentration,
+    _least_varying,
     _mutual_information,
     dci,
     factor_vae_score,
@@ -211,6 +212,12 @@ def test_a_value_that_occurs_once_is_not_held_fixed():
     assert factor_vae_score(standardised(factors)[:, ::-1], factors).votes.fliplr().tolist() == [
         [10_000 // 3 if i == j else 0 for j in range(3)] for i in range(3)
     ]
+
+
+def test_votes_do_not_repeat_themselves():
+    pieces = list(_least_varying(noise(900, 3), grid()[:, 0], 600, 0, "votes"))
+    assert [len(piece) for piece in pieces] == [256, 256, 88]
+    assert (pieces[0] != pieces[1]).any()
 
 
 def numbers(result):

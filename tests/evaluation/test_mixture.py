@@ -37,8 +37,8 @@ def three():
     return fit_mixture(posteriors(THREE, 3000))
 
 
-def test_a_mixture_of_three_is_found_with_its_parameters(three):
-    fitted = fit_mixture(posteriors(THREE, 3000), components=(1, 2, 3, 4, 5))
+def test_a_mixture_of_three_is_found_with_its_parameters():
+    fitted = fit_mixture(posteriors(THREE, 3000), components=(1, 2, 3, 5, 10))
     assert fitted.chosen == 3
     order = fitted.density.weights.argsort(descending=True)
     truth = blurred(THREE)
@@ -69,7 +69,7 @@ def test_components_are_tried_until_one_is_worse(three):
     tried = list(three.held_out)
     assert tried == [1, 2, 5, 10, 20, 50, 100][: len(tried)]
     values = list(three.held_out.values())
-    assert all(later >= earlier for earlier, later in zip(values[:-2], values[1:-1], strict=True))
+    assert values[:-1] == sorted(values[:-1])
     assert len(tried) < 7
     assert values[-1] < values[-2]
 

@@ -1,4 +1,4 @@
-"""The continuous Bernoulli: the density over [0, 1] that a cross-entropy of grey values lacks only its normaliser for.
+"""The continuous Bernoulli: the cross-entropy of grey values, with the normaliser that makes it a density over [0, 1].
 
 Loaiza-Ganem & Cunningham 2019. With logit t = log(l / (1 - l)) their C(l) l^x (1 - l)^(1-x) is the exponential family
 exp(t x - A(t)), A(t) = log((exp(t) - 1) / t). Shapes: b batch, c h w image.

@@ -66,7 +66,7 @@ class Run:
 
         Args:
             n: how many.
-            method: "aggregate", N(agg_mean, agg_var); "prior"; "mixture" or "two_stage", once lehr evaluate fitted them.
+            method: "aggregate", N(agg_mean, agg_var); "prior"; "mixture", "two_stage", if lehr evaluate fitted them.
             seed: of the noise.
             covariance: of the aggregate posterior, "diag" or "full".
 

@@ -1,4 +1,4 @@
-"""Grids of samples from N(agg_mean, agg_var), from N(0, I), along lines between latents, and of reconstructions."""
+"""Grids of samples from N(agg_mean, agg_var), from the prior, along lines between latents, and of reconstructions."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import torch
 from lightning.pytorch import Trainer
 from torch import Tensor
 
-from lehr import randomness
 from lehr.evaluation.pictures import image_grid, save_png
-from lehr.posterior.samplers import interpolate, sample_aggregate, sample_prior
+from lehr.posterior.density import LatentDensity, Normal
+from lehr.posterior.samplers import interpolate
 from lehr.training.callbacks.at_end import AtTrainingEnd
 from lehr.training.directory import RunDirectory
 from lehr.training.evaluation_mode import evaluation_mode
@@ -71,8 +71,6 @@ class SampleGrids(AtTrainingEnd):
     @torch.inference_mode()
     def draw(self, trainer: Trainer, module: VAEModule) -> dict[str, Tensor]:
         """Each grid as (c, H, W) uint8; without statistics of q(z) there is none of the aggregate posterior."""
-        shape = module.model.latent_shape
-        noise = randomness.normal(_SEED, "samples", 0, (self.n, *shape), module.device)
         wanted = max(self.n // 2, 2 * self.interpolations)
         images = _first_validation_images(module, wanted)
         pictures: dict[str, Tensor] = {}
@@ -80,8 +78,8 @@ class SampleGrids(AtTrainingEnd):
             means = module.model.encode(images).mean
             pairs = min(self.interpolations, len(means) // 2)
             if module.aggregate is not None:
-                pictures["aggregate"] = self._decode(module, sample_aggregate(module.aggregate, noise))
-            pictures["prior"] = self._decode(module, sample_prior(noise))
+                pictures["aggregate"] = self._samples(module, Normal.of(module.aggregate))
+            pictures["prior"] = self._samples(module, module.prior.density(module.model.encode))
             if pairs:
                 lines = interpolate(means[:pairs], means[pairs : 2 * pairs], self.steps)  # (steps, pairs, *latent)
                 pictures["interpolation"] = self._decode(module, lines.transpose(0, 1).flatten(0, 1), self.steps)
@@ -96,6 +94,9 @@ class SampleGrids(AtTrainingEnd):
         reconstructed = module.likelihood.mean(module.model.decode(means[:whole]))
         rows = zip(images[:whole].split(columns), reconstructed.split(columns), strict=True)
         return image_grid(torch.cat([row for pair in rows for row in pair]), columns)
+
+    def _samples(self, module: VAEModule, density: LatentDensity) -> Tensor:
+        return self._decode(module, density.sample(self.n, _SEED, module.device, stream="samples"))
 
     def _decode(self, module: VAEModule, z: Tensor, columns: int | None = None) -> Tensor:
         return image_grid(module.likelihood.mean(module.model.decode(z)), columns)
