@@ -48,8 +48,10 @@ def compose_with(choice: str) -> dict[str, Any]:
     """What `lehr train` composes with a choice; not to be changed."""
     group, _, name = choice.removesuffix(".yaml").partition("/")
     overrides = [f"{group}={name}"]
-    if choice in ("data/arrays.yaml", "data/images.yaml"):
+    if choice in ("data/arrays.yaml", "data/images.yaml", "experiment/capacity_sprites.yaml"):
         overrides.append("data.path=/")
+    if choice == "likelihood/discretized_logistic.yaml":
+        overrides.append("data.binarize=none")
     config, problems = composed(Command("train", None, overrides))
     assert config is not None
     assert problems == []
@@ -67,8 +69,8 @@ def test_every_choice_composes_passes_the_checks_and_builds(choice, tmp_path):
     assert combination_problems(config) == []
     data = build(config["data"], ImageDataModule, key="data")
     assert data.seed == config["seed"]
-    model = build_model(config, (1, 8, 8))
-    images = torch.rand(2, 1, 8, 8)
+    model = build_model(config, (1, 16, 16) if "sprites" in choice else (1, 8, 8))
+    images = torch.rand(2, *model.image_shape)
     posterior, parameters = model(images, torch.zeros(2, *model.latent_shape))
     assert posterior.mean.shape == (2, config["model"]["latent_dim"])
     assert build_likelihood(config).mean(parameters).shape == images.shape

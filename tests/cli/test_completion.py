@@ -48,7 +48,7 @@ def test_groups_and_keys(complete):
 def test_the_choices_of_a_group_without_the_files_that_they_share(complete):
     for group in ("model", "data"):
         assert complete(f"lehr train {group}=") == choices(group)
-    assert complete("lehr train -m kl=anneal,c") == ["kl=anneal,constant"]
+    assert complete("lehr train -m kl=anneal,con") == ["kl=anneal,constant", "kl=anneal,control"]
 
 
 def test_sample_has_its_keys_and_no_groups(complete):

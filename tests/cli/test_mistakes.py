@@ -49,7 +49,8 @@ TWICE = "if the value is one string, quote it twice:"
                 "model=cnov: there is no such choice; did you mean conv?",
                 "data=digitz: there is no such choice; did you mean digits?",
                 "kl=anealed: there is no such choice; did you mean anneal?",
-                "likelihood=_common: there is no such choice; there are: bernoulli, gaussian",
+                "likelihood=_common: there is no such choice; there are: bernoulli, continuous_bernoulli, "
+                "discretized_logistic, gaussian, laplace",
                 "optimizer=: there is no such choice; there are: adam, adamw",
                 "trainer=null: must be one of default; its keys are set as trainer.KEY",
                 "logger={}: must be one of none, tensorboard; its keys are set as logger.KEY",

@@ -12,17 +12,18 @@ from functools import cache
 
 import pytest
 import torch
+from exact_linear import exact_terms
 from torch import Tensor
 from torch.distributions import MultivariateNormal
 
 from lehr.evaluation.importance import importance_weighted
 from lehr.models import Linear
 from lehr.objective import Gaussian
-from lehr.objective.elbo import Terms, elbo_terms
+from lehr.objective.elbo import Terms
+from lehr.posterior import linear_vae_optimum
 from lehr.posterior.aggregate import AggregatePosterior, flat_moments
 from lehr.posterior.collapse import active_units, effective_rank, moment_kl
 from lehr.posterior.density import StandardNormal
-from lehr.posterior.ppca import LinearOptimum, linear_vae_optimum
 
 SPECTRUM = torch.tensor([8, 4, 2, 1, 0.5, 0.25, 0.1, 0.05], dtype=torch.float64)
 D, K = len(SPECTRUM), 6
@@ -103,14 +104,7 @@ class Trained:
         return self.model.decoder[0].weight
 
     def terms(self, x: Tensor) -> Terms:
-        """The terms of the ELBO of each image, the distortion averaged over q(z|x).
-
-        E|x - Wz - m|^2 = |x - W E[z] - m|^2 + sum_j Var(z_j) |w_j|^2
-        """
-        posterior = self.model.encode(x)
-        at_mean = elbo_terms(x, posterior, self.model.decode(posterior.mean), self.likelihood)
-        spread = (posterior.var * self.weight.square().sum(0)).sum(1)
-        return Terms(at_mean.distortion + 0.5 * spread * (-2 * self.likelihood.log_scale).exp(), at_mean.rate)
+        return exact_terms(x, self.model, self.likelihood)
 
     @torch.no_grad()
     def aggregate(self, x: Tensor) -> AggregatePosterior:

@@ -17,7 +17,6 @@ from torch import Tensor
 
 from lehr import randomness
 from lehr.errors import ConfigError, DataError
-from lehr.evaluation.aggregate import AggregatePosteriorMetric
 from lehr.evaluation.disentanglement import dci, factor_vae_score, mig, sap
 from lehr.evaluation.features import choose_features, feature_matrix
 from lehr.evaluation.generation import compare_features
@@ -189,9 +188,7 @@ def _dequantized_nats(subject: Subject, encoded: Encoded, bits: BitsPerDim, plan
 def collapse(subject: Subject, encoded: Encoded, plan: Plan, rate: float, show: ShowProgress) -> Table:
     """What the latents hold, over the examples that are evaluated."""
     posterior = encoded.posterior
-    metric = AggregatePosteriorMetric(subject.model.latent_shape)
-    metric.update(posterior)
-    aggregate: AggregatePosterior = metric.compute()
+    aggregate = AggregatePosterior.of(posterior)
     signal = aggregate.signal_covariance if aggregate.signal_covariance is not None else aggregate.var_of_mean
     moments = moment_kls(aggregate)
     collapsed = collapsed_units(count_uninformed(posterior), len(encoded))

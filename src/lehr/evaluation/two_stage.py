@@ -44,14 +44,16 @@ class _Beside(nn.Module):
 
     def __init__(self, d: int, hidden: Sequence[int], o: int) -> None:
         super().__init__()
+        self.d = d
         sizes = [d, *hidden]
         self.hidden = nn.Sequential(*(layer for i, j in pairwise(sizes) for layer in (nn.Linear(i, j), nn.ReLU())))
         self.out = nn.Linear(d + sizes[-1], o)
 
     @torch.no_grad()
     def start_linear(self, slope: float) -> None:
-        self.out.weight.copy_(slope * torch.eye(*self.out.weight.shape))
-        self.out.bias.zero_()
+        nn.init.zeros_(self.out.weight)
+        nn.init.zeros_(self.out.bias)
+        self.out.weight[: self.d, : self.d] = slope * torch.eye(self.d)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.out(torch.cat([x, self.hidden(x)], 1))
@@ -245,7 +247,7 @@ def _train(
 ) -> dict[int, float]:
     """Train on standardised posteriors (n, d), leave the best weights, and return the held-out bounds by step."""
     modules = density.modules
-    optimizer = torch.optim.Adam(modules.parameters(), lr=lr)
+    optimizer = torch.optim.Adam(modules.parameters(), lr=lr, fused=True)
     looks = {round(steps * i / _LOOKS) for i in range(_LOOKS + 1)}
     per_epoch = -(-len(train.mean) // batch_size)
     bounds: dict[int, float] = {}

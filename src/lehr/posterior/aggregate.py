@@ -153,6 +153,14 @@ class AggregatePosterior:
             channels=None if channels is None else cls.from_moments(channels, (channels.mean.numel(),)),
         )
 
+    @classmethod
+    def of(cls, posterior: DiagonalGaussian) -> AggregatePosterior:
+        """From the posteriors of all examples (n, *latent), n >= 2."""
+        shape = tuple(posterior.mean.shape[1:])
+        if len(shape) == 1:
+            return cls.from_moments(flat_moments(posterior), shape)
+        return cls.from_moments(element_moments(posterior), shape, channel_moments(posterior))
+
     @property
     def var(self) -> Tensor:
         """(d,) Var(z) = E[Var(z|x)] + Var(E[z|x])."""

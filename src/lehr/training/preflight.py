@@ -13,6 +13,7 @@ from typing import Any
 
 from lehr.errors import ConfigError
 from lehr.objective.annealing import Annealing
+from lehr.objective.bits import levels_problem
 from lehr.training.directory import RunDirectory
 
 Config = Mapping[str, Any]
@@ -22,7 +23,7 @@ _CPU_PRECISIONS = ("32-true", "bf16-mixed", "bf16-true", "64-true")
 
 def combination_problems(config: Config) -> list[str]:
     """One line for each combination of values that cannot work. `config` has passed the schema."""
-    return [*_length(config), *_rate(config), *_paths(config), *_devices(config)]
+    return [*_length(config), *_levels(config), *_rate(config), *_paths(config), *_devices(config)]
 
 
 def directory_problems(config: Config, directory: RunDirectory) -> list[str]:
@@ -42,6 +43,14 @@ def _length(config: Config) -> list[str]:
     lengths = {"fraction": 1.0, "epoch": epochs if steps is None else None, "step": steps if epochs is None else None}
     length = lengths[kl["unit"]]
     problem = Annealing(**{"weight": 0.0} | values).problem(length) if length else None
+    return [problem] if problem else []
+
+
+def _levels(config: Config) -> list[str]:
+    """Whether pixels that are made binary have a likelihood; of all others the data tell."""
+    if config["data"].get("binarize", "none") == "none":
+        return []
+    problem = levels_problem(config["likelihood"].get("levels"), 2)
     return [problem] if problem else []
 
 

@@ -71,14 +71,14 @@ class Parts:
         with randomness.seeded(config["seed"], "weights"):
             model = build_model(config, self.data.shape, trust)
         likelihood = build_likelihood(config, trust)
+        if problem := levels_problem(likelihood.levels, self.data.levels):
+            raise ConfigError(problem)
         with randomness.seeded(config["seed"], "prior"):
             prior = build_prior(config, model, trust)
         if not checkpoint:
             images = first_images(self.data)
             model.start_at(likelihood.parameters_at(images.double().mean(0).float()))
             prior.start_at(images)
-        if problem := levels_problem(likelihood.levels, self.data.levels):
-            raise ConfigError(problem)
         if self.data.grey and not likelihood.continuous and self.trainer.is_global_zero:
             print(_GREY, file=sys.stderr)
         self.module = VAEModule(
