@@ -17,7 +17,8 @@ from lightning.pytorch.loggers import Logger
 
 from lehr.cli.compose import Command, composed, conf_dir
 from lehr.config.build import build, find_class
-from lehr.config.schema import SCHEMAS, SampleConfig, TrainConfig, section_problems, train_problems
+from lehr.config.problems import section_problems, train_problems
+from lehr.config.schema import SCHEMAS, SampleConfig, TrainConfig
 from lehr.data import ImageDataModule
 from lehr.models import VAE
 from lehr.objective import Likelihood, Objective, Prior, RateTerm
@@ -40,7 +41,12 @@ BASES: dict[str, Any] = {
     "logger": Logger,
 }
 SHIPPED = [(group, target) for group, schemas in SCHEMAS.items() for target in schemas]
-GIVEN_BY_CODE = {"model": {"image_shape"}, "prior": {"latent_shape", "image_shape"}, "logger": {"save_dir", "purge_step"}, "optimizer": {"params"}}
+GIVEN_BY_CODE = {
+    "model": {"image_shape"},
+    "prior": {"latent_shape", "image_shape"},
+    "logger": {"save_dir", "purge_step"},
+    "optimizer": {"params"},
+}
 
 
 @cache

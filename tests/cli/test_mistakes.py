@@ -294,7 +294,10 @@ def test_an_empty_folder_of_images_is_one_line(lehr):
         (["--cfg", "jobs"], "argument --cfg/-c: invalid choice: 'jobs' (choose from 'job', 'hydra', 'all')"),
         (["--config-dir"], "argument --config-dir/-cd: expected one argument"),
         (["--config-dir", "nowhere"], "--config-dir nowhere: there is no such folder"),
-        (["--config-name", "nope"], "--config-name nope: there is no such configuration; there are: evaluate, sample, train"),
+        (
+            ["--config-name", "nope"],
+            "--config-name nope: there is no such configuration; there are: evaluate, sample, train",
+        ),
         (["--config-path", "."], "--config-path and --experimental-rerun are not for lehr; there is --config-dir DIR"),
         (
             ["--experimental-rerun", "x"],

@@ -4,6 +4,7 @@ from typing import Any, get_args
 
 import pytest
 
+from lehr.config.problems import did_you_mean, section_problems, train_problems
 from lehr.config.schema import (
     MLP,
     SCHEMAS,
@@ -15,9 +16,6 @@ from lehr.config.schema import (
     ImageFolder,
     SampleConfig,
     TrainConfig,
-    did_you_mean,
-    section_problems,
-    train_problems,
 )
 from lehr.data import binarize
 from lehr.data.arrays import LAYOUTS

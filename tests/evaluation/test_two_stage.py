@@ -42,12 +42,12 @@ def held_out(n: int) -> torch.Tensor:
 
 @pytest.fixture(scope="module")
 def fitted():
-    return fit_two_stage(ring(3000), hidden=(64, 64, 64), steps=1000, epochs=1000)
+    return fit_two_stage(ring(3000), hidden=(64, 64, 64), steps=800, epochs=1000, lr=3e-3)
 
 
 @torch.no_grad()
 def test_on_a_ring_both_learned_densities_beat_the_normal_and_near_the_truth(fitted):
-    z = held_out(2000)
+    z = held_out(1000)
     truth = float(ring_log_prob(z).mean())
     train = ring(3000).sample(randomness.normal(0, "noise", 0, (3000, 2))).double()
     normal = float(Normal(train.mean(0), train.T.cov(), (2,)).log_prob(z).mean())
@@ -67,7 +67,7 @@ def test_samples_have_the_moments_of_the_latents_and_lie_on_the_ring(fitted):
 
 
 @torch.no_grad()
-def test_the_bound_grows_with_the_importance_samples_and_integrates_to_at_most_one(fitted):
+def test_the_bound_grows_with_the_importance_samples_and_its_exponential_integrates_to_one(fitted):
     z = held_out(500)
     tensors = fitted.density.tensors()
     means = []
@@ -78,7 +78,8 @@ def test_the_bound_grows_with_the_importance_samples_and_integrates_to_at_most_o
     axis = torch.linspace(-4.5, 4.5, 46, dtype=F64)
     grid = SHIFT + UNITS * torch.cartesian_prod(axis, axis)
     area = float(axis[1] - axis[0]) ** 2 * float(UNITS.prod())
-    assert 0.9 < float(fitted.density.log_prob(grid).exp().sum()) * area < 1.01
+    # exp of the bound is an unbiased estimate of the density
+    assert float(fitted.density.log_prob(grid).exp().sum()) * area == pytest.approx(1, abs=0.03)
 
 
 def correlated(n: int, seed: int = 0) -> tuple[DiagonalGaussian, Normal]:
@@ -92,7 +93,7 @@ def correlated(n: int, seed: int = 0) -> tuple[DiagonalGaussian, Normal]:
 @torch.no_grad()
 def test_on_normal_latents_the_bound_is_below_minus_the_entropy_and_close():
     posterior, truth = correlated(4000)
-    fitted = fit_two_stage(posterior, hidden=(32, 32, 32), steps=800, epochs=1000)
+    fitted = fit_two_stage(posterior, hidden=(32,), steps=400, epochs=1000, lr=3e-3)
     z = truth.sample(4000, seed=1).double()
     bound = fitted.density.log_prob(z)
     assert bound.dtype == F64

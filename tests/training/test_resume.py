@@ -85,6 +85,25 @@ def test_gradients_that_were_accumulated_are_not_lost(undisturbed, disturbed):
     assert differences(undisturbed(*overrides), disturbed(moments, *overrides)) == []
 
 
+WITHOUT_WARMUP = tuple(override for override in SHORT if not override.startswith("kl."))
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ("kl=geco", "kl.target_distortion=24", "prior=vamp", "prior.components=5"),
+        ("kl=control", "kl.target_rate=3", "prior=mixture", "prior.components=5"),
+        ("kl=capacity", "kl.capacity=3", "kl.warmup=2"),
+        ("objective=iwae", "objective.samples=3", "kl.warmup=2"),
+    ],
+    ids=lambda overrides: overrides[0],
+)
+def test_what_a_controller_a_prior_and_a_bound_remember_is_in_the_checkpoint(undisturbed, disturbed, overrides):
+    overrides = (*WITHOUT_WARMUP, *overrides)
+    moments = [("step", 7), ("saving", 12), ("validation", 1)]
+    assert differences(undisturbed(*overrides), disturbed(moments, *overrides)) == []
+
+
 @pytest.fixture(scope="module")
 def folder_of_images(tmp_path_factory):
     """41 colour images of 12 x 9 pixels."""

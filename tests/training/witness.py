@@ -21,14 +21,13 @@ class Witness(Callback):
     def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
         if stage != "fit":
             return
-        forward = pl_module.terms
+        draw = pl_module.objective.draw
 
-        def watched(images: torch.Tensor, noise: torch.Tensor) -> Any:
-            if pl_module.training:
-                self.noise.append(noise.clone())
-            return forward(images, noise)
+        def watched(images: torch.Tensor, noise: torch.Tensor, *rest: Any) -> Any:
+            self.noise.append(noise.clone())
+            return draw(images, noise, *rest)
 
-        pl_module.terms = watched
+        pl_module.objective.draw = watched
 
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:
         weights = {name: weight.clone() for name, weight in pl_module.state_dict().items()}

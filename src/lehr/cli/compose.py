@@ -28,7 +28,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException, ValidationError
 
 from lehr.cli.overrides import choice_problems, line, meant, parsed
-from lehr.config.schema import did_you_mean
+from lehr.config.problems import did_you_mean
 from lehr.errors import ConfigError
 
 VERSION_BASE = "1.3"

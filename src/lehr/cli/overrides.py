@@ -9,7 +9,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, ValueType
 from hydra.errors import HydraException
 
-from lehr.config.schema import SCHEMAS, did_you_mean, nearest
+from lehr.config.problems import did_you_mean, nearest
+from lehr.config.schema import SCHEMAS
 
 _ONE_CHOICE = {*SCHEMAS, "trainer"} - {"callbacks"}  # groups of which a list of choices means nothing
 

@@ -12,7 +12,8 @@ from typing import Any
 from lehr.cli.components import let_import
 from lehr.cli.compose import Command, composed, parse, report, wants_traceback
 from lehr.cli.train import run_hydra
-from lehr.config.schema import Section, section_problems
+from lehr.config.problems import section_problems
+from lehr.config.schema import Section
 from lehr.errors import ConfigError, LehrError
 
 Values = dict[str, Any]

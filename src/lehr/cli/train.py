@@ -32,7 +32,7 @@ from lehr.cli.compose import (
     wants_traceback,
 )
 from lehr.cli.help import train_help
-from lehr.config.schema import train_problems
+from lehr.config.problems import train_problems
 from lehr.errors import ConfigError, LehrError
 from lehr.training.directory import DONE, RunDirectory
 from lehr.training.preflight import combination_problems, directory_problems

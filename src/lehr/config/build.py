@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar, cast
 
-from lehr.config.schema import ALLOWED_PACKAGES, did_you_mean
+from lehr.config.problems import ALLOWED_PACKAGES, did_you_mean
 from lehr.errors import ConfigError
 
 T = TypeVar("T")

@@ -165,8 +165,9 @@ class IWAE(Objective):
             return -bound
         share = log_w.detach().softmax(1)
         if weights.z.requires_grad:
-            per_sample = share.view(*share.shape, *[1] * (weights.z.ndim - 2))
-            # the decoder's gradient has each sample's share once, that of z, and so of the encoder, twice
-            weights.z.register_hook(lambda gradient: gradient * per_sample.to(gradient))
+            # the decoder's gradient has each sample's share once, that of z, and so of the encoder, twice; the second
+            # stands for the score of q, which is in the weights with the KL weight as its factor
+            again = (1 - kl_weight + kl_weight * share).view(*share.shape, *[1] * (weights.z.ndim - 2))
+            weights.z.register_hook(lambda gradient: gradient * again.to(gradient))
         surrogate = (share * log_w).sum()
         return -(surrogate + (bound - surrogate).detach())

@@ -1,0 +1,147 @@
+"""What is wrong with a configuration: one line for each value, saying the key, the value, and what would be right."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from lehr.config.schema import SCHEMAS, Component, Section, TrainConfig
+
+ALLOWED_PACKAGES = ("lehr", "torch", "lightning", "diffusers")
+"""Packages whose classes a configuration may name without being asked to trust them."""
+
+
+def nearest(name: str, among: Iterable[str]) -> str | None:
+    """The most similar of `among`, or None where nothing is similar."""
+    found = difflib.get_close_matches(name, list(among), n=1, cutoff=0.6 if len(name) <= 5 else 0.7)
+    return found[0] if found else None
+
+
+def did_you_mean(name: str, among: Iterable[str]) -> str:
+    """`; did you mean X?`, or where nothing is similar what there is, if that is little enough to read."""
+    among = sorted(among)
+    if match := nearest(name, among):
+        return f"; did you mean {match}?"
+    return f"; there are: {', '.join(among)}" if len(among) <= _READABLE else ""
+
+
+_READABLE = 12
+
+
+def train_problems(config: Mapping[str, Any]) -> list[str]:
+    """One line for each value of a training configuration that is unknown, of the wrong type, or out of range."""
+    problems = section_problems(TrainConfig, config)
+    trust = config.get("trust")
+    trust = trust if isinstance(trust, list) else []
+    for group, schemas in SCHEMAS.items():
+        node = config.get(group)
+        nodes = node.items() if group == "callbacks" and isinstance(node, Mapping) else [(None, node)]
+        for name, component in nodes:
+            # an empty logger is none; an empty component of any other kind cannot be built
+            if isinstance(component, Mapping) and (component or group != "logger"):
+                path = f"{group}.{name}" if name else group
+                problems += _component_problems(path, component, schemas, trust)
+    # data.seed and kl.seed are seed, unless they were set by themselves
+    return [p for p in problems if not (p.startswith(("data.seed=", "kl.seed=")) and p.partition(".")[2] in problems)]
+
+
+def section_problems(schema: type[Section], values: Mapping[str, Any], path: str = "") -> list[str]:
+    """One line for each value of `values` that `schema` does not allow; `path` is where they stand."""
+    try:
+        schema.model_validate(dict(values))
+    except ValidationError as error:
+        return list(dict.fromkeys(_lines(error, schema, path)))
+    return []
+
+
+def _component_problems(
+    path: str, node: Mapping[str, Any], schemas: Mapping[str, type[Component]], trust: Iterable[str]
+) -> list[str]:
+    target = node.get("_target_")
+    if not isinstance(target, str) or not target.strip("."):
+        return [f"{path}._target_={_shown(target)}: must name a class, such as {next(iter(schemas))}"]
+    if target in schemas:
+        return section_problems(schemas[target], node, path)
+    package = target.partition(".")[0]
+    if package not in (*ALLOWED_PACKAGES, *trust):
+        return [
+            f"{path}._target_={target}: package {package!r} is not trusted; if you trust it, say 'trust=[{package}]'"
+        ]
+    modules = {known.rpartition(".")[0] for known in schemas}
+    if package == "lehr" and target.rpartition(".")[0] in modules:
+        group = path.partition(".")[0]
+        return [f"{path}._target_={target}: is not a class for {group}{did_you_mean(target, schemas)}"]
+    return []
+
+
+def _lines(error: ValidationError, schema: type[Section], path: str) -> Iterable[str]:
+    # a union reports each of its branches: they are joined into one line for the key
+    messages: dict[str, list[str]] = {}
+    inputs: dict[str, Any] = {}
+    for detail in error.errors(include_url=False):
+        location = [part for part in detail["loc"] if not _is_branch(part)]
+        key = ".".join(str(part) for part in ([path] if path else []) + location)
+        if detail["type"] == "extra_forbidden":
+            section = _section_at(schema, location[:-1])
+            names = [field.alias or name for name, field in section.model_fields.items() if field.alias != "_target_"]
+            prefix = ".".join(str(part) for part in ([path] if path else []) + location[:-1])
+            known = [f"{prefix}.{name}" if prefix else name for name in names]
+            # what a file without that first line says lands under the name of its group
+            lost = key == "experiment"
+            hint = "; a file in experiment/ begins with '# @package _global_'" if lost else did_you_mean(key, known)
+            yield f"{key}: unknown key{hint}"
+        elif detail["type"] == "missing":
+            yield f"{key}: is missing"
+        elif detail["type"] == "string_type" and detail["input"] is None:
+            yield f"{key}: is missing; say {key}=PATH"
+        elif detail["type"] == "string_too_short":
+            yield f"{key}=: must not be empty"
+        elif detail["type"] == "value_error":
+            yield f"{key}: {detail['ctx']['error']}"
+        elif detail["type"] in ("too_short", "too_long"):
+            yield f"{key}={detail['input']}: must have {_bounds(detail['ctx'])} values"
+        else:
+            messages.setdefault(key, []).append(_condition(detail, key))
+            inputs[key] = detail["input"]
+    for key, parts in messages.items():
+        yield f"{key}={_shown(inputs[key])}: must be {' or '.join(dict.fromkeys(parts))}"
+
+
+def _condition(detail: Any, key: str) -> str:
+    """What a value must be, in pydantic's words, fit to stand after "must be"."""
+    if detail["type"] == "string_type" and isinstance(detail["input"], int | float):
+        return f"a string; if it is meant to be one, quote it twice: {key}=\"'...'\""
+    message = detail["msg"].replace("Input should be ", "").replace("a valid ", "a ").replace("a integer", "an integer")
+    return re.sub(r" or instance of \w+", "", message)
+
+
+def _bounds(limits: Mapping[str, Any]) -> str:
+    if "min_length" in limits:
+        return f"at least {limits['min_length']}"
+    return f"at most {limits['max_length']}"
+
+
+def _shown(value: object) -> str:
+    return "null" if value is None else str(value)
+
+
+def _is_branch(part: object) -> bool:
+    """Whether pydantic put this part into a location to name a branch of a union, not a key."""
+    return isinstance(part, str) and (part.startswith(("literal[", "constrained-", "function-")) or part in _BRANCHES)
+
+
+_BRANCHES = {"int", "float", "str", "bool", "none", "dict[str,any]", "list[str]"}
+
+
+def _section_at(schema: type[Section], location: list[Any]) -> type[Section]:
+    for part in location:
+        field = schema.model_fields.get(str(part))
+        annotation = field.annotation if field else None
+        if not (isinstance(annotation, type) and issubclass(annotation, Section)):
+            break
+        schema = annotation
+    return schema
