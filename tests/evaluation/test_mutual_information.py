@@ -119,7 +119,7 @@ def test_the_marginal_kl_of_a_channel_is_that_of_its_aggregate_posterior():
     assert result.marginal_kl_lower - 0.15 < 3.2 < result.marginal_kl_upper + 0.15
     assert result.marginal_kl_upper - result.marginal_kl_lower == pytest.approx(result.upper - result.lower)
     unshifted = mutual_information(q)
-    assert unshifted.lower == pytest.approx(result.lower, abs=1e-9)
+    assert unshifted.lower == pytest.approx(result.lower, abs=0.02)
     assert 0 <= unshifted.marginal_kl_lower <= unshifted.marginal_kl_upper < 0.2
 
 
@@ -163,16 +163,34 @@ def test_the_size_of_the_blocks_changes_nothing(monkeypatch, values):
 def test_both_bounds_are_those_of_their_definition():
     q = random_posterior(9, (4,))
     result = mutual_information(q, samples=3, seed=5)
-    lower, upper = [], []
+    lower, upper, zero = [], [], []
     for sample in range(3):
         z = q.sample(module.randomness.rows("normal", 5, f"mutual_information/{sample}", 0, 9, (4,)).double())
+        kl_sampled = q.log_prob(z) - torch.distributions.Normal(0, 1).log_prob(z).sum(1)
+        zero += (kl_sampled - q.kl()).tolist()
         for i in range(9):
             density = torch.stack([DiagonalGaussian(q.mean[[j]], q.logvar[[j]]).log_prob(z[[i]]) for j in range(9)])
             density = density.squeeze().exp()
             lower.append((density[i] / density.mean()).log())
             upper.append((density[i] / (density.sum() - density[i]) * 8).log())
-    assert result.lower == pytest.approx(torch.stack(lower).mean().item(), rel=1e-10)
-    assert result.upper == pytest.approx(torch.stack(upper).mean().item(), rel=1e-10)
+    # less what the latents happen to miss the exact KL by, as far as it goes with the bound
+    zero = torch.tensor(zero, dtype=torch.float64)
+    for bound, values in ((result.lower, torch.stack(lower)), (result.upper, torch.stack(upper))):
+        slope = ((values * zero).mean() - values.mean() * zero.mean()) / zero.square().mean()
+        assert bound == pytest.approx((values.mean() - slope * zero.mean()).item(), rel=1e-10)
+
+
+def test_information_that_is_nearly_all_of_a_small_rate_does_not_exceed_it():
+    q = DiagonalGaussian(
+        0.3 * torch.randn(300, 4, generator=torch.manual_seed(0)).double(), torch.zeros(300, 4).double()
+    )
+    result = mutual_information(q)
+    plain = [
+        float((q.log_prob(z) - aggregate_log_prob(z, q)).mean())
+        for z in [q.sample(module.randomness.normal(i, "z", 0, (300, 4)).double()) for i in range(20)]
+    ]
+    assert result.lower < result.rate
+    assert abs(result.lower - sum(plain) / 20) < 0.01  # the same expectation
 
 
 def test_more_latents_of_each_posterior_lower_the_variance():

@@ -94,6 +94,6 @@ def test_training_on_samples_comes_close_to_the_closed_form(
     assert run.posterior.kl.sum().item() == pytest.approx(rate, rel=0.02)
     # no step goes below the optimum, and the loss is close to it
     loss = torch.cat([t.elbo for t in terms]).mean().neg().item()
-    assert 0 < loss - (distortion + rate) < 0.3
-    # noise of the gradient moves the weakest units, whose signal of about 0.01 is at the threshold itself
-    assert active_units(run.posterior.var_of_mean, 0.1) == pytest.approx(active, abs=8)
+    assert 0 < loss - (distortion + rate) < 0.6
+    # the weakest units' signal lies at the threshold, and noise of the gradient puts them on either side
+    assert active_units(run.posterior.var_of_mean) == pytest.approx(active, abs=5)

@@ -46,6 +46,7 @@ Table = dict[str, Any]
 
 _OF_SAMPLES = ("frechet", "kernel", "density", "coverage")
 _MOST_FOR_INFORMATION = 10_000  # posteriors: the time grows with their square
+_ENOUGH_LATENTS, _MOST_DRAWS = 5_000, 16  # of few posteriors several latents each are drawn
 _MOST_ENCODED = 2**26  # latents of the training set that are kept at once
 
 
@@ -194,10 +195,11 @@ def collapse(subject: Subject, encoded: Encoded, plan: Plan, rate: float, show: 
     collapsed = collapsed_units(count_uninformed(posterior), len(encoded))
     m = min(len(encoded), _MOST_FOR_INFORMATION)
     standard = isinstance(subject.prior, StandardNormal)
-    with show("mutual information", m) as line:
+    samples = max(1, min(_MOST_DRAWS, _ENOUGH_LATENTS // m))
+    with show("mutual information", m * samples) as line:
         part = DiagonalGaussian(posterior.mean[:m], posterior.logvar[:m])
         own_rate = None if standard else rate
-        information = mutual_information(part, seed=plan.seed, rate=own_rate, advance=line.advance)
+        information = mutual_information(part, seed=plan.seed, samples=samples, rate=own_rate, advance=line.advance)
     evidence = Evidence(
         latents=len(aggregate.mean),
         active=active_units(aggregate.var_of_mean),
