@@ -190,7 +190,7 @@ def test_information_that_is_nearly_all_of_a_small_rate_does_not_exceed_it():
         for z in [q.sample(module.randomness.normal(i, "z", 0, (300, 4)).double()) for i in range(20)]
     ]
     assert result.lower < result.rate
-    assert abs(result.lower - sum(plain) / 20) < 0.01  # the same expectation
+    assert abs(result.lower - sum(plain) / 20) < 0.025  # the same expectation
 
 
 def test_more_latents_of_each_posterior_lower_the_variance():
