@@ -87,7 +87,7 @@ def test_the_shipped_default_has_no_problem(values):
         ("trainer", None, "trainer=null: must be a dictionary"),
         ("trainer.max_epochs", 1000.0, "trainer.max_epochs=1000.0: must be an integer"),
         ("trainer.devices", 0, "trainer.devices=0: must be greater than 0 or 'auto'"),
-        ("trainer.accelerator", "gpu", "trainer.accelerator=gpu: must be 'auto', 'cpu', 'cuda' or 'mps'"),
+        ("trainer.accelerator", "gpu", "trainer.accelerator=gpu: must be 'auto', 'cpu' or 'cuda'"),
         ("callbacks.samples", "foo", "callbacks.samples=foo: must be a dictionary"),
         ("callbacks.mine", {}, "callbacks.mine._target_=null: must name a class, such as lehr.training.Progress"),
         ("callbacks.samples.steps", 1, "callbacks.samples.steps=1: must be greater than or equal to 2"),

@@ -32,7 +32,7 @@ def test_bernoulli_is_summed_over_pixels_and_takes_logits():
     expected = TorchBernoulli(logits=logits).log_prob(x).flatten(1).sum(1)
     torch.testing.assert_close(likelihood.log_prob(x, logits), expected)
     torch.testing.assert_close(likelihood.mean(logits), TorchBernoulli(logits=logits).mean)
-    assert not likelihood.continuous
+    assert likelihood.levels == 2
 
 
 def test_bernoulli_of_grey_values_is_the_cross_entropy():
@@ -56,7 +56,7 @@ def test_gaussian_of_a_fixed_scale_is_summed_over_pixels(scale):
     torch.testing.assert_close(likelihood.log_prob(x, mean), expected, rtol=1e-6, atol=1e-6)
     torch.testing.assert_close(likelihood.eval().log_prob(x, mean), expected, rtol=1e-6, atol=1e-6)
     assert torch.equal(likelihood.mean(mean), mean)
-    assert likelihood.continuous
+    assert likelihood.levels is None
 
 
 @pytest.mark.parametrize("scale", [0.0025, 0.05, 1.0, 3.0])
@@ -112,7 +112,7 @@ def test_a_pixel_that_is_always_black_or_white_has_finite_parameters(likelihood)
     torch.testing.assert_close(likelihood.mean(parameters), torch.tensor([[[0.0, 1.0]]]), rtol=0, atol=0.0011)
 
 
-@pytest.mark.parametrize("likelihood", [each for each in FULL_SET if each.continuous])
+@pytest.mark.parametrize("likelihood", [each for each in FULL_SET if each.levels != 2])
 def test_gradients_are_those_of_finite_differences(likelihood):
     wide = likelihood.double().eval()
     try:

@@ -219,7 +219,7 @@ class Adam(Component):
 class Trainer(Section):
     max_epochs: Positive | None
     max_steps: Positive | None
-    accelerator: Literal["auto", "cpu", "cuda", "mps"]
+    accelerator: Literal["auto", "cpu", "cuda"]
     devices: Positive | Literal["auto"]
     num_nodes: Positive
     strategy: Literal["auto", "ddp"]

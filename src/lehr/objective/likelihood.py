@@ -29,11 +29,6 @@ class Likelihood(KeepsFloat32):
     """What `log_prob` is of: the probability of pixels of so many grey levels, evenly spaced over [0, 1] (2: binary
     pixels); None: the density of real ones."""
 
-    @property
-    def continuous(self) -> bool:
-        """Whether pixels other than 0 and 1 have a likelihood."""
-        return self.levels != 2
-
     def log_prob(self, x: Tensor, parameters: Tensor) -> Tensor:
         """log p(x|z) in nats, summed over pixels: (b,), at least float32."""
         raise NotImplementedError

@@ -39,10 +39,3 @@ class StandardNormalPrior(Prior):
 
     def density(self, encode: Encode) -> LatentDensity:
         return StandardNormal(self.latent_shape)
-
-
-def rate(posterior: DiagonalGaussian, z: Tensor, prior: LatentDensity) -> Tensor:
-    """KL(q(z|x) || p(z)) in nats (b,): exact for N(0, I), else its estimate log q(z|x) - log p(z) at z ~ q(z|x)."""
-    if isinstance(prior, StandardNormal):
-        return posterior.kl()
-    return posterior.log_prob(z) - prior.log_prob(z)

@@ -17,12 +17,11 @@ __getattr__, __dir__ = exports(
         "collapsed_units": "collapse",
         "count_uninformed": "collapse",
         "effective_rank": "collapse",
-        "interpolate": "samplers",
+        "interpolate": "interpolation",
         "linear_vae_optimum": "ppca",
         "moment_kl": "collapse",
         "moment_kls": "collapse",
         "participation_ratio": "collapse",
-        "sample_aggregate": "samplers",
         "total_correlation": "collapse",
     },
 )

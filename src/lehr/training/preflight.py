@@ -99,18 +99,14 @@ def _devices(config: Config) -> list[str]:
     problems = []
     if accelerator == "cuda" and not gpus:
         problems.append("trainer.accelerator=cuda: this machine has no CUDA GPU; use auto or cpu")
-    if accelerator == "mps" and not torch.backends.mps.is_available():
-        problems.append("trainer.accelerator=mps: this machine has no Apple GPU; use auto or cpu")
     available = gpus if on_gpu else os.cpu_count() or 1
     if isinstance(devices, int) and devices > available > 0:
         kind = "GPUs" if on_gpu else "CPU cores"
         problems.append(f"trainer.devices={devices}: this machine has {available} {kind}")
     elif isinstance(devices, int) and devices > (batch := config["data"].get("batch_size") or devices):
         problems.append(f"data.batch_size={batch}: is shared by all devices, and there are {devices}; make it larger")
-    if precision in ("16-mixed", "16-true") and not (on_gpu or accelerator == "mps"):
+    if precision in ("16-mixed", "16-true") and not on_gpu:
         problems.append(f"trainer.precision={precision}: needs a GPU; a CPU has {', '.join(_CPU_PRECISIONS)}")
     if on_gpu and precision.startswith("bf16") and gpus and not torch.cuda.is_bf16_supported():
         problems.append(f"trainer.precision={precision}: this GPU has no bfloat16; use 16-mixed or 32-true")
-    if accelerator == "mps" and precision == "64-true":
-        problems.append("trainer.precision=64-true: Apple GPUs have no float64; use 32-true")
     return problems

@@ -79,7 +79,7 @@ class Parts:
             images = first_images(self.data)
             model.start_at(likelihood.parameters_at(images.double().mean(0).float()))
             prior.start_at(images)
-        if self.data.grey and not likelihood.continuous and self.trainer.is_global_zero:
+        if self.data.grey and likelihood.levels == 2 and self.trainer.is_global_zero:
             print(_GREY, file=sys.stderr)
         self.module = VAEModule(
             model,

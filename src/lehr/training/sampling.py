@@ -12,7 +12,7 @@ from lehr.config.build import build
 from lehr.data.module import ImageDataModule
 from lehr.errors import ConfigError, DataError
 from lehr.evaluation.pictures import image_grid, save_gif, save_npy, save_png
-from lehr.posterior.samplers import interpolate
+from lehr.posterior.interpolation import interpolate
 from lehr.training.load import Run
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lehr.evaluation.pictures import image_grid, save_png
 from lehr.posterior.density import LatentDensity, Normal
-from lehr.posterior.samplers import interpolate
+from lehr.posterior.interpolation import interpolate
 from lehr.training.callbacks.at_end import AtTrainingEnd
 from lehr.training.directory import RunDirectory
 from lehr.training.evaluation_mode import evaluation_mode

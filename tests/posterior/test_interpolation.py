@@ -1,4 +1,4 @@
-"""Samplers: their moments over many draws, and the ends of an interpolation."""
+"""Samples of the aggregate posterior, and interpolations: moments over many draws, exact ends."""
 
 from __future__ import annotations
 
@@ -6,7 +6,13 @@ import pytest
 import torch
 
 from lehr.posterior.aggregate import AggregatePosterior, Moments
-from lehr.posterior.samplers import interpolate, sample_aggregate, sample_prior
+from lehr.posterior.density import Normal
+from lehr.posterior.interpolation import interpolate
+
+
+def sample_aggregate(posterior, noise, full=False):
+    return Normal.of(posterior, full).from_noise(noise)
+
 
 SIGNAL = torch.tensor([[2.0, 1.5, 0.0], [1.5, 3.0, -0.5], [0.0, -0.5, 0.4]], dtype=torch.float64)
 NOISE = torch.tensor([0.5, 0.1, 0.6], dtype=torch.float64)
@@ -73,11 +79,6 @@ def test_a_singular_covariance_is_refused_with_the_way_out():
     posterior = AggregatePosterior.from_moments(Moments(torch.tensor(5), zeros, scatter, zeros, zeros), (2,))
     with pytest.raises(ValueError, match="singular: use covariance=diag"):
         sample_aggregate(posterior, noise(4, 2), full=True)
-
-
-def test_the_prior_is_the_noise_itself():
-    e = noise(4, 3)
-    assert torch.equal(sample_prior(e), e)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
