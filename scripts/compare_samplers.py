@@ -17,9 +17,9 @@ from pathlib import Path
 SETTINGS = {
     "digits": ["data=digits", "kl=constant"],
     "mnist": ["experiment=mnist", "trainer.max_epochs=20", "model.latent_dim=20"],
-    "sprites": ["experiment=capacity_sprites", "kl=constant", "trainer.max_epochs=10"],
+    "sprites": ["experiment=capacity_sprites", "kl=constant", "trainer.max_epochs=6"],
 }
-WEIGHTS = {"digits": (0.1, 0.5, 1, 2), "mnist": (0.1, 0.5, 1, 4), "sprites": (1, 10, 100)}
+WEIGHTS = {"digits": (0.1, 0.5, 1, 2), "mnist": (0.1, 0.5, 1, 4), "sprites": (1, 30)}
 SAMPLERS = ("prior", "aggregate", "aggregate_full", "mixture", "two_stage")
 
 
