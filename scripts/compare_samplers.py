@@ -17,7 +17,12 @@ from pathlib import Path
 SETTINGS = {
     "digits": ["data=digits", "kl=constant"],
     "mnist": ["experiment=mnist", "trainer.max_epochs=20", "model.latent_dim=20"],
-    "sprites": ["experiment=capacity_sprites", "kl=constant", "trainer.max_epochs=6"],
+    "sprites": [
+        *("data=arrays", "data.path=${oc.env:LEHR_DATA}/lpc_sprites/lpc_sprites64.npz", "data.key=images"),
+        *("data.labels_key=factors", "model=conv", "model.channels=[32,32,64,64]", "model.latent_dim=20"),
+        *("likelihood=gaussian", "likelihood.scale=0.1", "kl=constant", "optimizer.decay=cosine"),
+        "trainer.max_epochs=6",
+    ],
 }
 WEIGHTS = {"digits": (0.1, 0.5, 1, 2), "mnist": (0.1, 0.5, 1, 4), "sprites": (1, 30)}
 SAMPLERS = ("prior", "aggregate", "aggregate_full", "mixture", "two_stage")

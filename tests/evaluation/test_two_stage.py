@@ -42,7 +42,7 @@ def held_out(n: int) -> torch.Tensor:
 
 @pytest.fixture(scope="module")
 def fitted():
-    return fit_two_stage(ring(3000), hidden=(64, 64, 64), steps=800, epochs=1000, lr=3e-3)
+    return fit_two_stage(ring(3000), hidden=(64, 64, 64), steps=800, epochs=1000, batch_size=128, lr=3e-3)
 
 
 @torch.no_grad()
@@ -93,7 +93,7 @@ def correlated(n: int, seed: int = 0) -> tuple[DiagonalGaussian, Normal]:
 @torch.no_grad()
 def test_on_normal_latents_the_bound_is_below_minus_the_entropy_and_close():
     posterior, truth = correlated(4000)
-    fitted = fit_two_stage(posterior, hidden=(32,), steps=400, epochs=1000, lr=3e-3)
+    fitted = fit_two_stage(posterior, hidden=(32,), steps=400, epochs=1000, batch_size=128, lr=3e-3)
     z = truth.sample(4000, seed=1).double()
     bound = fitted.density.log_prob(z)
     assert bound.dtype == F64

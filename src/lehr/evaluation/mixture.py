@@ -99,11 +99,8 @@ def _fit(x: ndarray, k: int, kind: str, seed: int, start: Any = None) -> Any:
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.mixture import GaussianMixture as Mixture
 
-    first = (
-        {}
-        if start is None
-        else {f"{name}_init": getattr(start, f"{name}_") for name in ("weights", "means", "precisions")}
-    )
+    names = () if start is None else ("weights", "means", "precisions")
+    first = {f"{name}_init": getattr(start, f"{name}_") for name in names}
     mixture = Mixture(
         k,
         covariance_type=kind,

@@ -185,10 +185,10 @@ def fit_two_stage(
     latents: DiagonalGaussian,
     seed: int = 0,
     hidden: Sequence[int] = HIDDEN,
-    steps: int = 4000,
+    steps: int = 6000,
     epochs: int = 100,
-    batch_size: int = 128,
-    lr: float = 1e-3,
+    batch_size: int = 256,
+    lr: float = 5e-4,
     progress: Callable[[str], None] | None = None,
 ) -> FittedDensity:
     """A second-stage VAE for the posteriors `latents` (n, *latent) of the training examples, a function of `seed`.
