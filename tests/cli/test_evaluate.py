@@ -176,3 +176,15 @@ def test_a_sampler_that_was_not_fitted_says_how_to_fit_it(run, refused):
     assert refused("sample", "run=run", "method=mixture") == [
         "run: has no mixture sampler; lehr evaluate run=run samplers=[mixture] fits it"
     ]
+
+
+def test_an_evaluation_that_fails_does_not_take_the_training_with_it(lehr, monkeypatch):
+    def fail(*_, **__):
+        raise RuntimeError("no memory\nis left")
+
+    monkeypatch.setattr("lehr.training.evaluating.evaluate", fail)
+    code, _, err = lehr("train", "dir=run", *SMALL)
+    assert code == 0
+    assert "note: the run is finished, but its evaluation failed (RuntimeError: no memory is left)" in err
+    assert json.loads(Path("run/status.json").read_text())["state"] == "done"
+    assert package.load("run").model.latent_shape == (20,)

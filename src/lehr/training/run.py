@@ -204,7 +204,11 @@ def _run(
     write_json(directory.metrics, metrics)
     if config["evaluate"] != "none":
         started = time.perf_counter()
-        evaluate_module(module, parts.data, Request(level=config["evaluate"]), directory)
+        try:
+            evaluate_module(module, parts.data, Request(level=config["evaluate"]), directory)
+        except Exception as error:  # whatever it is: the training is done and its files are written
+            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            print(f"note: the run is finished, but its evaluation failed ({reason})", file=sys.stderr)
         seconds["evaluation"] = time.perf_counter() - started
     return metrics
 
