@@ -188,3 +188,32 @@ def test_an_evaluation_that_fails_does_not_take_the_training_with_it(lehr, monke
     assert "note: the run is finished, but its evaluation failed (RuntimeError: no memory is left)" in err
     assert json.loads(Path("run/status.json").read_text())["state"] == "done"
     assert package.load("run").model.latent_shape == (20,)
+
+
+def test_a_part_of_a_sorted_data_set_has_all_of_its_classes(lehr):
+    labels = np.repeat([0, 1, 2, 3], 30)
+    np.savez("sorted.npz", x=np.broadcast_to((labels / 3)[:, None, None], (120, 6, 6)).astype(np.float32), y=labels)
+    data = ("data=arrays", "data.path=sorted.npz", "data.key=x", "data.labels_key=y", "data.test_path=sorted.npz")
+    code, _, err = lehr("train", *data, "likelihood=gaussian", "dir=run", "evaluate=none", *SMALL)
+    assert code == 0, err
+    arguments = ("samplers=[prior]", "iwae_samples=2", "examples=40", "features=pca")
+    assert lehr("evaluate", "run=run", *arguments)[0] == 0
+    assert evaluation("run")["examples"] == 40
+    assert evaluation("run")["representation/probe_baseline"] < 0.5  # the first 40 are of two classes
+
+
+def test_labels_that_nothing_can_be_learnt_from_are_said_and_nothing_is_lost(lehr):
+    rng = np.random.default_rng(0)
+    np.savez(
+        "one.npz",
+        x=rng.random((60, 6, 6)).astype(np.float32),
+        y=np.stack([np.zeros(60), np.arange(60) % 3], 1).astype(int),
+    )
+    data = ("data=arrays", "data.path=one.npz", "data.key=x", "data.labels_key=y")
+    code, _, err = lehr("train", *data, "likelihood=gaussian", "dir=run", "evaluate=none", *SMALL)
+    assert code == 0, err
+    assert lehr("evaluate", "run=run", "samplers=[prior]", "iwae_samples=2", "features=pca")[0] == 0
+    table = evaluation("run")
+    assert table["representation/note"].startswith("no scores of disentanglement: ")
+    assert "representation/mig" not in table
+    assert table["representation/probe_accuracy"] >= 0

@@ -13,6 +13,7 @@ from torch.distributions import Categorical, Independent, MixtureSameFamily, Nor
 from lehr.errors import ConfigError, DataError
 from lehr.evaluation import mutual_information as module
 from lehr.evaluation.mutual_information import MutualInformation, aggregate_log_prob, mutual_information
+from lehr.posterior.density import Normal
 from lehr.posterior.gaussian import DiagonalGaussian
 
 
@@ -123,11 +124,19 @@ def test_the_marginal_kl_of_a_channel_is_that_of_its_aggregate_posterior():
     assert 0 <= unshifted.marginal_kl_lower <= unshifted.marginal_kl_upper < 0.2
 
 
-def test_the_rate_of_another_prior_can_be_given():
-    result = mutual_information(channel(2, 500), rate=7.0)
-    assert result.rate == 7.0
-    assert result.marginal_kl_lower == pytest.approx(7 - result.upper)
-    assert result.marginal_kl_upper == pytest.approx(7 - result.lower)
+def test_the_rate_is_against_the_prior_that_is_given():
+    q = channel(2, 2000, d=4)
+    prior = Normal(torch.full((4,), 0.5).double(), torch.full((4,), 2.0).double(), (4,))
+    exact = torch.distributions.kl_divergence(
+        torch.distributions.Normal(q.mean, (0.5 * q.logvar).exp()), torch.distributions.Normal(0.5, math.sqrt(2))
+    )
+    result = mutual_information(q, prior=prior)
+    assert result.rate == pytest.approx(exact.sum(1).mean().item(), abs=0.03)
+    # q(z) is N(0, I), so this is what is left
+    marginal = torch.distributions.kl_divergence(
+        torch.distributions.Normal(0.0, 1.0), torch.distributions.Normal(0.5, math.sqrt(2))
+    )
+    assert result.marginal_kl_upper == pytest.approx(4 * marginal.item(), abs=0.1)
 
 
 def test_log_q_is_the_negative_entropy_of_the_latents():

@@ -63,7 +63,7 @@ def test_the_json_says_what_people_need(tmp_path):
     # latent diffusion scales by the standard deviation over all latents of all examples together
     assert found["scaling_factor"] == pytest.approx(1 / np.sqrt(var.mean() + z.mean(0).var()), rel=1e-12)
     assert found["shift_factor"] == pytest.approx(z.mean(), rel=1e-12)
-    assert found["rate"] == pytest.approx((0.5 * (z**2 + np.exp(-1) - 1 + 1)).mean(0).sum(), rel=1e-12)
+    assert found["kl_standard_normal"] == pytest.approx((0.5 * (z**2 + np.exp(-1) - 1 + 1)).mean(0).sum(), rel=1e-12)
     covariance = np.cov(z, rowvar=False) + np.exp(-1) * np.eye(4)
     trace, square = np.trace(covariance), (z.mean(0) ** 2).sum()
     full = 0.5 * (trace + square - 4 - np.linalg.slogdet(covariance)[1])

@@ -22,7 +22,7 @@ def print_summary(metrics: Mapping[str, float], directory: RunDirectory) -> None
         rows.append(("active units", f"{metrics['posterior/active_units']:.0f}", f"of {latents}"))
         full = metrics.get("posterior/moment_kl_full")
         rows.append(
-            ("moment KL", _number(metrics["posterior/moment_kl_diag"], 3), "nats, of q(z) to the prior, diagonal")
+            ("moment KL", _number(metrics["posterior/moment_kl_diag"], 3), "nats, of q(z) to N(0, I), diagonal")
         )
         if full is not None:
             rows.append(("", _number(full, 3), "nats, full covariance"))

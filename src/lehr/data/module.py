@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 import torch
 from lightning.pytorch import LightningDataModule
 
+from lehr import randomness
 from lehr.data import binarize as binarization
 from lehr.data.checks import check_choice
 from lehr.data.images import Images
@@ -131,6 +132,14 @@ class ImageDataModule(LightningDataModule, ABC):
         """The images of "train", "val" or "test" as they are stored, with their labels."""
         return self._split(split)
 
+    def part(self, split: str, limit: int | None = None) -> Images:
+        """At most `limit` images of a split, chosen at random, as it may be sorted; the same ones each time."""
+        images = self._split(split)
+        if limit is None or limit >= len(images):
+            return images
+        rows = randomness.permutation(self.split_seed, f"part/{split}", 0, len(images))[:limit]
+        return images.subset(rows.sort().values)
+
     def train_dataloader(self) -> TrainingLoader:
         return TrainingLoader(
             self._split("train"),
@@ -148,14 +157,16 @@ class ImageDataModule(LightningDataModule, ABC):
         return self.evaluation_loader("test", self._device(), *self._rank_and_world())
 
     def evaluation_loader(
-        self, split: str, device: torch.device | str, rank: int = 0, world: int = 1
+        self, split: str, device: torch.device | str, rank: int = 0, world: int = 1, limit: int | None = None
     ) -> EvaluationLoader:
         """A split ("train", "val" or "test") in order, not augmented, every example once; needs no trainer.
+
+        With a `limit` only so many of its examples, see `part`.
 
         Raises:
             DataError: if the data set has no such split.
         """
-        images = self._split(split)
+        images = self.part(split, limit)
         return EvaluationLoader(
             images,
             EvaluationOrder(len(images), self.eval_batch_size, rank, world),

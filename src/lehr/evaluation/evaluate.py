@@ -197,9 +197,11 @@ def collapse(subject: Subject, encoded: Encoded, plan: Plan, rate: float, show: 
     standard = isinstance(subject.prior, StandardNormal)
     samples = max(1, min(_MOST_DRAWS, _ENOUGH_LATENTS // m))
     with show("mutual information", m * samples) as line:
-        part = DiagonalGaussian(posterior.mean[:m], posterior.logvar[:m])
-        own_rate = None if standard else rate
-        information = mutual_information(part, seed=plan.seed, samples=samples, rate=own_rate, advance=line.advance)
+        rows = randomness.permutation(plan.seed, "evaluate/information", 0, len(encoded))[:m].sort().values
+        part = DiagonalGaussian(posterior.mean[rows], posterior.logvar[rows])
+        information = mutual_information(
+            part, seed=plan.seed, samples=samples, prior=subject.prior, advance=line.advance
+        )
     evidence = Evidence(
         latents=len(aggregate.mean),
         active=active_units(aggregate.var_of_mean),
@@ -301,28 +303,34 @@ def representation(subject: Subject, training: Encoded, encoded: Encoded, plan: 
     held_out = subject.labels(plan.split, len(encoded))
     if labels is None or held_out is None:
         return {"note": f"{subject.data.name} has no labels: no probe, no scores of disentanglement"}
-    codes = training.posterior.mean
+    codes, table, notes = training.posterior.mean, Table(), []
     factors = labels.ndim == 2 and labels.shape[1] > 1
-    with show("representation", 5 if factors else 1) as line:
-        probe = linear_probe(codes, labels, encoded.posterior.mean, held_out)
-        line.advance()
-        table: Table = {
-            "probe_accuracy": probe.accuracy,
-            "probe_baseline": probe.baseline,
-            "probe_accuracy_per_factor": list(probe.accuracies.values()),
-        }
-        if factors:
-            table["mig"] = mig(codes, labels).score
-            line.advance()
-            table["sap"] = sap(codes, labels, plan.seed).score
-            line.advance()
-            scores = dci(codes, labels, plan.seed)
+    with show("representation", 2) as line:
+        try:
+            probe = linear_probe(codes, labels, encoded.posterior.mean, held_out)
             table |= {
-                "dci": scores.disentanglement,
-                "dci_completeness": scores.completeness,
-                "dci_informativeness": scores.informativeness,
+                "probe_accuracy": probe.accuracy,
+                "probe_baseline": probe.baseline,
+                "probe_accuracy_per_factor": list(probe.accuracies.values()),
             }
-            line.advance()
-            table["factor_vae"] = factor_vae_score(codes, labels, plan.seed).score
-            line.advance()
-    return table
+        except DataError as error:
+            notes.append(f"no probe: {error}")
+        line.advance()
+        try:
+            table |= _disentanglement(codes, labels, plan.seed) if factors else {}
+        except DataError as error:
+            notes.append(f"no scores of disentanglement: {error}")
+        line.advance()
+    return table | {"note": "; ".join(notes)}
+
+
+def _disentanglement(codes: Tensor, factors: Tensor, seed: int) -> Table:
+    scores = dci(codes, factors, seed)
+    return {
+        "mig": mig(codes, factors).score,
+        "sap": sap(codes, factors, seed).score,
+        "dci": scores.disentanglement,
+        "dci_completeness": scores.completeness,
+        "dci_informativeness": scores.informativeness,
+        "factor_vae": factor_vae_score(codes, factors, seed).score,
+    }

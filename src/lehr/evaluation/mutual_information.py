@@ -21,7 +21,7 @@ from torch import Tensor
 
 from lehr import randomness
 from lehr.errors import ConfigError, DataError
-from lehr.posterior.density import StandardNormal
+from lehr.posterior.density import LatentDensity, StandardNormal
 from lehr.posterior.gaussian import DiagonalGaussian
 
 NEAR_CAP = 1.0
@@ -83,7 +83,7 @@ def mutual_information(
     *,
     seed: int = 0,
     samples: int = 1,
-    rate: float | None = None,
+    prior: LatentDensity | None = None,
     advance: Callable[[int], None] | None = None,
 ) -> MutualInformation:
     """I_q(x; z) from the posteriors of m images, with `samples` latents of each. Takes time m^2 d.
@@ -92,7 +92,7 @@ def mutual_information(
         posterior: of m >= 2 images, (m, *latent).
         seed: of the latents; those of image i are a function of (seed, i).
         samples: latents drawn of each posterior, to lower the variance; the bias depends on m alone.
-        rate: E[KL(q(z|x) || p(z))] for a prior other than N(0, I), whose own is the default.
+        prior: p(z), against which the rate is; N(0, I) if None. For another the rate is estimated at the same latents.
         advance: told after every few latents how many were done, of m * samples in all.
 
     Raises:
@@ -106,12 +106,14 @@ def mutual_information(
         raise ConfigError(f"samples={samples}: mutual information needs at least 1 latent of each posterior")
     posterior = DiagonalGaussian(posterior.mean.double(), posterior.logvar.double())
     kl = posterior.kl()
-    log_own, log_others, surplus = [], [], []
+    log_own, log_others, surplus, rates = [], [], [], []
+    exact = prior is None or isinstance(prior, StandardNormal)
     for sample in range(samples):
         stream = f"mutual_information/{sample}"
         noise = randomness.rows("normal", seed, stream, 0, m, tuple(posterior.mean.shape[1:]), posterior.mean.device)
         z = posterior.sample(noise.double())
         own = posterior.log_prob(z)
+        rates.append(kl if exact or prior is None else own - prior.log_prob(z.to(torch.float32)).double())
         surplus.append(own - StandardNormal(tuple(z.shape[1:])).log_prob(z) - kl)
         for start, log_density in _log_densities(z, posterior):
             here = torch.arange(len(log_density), device=z.device)
@@ -127,7 +129,7 @@ def mutual_information(
         m,
         lower=_mean(own - log_q, noise_of_latents),
         upper=_mean(own - log_q_without, noise_of_latents),
-        rate=float(kl.mean()) if rate is None else rate,
+        rate=float(kl.mean()) if exact else _mean(torch.cat(rates), noise_of_latents),
         log_q=float(log_q.mean()),
     )
 

@@ -33,7 +33,7 @@ def summary(posterior: AggregatePosterior) -> dict[str, float]:
         "effective_rank": effective_rank(signal),
         "effective_rank_total": effective_rank(total),
         "moment_kl_diag": moment_kl(posterior.mean, posterior.var),
-        "rate": float(posterior.kl.sum()),
+        "kl_standard_normal": float(posterior.kl.sum()),
         "scaling_factor": posterior.scaling_factor,
         "shift_factor": posterior.shift_factor,
     }

@@ -15,7 +15,6 @@ from torch import Tensor
 
 from lehr import randomness
 from lehr.data.batch import Batch
-from lehr.data.images import Images
 from lehr.data.module import ImageDataModule
 from lehr.models.vae import VAE
 from lehr.objective.likelihood import Likelihood
@@ -73,27 +72,19 @@ class Subject:
     device: torch.device
 
     def batches(self, split: str, limit: int | None = None) -> Iterator[Batch]:
-        """The first `limit` examples of a split, as the model sees them."""
-        left = len(self.data.images(split)) if limit is None else limit
-        for batch in self.data.evaluation_loader(split, self.device):
-            if left < len(batch):
-                batch = Batch(batch.images[:left], batch.start, batch.total)
-            if len(batch):
-                yield batch
-            left -= len(batch)
-            if left <= 0:
-                return
+        """At most `limit` examples of a split, chosen at random, as the model sees them."""
+        yield from self.data.evaluation_loader(split, self.device, limit=limit)
 
     def stored_images(self, split: str, limit: int | None = None) -> Iterator[Tensor]:
-        """Batches (b, c, h, w) of the first `limit` examples as they are stored: grey where the model sees binary."""
-        images: Images = self.data.images(split)
-        n = len(images) if limit is None else min(limit, len(images))
-        yield from images.fetch(torch.arange(n).split(self.data.eval_batch_size), epoch=None, device=self.device)
+        """Batches (b, c, h, w) of the same examples as they are stored: grey where the model sees binary."""
+        images = self.data.part(split, limit)
+        yield from images.fetch(
+            torch.arange(len(images)).split(self.data.eval_batch_size), epoch=None, device=self.device
+        )
 
     def labels(self, split: str, limit: int | None = None) -> Tensor | None:
-        """(n,) classes or (n, f) factors of the first `limit` examples; None where there are none."""
-        labels = self.data.images(split).labels
-        return None if labels is None else labels[:limit]
+        """(n,) classes or (n, f) factors of the same examples; None where there are none."""
+        return self.data.part(split, limit).labels
 
 
 @dataclass(frozen=True)
@@ -114,10 +105,9 @@ class Encoded:
 
 @torch.inference_mode()
 def encode(subject: Subject, split: str, limit: int | None, show: ShowProgress, seed: int = 0) -> Encoded:
-    """Pass the first `limit` examples of a split through the encoder."""
+    """Pass at most `limit` examples of a split through the encoder."""
     means, logvars, samples = [], [], []
-    n = len(subject.data.images(split)) if limit is None else min(limit, len(subject.data.images(split)))
-    with show(f"encoding {split}", n) as line:
+    with show(f"encoding {split}", len(subject.data.part(split, limit))) as line:
         for batch in subject.batches(split, limit):
             posterior = subject.model.encode(batch.images)
             stop = batch.start + len(batch)

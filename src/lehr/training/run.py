@@ -6,6 +6,7 @@ Every stage before the last can be killed; what resumes goes on from the last ch
 from __future__ import annotations
 
 import logging
+import math
 import signal
 import sys
 import time
@@ -13,7 +14,6 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +76,7 @@ class Parts:
         with randomness.seeded(config["seed"], "prior"):
             prior = build_prior(config, model, trust)
         if not checkpoint:
-            images = first_images(self.data)
+            images = some_images(self.data)
             model.start_at(likelihood.parameters_at(images.double().mean(0).float()))
             prior.start_at(images)
         if self.data.grey and likelihood.levels == 2 and self.trainer.is_global_zero:
@@ -225,9 +225,10 @@ def _fit_and_test(parts: Parts, checkpoint: Path | None) -> dict[str, float]:
     return validated | module.evaluated
 
 
-def first_images(data: ImageDataModule, batches: int = 20) -> Tensor:
-    """The first training images (n, c, h, w), as evaluation sees them; all where they are few."""
-    return torch.cat([batch.images for batch in islice(data.evaluation_loader("train", "cpu"), batches)])
+def some_images(data: ImageDataModule, n: int = 20_000) -> Tensor:
+    """At most `n` training images (n, c, h, w), chosen at random, as evaluation sees them."""
+    most = max(1, n * 28 * 28 // math.prod(data.shape))  # of larger images fewer
+    return torch.cat([batch.images for batch in data.evaluation_loader("train", "cpu", limit=min(n, most))])
 
 
 def _optimizer_plan(node: Mapping[str, Any], trust: tuple[str, ...]) -> OptimizerPlan:

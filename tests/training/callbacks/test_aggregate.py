@@ -34,7 +34,7 @@ def test_the_statistics_of_a_run_are_those_of_its_model_over_its_training_images
     np.testing.assert_allclose(statistics.kl, (0.5 * (mean**2 + var - 1 - logvar)).mean(0), **close)
     metrics = json.loads((finished_run / "metrics.json").read_text())
     assert metrics["posterior/active_units"] == (mean.var(0, ddof=1) > 0.01).sum()
-    assert metrics["posterior/rate"] == pytest.approx(statistics.kl.sum().item(), rel=1e-12)
+    assert metrics["posterior/kl_standard_normal"] == pytest.approx(statistics.kl.sum().item(), rel=1e-12)
     description = json.loads((finished_run / "posterior" / "statistics.json").read_text())
     assert (description["dataset"], description["split"], description["n"]) == ("digits", "train", data.n_train)
 
