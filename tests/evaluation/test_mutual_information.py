@@ -13,7 +13,7 @@ from torch.distributions import Categorical, Independent, MixtureSameFamily, Nor
 from lehr.errors import ConfigError, DataError
 from lehr.evaluation import mutual_information as module
 from lehr.evaluation.mutual_information import MutualInformation, aggregate_log_prob, mutual_information
-from lehr.posterior.density import Normal
+from lehr.posterior import density
 from lehr.posterior.gaussian import DiagonalGaussian
 
 
@@ -126,7 +126,7 @@ def test_the_marginal_kl_of_a_channel_is_that_of_its_aggregate_posterior():
 
 def test_the_rate_is_against_the_prior_that_is_given():
     q = channel(2, 2000, d=4)
-    prior = Normal(torch.full((4,), 0.5).double(), torch.full((4,), 2.0).double(), (4,))
+    prior = density.Normal(torch.full((4,), 0.5).double(), torch.full((4,), 2.0).double(), (4,))
     exact = torch.distributions.kl_divergence(
         torch.distributions.Normal(q.mean, (0.5 * q.logvar).exp()), torch.distributions.Normal(0.5, math.sqrt(2))
     )
