@@ -26,22 +26,30 @@ class Types(Callback):
         self.images, self.noise, self.terms, self.encoded, self.outputs = [], [], [], [], set()
 
     def setup(self, trainer, pl_module, stage):
-        terms, encode = pl_module.terms, pl_module.model.encode
+        terms, draw, encode = pl_module.terms, pl_module.objective.draw, pl_module.model.encode
 
         def watched_terms(images, noise):
             result, posterior = terms(images, noise)
-            self.images.append(images.clone())
-            self.noise.append(noise.clone())
-            self.terms += [result.distortion, result.rate, posterior.mean, posterior.logvar]
+            self.see(images, noise, result, posterior)
             return result, posterior
+
+        def watched_draw(images, noise, *rest):
+            result = draw(images, noise, *rest)
+            self.see(images, noise, result.terms, result.posterior)
+            return result
 
         def watched_encode(images):
             if not pl_module.training and not trainer.validating:
                 self.encoded.append(images.clone())
             return encode(images)
 
-        pl_module.terms, pl_module.model.encode = watched_terms, watched_encode
+        pl_module.terms, pl_module.objective.draw, pl_module.model.encode = watched_terms, watched_draw, watched_encode
         pl_module.model.decoder.register_forward_hook(lambda m, i, output: self.outputs.add(output.dtype))
+
+    def see(self, images, noise, terms, posterior):
+        self.images.append(images.clone())
+        self.noise.append(noise.clone())
+        self.terms += [terms.distortion, terms.rate, posterior.mean, posterior.logvar]
 
 
 @pytest.fixture(scope="module", params=PRECISIONS)
