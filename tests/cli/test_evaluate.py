@@ -129,7 +129,7 @@ def test_data_without_labels_have_no_probe_and_no_classifier(lehr, tmp_path):
     assert table["likelihood/bits_per_dim"] is None
     code, out, err = lehr("evaluate", "run=run", "samplers=[prior]", "features=classifier")
     assert (code, out) == (2, "")
-    assert err == "lehr evaluate: features: the images have no labels to train a classifier on, choose pca\n"
+    assert err == "lehr evaluate: features=classifier: grey has no labels to learn from; use features=pca\n"
 
 
 def test_a_learned_prior_is_what_the_prior_s_samples_come_from(lehr):
@@ -165,6 +165,41 @@ def test_a_mistake_is_one_line(refused, arguments, lines):
     assert refused("evaluate", *arguments.split()) == lines
 
 
+def test_a_quick_evaluation_does_not_take_the_place_of_a_full_one(full, lehr):
+    before = evaluation(full)
+    code, out, _ = lehr("evaluate", f"run={full}", "level=quick", "examples=20")
+    assert code == 0
+    assert "evaluation-quick.json" in out
+    assert evaluation(full) == before
+    assert evaluation(full, "evaluation-quick.json")["examples"] == 20
+
+
+def test_data_that_are_not_those_of_the_training_are_refused(lehr, tmp_path):
+    rng = np.random.default_rng(0)
+    np.save("grey.npy", rng.random((60, 6, 6)).astype(np.float32))
+    assert lehr("train", "data=arrays", "data.path=grey.npy", "likelihood=gaussian", "dir=run", *SMALL)[0] == 0
+    np.save("grey.npy", rng.random((30, 6, 6)).astype(np.float32))
+    code, out, err = lehr("evaluate", "run=run")
+    assert (code, out) == (2, "")
+    assert "the run was trained on 49: these are other data" in err
+
+
+def test_what_was_measured_of_another_model_is_not_written(run, monkeypatch):
+    from lehr.training import evaluating
+
+    loaded, before = package.load(run), evaluation(run)
+    measure = evaluating.evaluate
+
+    def trained_meanwhile(*arguments):
+        (run / "model" / "model.safetensors").write_bytes(b"of another model")
+        return measure(*arguments)
+
+    monkeypatch.setattr(evaluating, "evaluate", trained_meanwhile)
+    with pytest.raises(package.errors.CheckpointError, match="was trained further in the meantime"):
+        evaluating.evaluate_run(loaded, evaluating.Request(level="quick"))
+    assert evaluation(run) == before
+
+
 @pytest.mark.parametrize("state", ["failed", "interrupted", "running"])
 def test_a_run_that_did_not_finish_is_refused(run, refused, state):
     status = json.loads((run / "status.json").read_text())
@@ -185,7 +220,8 @@ def test_an_evaluation_that_fails_does_not_take_the_training_with_it(lehr, monke
     monkeypatch.setattr("lehr.training.evaluating.evaluate", fail)
     code, _, err = lehr("train", "dir=run", *SMALL)
     assert code == 0
-    assert "note: the run is finished, but its evaluation failed (RuntimeError: no memory is left)" in err
+    note = "note: the run is finished, but its evaluation failed (RuntimeError: no memory is left); once more: "
+    assert f"{note}lehr evaluate run=run\n" in err
     assert json.loads(Path("run/status.json").read_text())["state"] == "done"
     assert package.load("run").model.latent_shape == (20,)
 

@@ -23,7 +23,7 @@ def moments(full: float | None, diagonal: float = 0.03, bias: float = 0.07, prob
 def test_a_healthy_model_whose_information_is_known():
     evidence = Evidence(10, 10, 5.0, 0, information(4.6, 5.1, 5.0), moments(0.11))
     assert verdict(evidence) == (
-        "Healthy: 10 of 10 units are active and the rate is 5.00 nats. "
+        "Not collapsed: 10 of 10 units are active and the rate is 5.00 nats. "
         "The latents hold between 4.60 and 5.10 nats of information about the image. "
         "No sign that the latents are far from the prior (moment KL 0.11 nats, marginal KL 0.00 to 0.40 nats)."
     )
@@ -70,7 +70,7 @@ def test_a_marginal_kl_shows_what_moments_do_not():
 def test_a_saturated_estimate_says_nothing_of_the_prior():
     evidence = Evidence(8, 8, 30.0, 0, information(8.9, 12.0, 30.0), moments(0.1))
     assert "marginal KL" not in verdict(evidence)
-    assert verdict(evidence).startswith("Healthy")
+    assert verdict(evidence).startswith("Not collapsed")
 
 
 def test_a_moment_kl_that_few_examples_explain_is_no_sign():

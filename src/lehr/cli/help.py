@@ -19,6 +19,7 @@ What people change most:
   trainer.precision=32-true  or bf16-mixed, 16-mixed, bf16-true, 16-true, 64-true
   data.batch_size=64       examples per step, over all devices together
   seed=0                   every random number is a function of it
+  evaluate=quick           at the end: quick, full (samples and representation too), none
   dir=outputs/...          the run directory
   resume=DIR               go on with an interrupted run
 

@@ -68,4 +68,9 @@ def run_simple(
         if wants_traceback(bool(values["debug"])):
             traceback.print_exc()
         return report(str(error).splitlines(), name)
+    except OSError as error:
+        if wants_traceback(bool(values["debug"])):
+            traceback.print_exc()
+        report([f"{error.filename or values['run']}: {error.strerror or error}"], name)
+        return 1
     return 0

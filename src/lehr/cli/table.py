@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -29,7 +30,11 @@ def _row(label: str, value: str, unit: str = "") -> str:
 
 
 def _number(value: float | None, digits: int = 2) -> str:
-    return "-" if value is None else f"{value:,.{digits}f}"
+    if value is None:
+        return "-"
+    if abs(value) >= 1e7 or not math.isfinite(value):
+        return f"{value:.4g}"
+    return f"{value:,.{digits}f}".replace("-0." + "0" * digits, "0." + "0" * digits)
 
 
 def _likelihood(t: Table) -> Iterator[str]:
@@ -37,8 +42,8 @@ def _likelihood(t: Table) -> Iterator[str]:
     yield _row("  rate", _number(t["likelihood/rate"]), "nats")
     yield _row("  distortion", _number(t["likelihood/distortion"]), "nats")
     k = t["likelihood/iwae_samples"]
-    error = t["likelihood/iwae_standard_error"]
-    yield _row("importance-weighted", _number(t["likelihood/iwae"]), f"nats, K = {k:,}, standard error {error:.2f}")
+    error = _number(t["likelihood/iwae_standard_error"])
+    yield _row("importance-weighted", _number(t["likelihood/iwae"]), f"nats, K = {k:,}, standard error {error}")
     yield _row("  effective samples", _number(t["likelihood/ess"], 1), f"of {k:,}")
     bits = t.get("likelihood/bits_per_dim")
     if bits is not None:
@@ -74,12 +79,15 @@ def _reconstruction(t: Table) -> Iterator[str]:
 def _generation(t: Table) -> Iterator[str]:
     names = [key.split("/")[1] for key in t if key.startswith("generation/") and key.endswith("/frechet")]
     if not names:
+        if note := t.get("generation/note"):
+            yield f"  no comparison of samples: {note}"
         return
     digits = {"frechet": 2, "kernel": 4, "density": 3, "coverage": 3}
     yield f"  {'samples':<{_LABEL}}" + "".join(f"{title:>12}" for title in digits) + f"{'log p(z)':>12}"
     for name in names:
         cells = [_number(t[f"generation/{name}/{key}"], n) for key, n in digits.items()]
-        cells.append(_number(t.get(f"generation/{name}/latent_log_prob")))
+        bound = ">= " if t.get(f"generation/{name}/latent_log_prob_is_bound") else ""
+        cells.append(bound + _number(t.get(f"generation/{name}/latent_log_prob")))
         yield f"    {name:<{_LABEL - 2}}" + "".join(f"{cell:>12}" for cell in cells)
     yield from textwrap.wrap(t["generation/features"], _WIDTH, initial_indent="  features: ", subsequent_indent="    ")
     for name, reason in t["generation/left_out"].items():

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +123,7 @@ def run(values: dict[str, Any], directory: RunDirectory, resume: bool = False) -
     """Train, and say how it went; the exit code."""
     debug = wants_traceback(values["debug"])
     from lehr.cli.summary import print_summary
+    from lehr.cli.table import evaluation_table
     from lehr.training.callbacks.interruption import Interrupted
     from lehr.training.run import train
 
@@ -145,6 +148,8 @@ def run(values: dict[str, Any], directory: RunDirectory, resume: bool = False) -
             report([f"{line} (debug=true shows where)"], "train")
         return 1
     print_summary(metrics, directory)
+    with suppress(OSError, ValueError):
+        print(evaluation_table(json.loads(directory.evaluation().read_text())))
     return 0
 
 

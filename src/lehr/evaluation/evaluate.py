@@ -16,11 +16,12 @@ import torch
 from torch import Tensor
 
 from lehr import randomness
-from lehr.errors import ConfigError, DataError
+from lehr.errors import ConfigError, DataError, LehrError
 from lehr.evaluation.disentanglement import dci, factor_vae_score, mig, sap
 from lehr.evaluation.features import choose_features, feature_matrix
 from lehr.evaluation.generation import compare_features
 from lehr.evaluation.importance import ImportanceWeighted, importance_weighted
+from lehr.evaluation.inception import missing
 from lehr.evaluation.mutual_information import mutual_information
 from lehr.evaluation.reconstruction import measure_reconstruction
 from lehr.evaluation.representation import linear_probe
@@ -99,6 +100,8 @@ def evaluate(
     n = len(subject.data.images(plan.split))
     if n < 2:
         raise DataError(f"{subject.data.name}: the {plan.split} split has {n} example, an evaluation needs 2 or more")
+    if plan.full:
+        _require_features(subject, plan)
     encoded = encode(subject, plan.split, plan.examples, show, plan.seed)
     table: Table = {"split": plan.split, "dataset": str(subject.data.name), "examples": len(encoded)}
     table |= _section("likelihood", likelihood(subject, encoded, plan, show))
@@ -107,10 +110,21 @@ def evaluate(
     if plan.full:
         training = encode(subject, "train", _most(subject), show, plan.seed)
         densities, left_out = _densities(plan.samplers, training, sampler, show)
-        table |= _section("generation", generation(subject, encoded, densities, plan, show))
+        try:
+            table |= _section("generation", generation(subject, encoded, densities, plan, show))
+        except DataError as error:  # too few images, say
+            table["generation/note"] = str(error)
         table["generation/left_out"] = left_out
         table |= _section("representation", representation(subject, training, encoded, plan, show))
     return table
+
+
+def _require_features(subject: Subject, plan: Plan) -> None:
+    """What would otherwise be found after everything else has been measured."""
+    if plan.features == "inception" and (reason := missing()):
+        raise ConfigError(f"features=inception: {reason}")
+    if plan.features == "classifier" and subject.data.images("train").labels is None:
+        raise DataError(f"features=classifier: {subject.data.name} has no labels to learn from; use features=pca")
 
 
 def _densities(
@@ -124,7 +138,7 @@ def _densities(
     for name in names:
         try:
             densities[name] = find(name, training, show)
-        except (ConfigError, ValueError) as error:
+        except (LehrError, ValueError) as error:
             left_out[name] = str(error)
     return densities, left_out
 
@@ -140,7 +154,6 @@ def _section(name: str, values: Table) -> Table:
 
 def likelihood(subject: Subject, encoded: Encoded, plan: Plan, show: ShowProgress) -> Table:
     """ELBO, rate, distortion and the importance-weighted bound, in nats per example; bits per dimension."""
-    counts = sorted({1, plan.iwae_samples})
     with show("importance weights", len(encoded)) as line:
         parts = [
             importance_weighted(
@@ -148,7 +161,7 @@ def likelihood(subject: Subject, encoded: Encoded, plan: Plan, show: ShowProgres
                 subject.model,
                 subject.likelihood,
                 subject.prior,
-                counts,
+                plan.iwae_samples,
                 seed=plan.seed,
                 start=batch.start,
                 advance=line.advance,

@@ -87,6 +87,8 @@ def write_sampler(folder: Path, name: str, fitted: FittedDensity) -> None:
     """Write `NAME.safetensors` and `NAME.json` into `folder`."""
     tensors, description = _tensors(fitted.density)
     tensors["latent_shape"] = torch.tensor(fitted.density.latent_shape)
+    with replacing(folder / f"{name}.safetensors") as temporary:
+        save_file({key: t.detach().cpu().contiguous().clone() for key, t in tensors.items()}, temporary)
     write_json(
         folder / f"{name}.json",
         {
@@ -97,8 +99,6 @@ def write_sampler(folder: Path, name: str, fitted: FittedDensity) -> None:
             "held_out": fitted.held_out,
         },
     )
-    with replacing(folder / f"{name}.safetensors") as temporary:
-        save_file({key: t.detach().cpu().contiguous().clone() for key, t in tensors.items()}, temporary)
 
 
 def read_sampler(folder: Path, name: str) -> LatentDensity:

@@ -22,8 +22,6 @@ from lehr.posterior.aggregate import AggregatePosterior
 from lehr.posterior.density import LatentDensity
 from lehr.posterior.gaussian import DiagonalGaussian
 
-LEVELS = ("quick", "full")
-
 
 class Progress(Protocol):
     """A line that shows how far something is."""

@@ -53,8 +53,7 @@ def _collapse(e: Evidence) -> str:
             f"Partly collapsed: {e.latents - e.active} of {e.latents} units do not vary with the image "
             f"(variance of the mean at most {THRESHOLD:g}){at_prior}; {numbers}."
         )
-    word = "Not collapsed" if _is_far(e) else "Healthy"
-    return f"{word}: {e.active} of {e.latents} units are active and {numbers}."
+    return f"Not collapsed: {e.active} of {e.latents} units are active and {numbers}."
 
 
 def _information(e: Evidence) -> str:

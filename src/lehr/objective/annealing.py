@@ -104,7 +104,7 @@ class Annealing:
         if schedule.settled >= max(total_steps, 1):
             raise ConfigError(
                 f"kl.hold={self.hold:g} + kl.warmup={self.warmup:g} end within the last of {total_steps} steps: "
-                "the KL weight would never reach its target; lower them or train for longer"
+                "the target would never be reached; lower them or train for longer"
             )
         return schedule
 
@@ -124,5 +124,5 @@ class Annealing:
             )
         return (
             f"kl.hold={self.hold:g} + kl.warmup={self.warmup:g} must be shorter than {within}: "
-            "the KL weight would never reach its target; lower them or train for longer"
+            "the target would never be reached; lower them or train for longer"
         )

@@ -5,6 +5,7 @@ config.yaml, status.json, metrics.json, checkpoints/, model/, posterior/, sample
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import platform
@@ -61,6 +62,18 @@ class RunDirectory:
     @property
     def samples(self) -> Path:
         return self.path / "samples"
+
+    def evaluation(self, kind: str = "") -> Path:
+        """`evaluation.json`, or that of some `kind`."""
+        return self.path / (f"evaluation-{kind}.json" if kind else "evaluation.json")
+
+    def model_digest(self) -> str | None:
+        """What tells one trained model from another; None where there is none yet."""
+        try:
+            with (self.model / "model.safetensors").open("rb") as file:
+                return hashlib.file_digest(file, "blake2b").hexdigest()
+        except OSError:
+            return None
 
     def state(self) -> str | None:
         """The state in status.json, None where there is none."""
@@ -127,8 +140,11 @@ class RunDirectory:
 
     def remove_evaluations(self) -> None:
         """Remove what was measured of the trained model and fitted to its latents, as of one that is no more."""
-        for pattern in ("evaluation*.json", "posterior/mixture.*", "posterior/two_stage.*"):
-            for path in self.path.glob(pattern):
+        for path in (self.evaluation(), self.evaluation("val")):
+            path.unlink(missing_ok=True)
+            path.with_name(f"{path.stem}-quick.json").unlink(missing_ok=True)
+        for name in ("mixture", "two_stage"):
+            for path in self.posterior.glob(f"{name}.*"):
                 path.unlink()
 
     def remove_unfinished(self) -> None:

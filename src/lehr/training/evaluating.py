@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -71,20 +73,28 @@ def evaluate_run(run: Run, request: Request, trust: Iterable[str] = ()) -> tuple
         CheckpointError: if the run has not finished.
         DataError: if its data are not there, or not enough for what was asked for.
     """
-    state = RunDirectory(run.path).state()
-    if state != DONE:
+    directory = RunDirectory(run.path)
+    if pid := directory.holder():
+        raise CheckpointError(f"{run.path}: process {pid} is training there; wait for it")
+    if (state := directory.state()) not in (DONE, None):
         raise CheckpointError(f"{run.path}: the run is {state}; finish it with lehr train resume={run.path}")
+    if not os.access(run.path, os.W_OK):
+        raise CheckpointError(f"{run.path}: cannot be written to, and evaluation.json goes there")
     data = build(run.config["data"], ImageDataModule, key="data", trust=trust)
     data.prepare_data()
     data.setup()
     if data.shape != run.model.image_shape:
         raise DataError(f"{data.name}: has images of {data.shape}, the run was trained on {run.model.image_shape}")
+    if data.n_train != run.posterior.n:
+        raise DataError(
+            f"{data.name}: has {data.n_train} training images, the run was trained on {run.posterior.n}: "
+            "these are other data, or its config.yaml was changed"
+        )
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     run.model.to(device)
     run.likelihood.to(device)
-    return evaluate_subject(
-        Subject(run.model, run.likelihood, run.prior, run.posterior, data, device), request, RunDirectory(run.path)
-    )
+    subject = Subject(run.model, run.likelihood, run.prior, run.posterior, data, device)
+    return evaluate_subject(subject, request, directory)
 
 
 def evaluate_module(
@@ -102,26 +112,43 @@ def evaluate_module(
 def evaluate_subject(subject: Subject, request: Request, directory: RunDirectory) -> tuple[Table, Path]:
     """Evaluate and write: the table, and where it lies."""
     plan = request.plan(subject.data)
+    digest = directory.model_digest()
+
+    def require_same_model() -> None:
+        if directory.model_digest() != digest:
+            raise CheckpointError(f"{directory.path}: was trained further in the meantime; evaluate it once more")
+
     table: Table = {"lehr": __version__, "level": request.level, "seed": request.seed}
     folder = directory.posterior
 
     def find(name: str, training: Encoded, show: ShowProgress) -> LatentDensity:
         if name not in FITTED or (folder / f"{name}.safetensors").exists():
-            return sampler(name, subject.prior, subject.aggregate, folder)
+            with suppress(*((CheckpointError,) if name in FITTED else ())):  # a damaged one is fitted again
+                return sampler(name, subject.prior, subject.aggregate, folder)
         with show(f"fitting {name}", 1) as line:
             fitted = fit_sampler(name, training.posterior, plan.seed, progress=lambda text: line.show(0, text))
+        require_same_model()
         write_sampler(folder, name, fitted)
         return fitted.density
 
     table |= evaluate(subject, plan, find, _line)
-    path = path_of(directory, plan.split, subject.data)
+    require_same_model()
+    path = _path(directory, plan, subject.data)
     write_json(path, table)
     return table, path
 
 
-def path_of(directory: RunDirectory, split: str, data: ImageDataModule) -> Path:
-    """`evaluation.json`; of the validation split, where there is a test split too, `evaluation-val.json`."""
-    return directory.path / ("evaluation-val.json" if split == "val" and data.n_test else "evaluation.json")
+def _path(directory: RunDirectory, plan: Plan, data: ImageDataModule) -> Path:
+    """`evaluation.json`; of the validation split, where there is a test split too, `evaluation-val.json`.
+
+    A quick evaluation does not take the place of a full one: it goes to `...-quick.json`.
+    """
+    path = directory.evaluation("val" if plan.split == "val" and data.n_test else "")
+    if not plan.full and path.exists():
+        with suppress(OSError, ValueError):
+            if json.loads(path.read_text()).get("level") == "full":
+                return path.with_name(f"{path.stem}-quick.json")
+    return path
 
 
 @contextmanager

@@ -67,14 +67,13 @@ def _rate(config: Config) -> list[str]:
         term = build(config["kl"], RateTerm, key="kl", trust=config["trust"])
     except ConfigError as error:
         return list(error.problems)
-    name = kl.rpartition(".")[2]
     problems = []
     if objective == "lehr.objective.IWAE" and not term.weighs_rate:
-        problems.append(f"objective=iwae: has no rate by itself, which kl={name} needs; use kl=anneal or kl=constant")
+        problems.append(f"objective=iwae: has no rate by itself, which {kl} needs; use kl=anneal or kl=constant")
     if prior != "lehr.objective.StandardNormalPrior" and term.standard_prior_only:
-        problems.append(f"kl={name}: looks at single latents, which only prior=standard_normal has, not {prior}")
+        problems.append(f"kl._target_={kl}: is only for the prior N(0, I); use prior=standard_normal")
     if config["trainer"]["devices"] != 1 and term.single_process:
-        problems.append(f"kl={name}: needs the whole batch in one process; say trainer.devices=1")
+        problems.append(f"kl._target_={kl}: needs the whole batch in one process; say trainer.devices=1")
     return problems
 
 

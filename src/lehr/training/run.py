@@ -155,8 +155,27 @@ def train(
         if parts:
             _end_other_ranks(parts.trainer, seconds=0)
     seconds["total"] = import_seconds + time.perf_counter() - started
+    # what an evaluation makes of it does not change that the training is done
     status.finish(DONE, seconds=seconds)
+    if config["evaluate"] != "none":
+        evaluating = time.perf_counter()
+        _evaluate(parts, Request(level=config["evaluate"]), directory)
+        seconds["evaluation"] = time.perf_counter() - evaluating
+        status.finish(DONE, seconds=seconds)
     return metrics
+
+
+def _evaluate(parts: Parts, request: Request, directory: RunDirectory) -> None:
+    try:
+        with _quiet():
+            evaluate_module(parts.module, parts.data, request, directory)
+        return
+    except KeyboardInterrupt:
+        reason = "was interrupted"
+    except Exception as error:
+        reason = "failed (" + " ".join(f"{type(error).__name__}: {error}".split()) + ")"
+    again = f"lehr evaluate run={directory.path}"
+    print(f"note: the run is finished, but its evaluation {reason}; once more: {again}", file=sys.stderr)
 
 
 def _begin(directory: RunDirectory, config: Config, status: Status) -> None:
@@ -202,14 +221,6 @@ def _run(
     metrics |= parts.metrics.final
     write_model(directory.model, module.model, module.likelihood, module.prior, config)
     write_json(directory.metrics, metrics)
-    if config["evaluate"] != "none":
-        started = time.perf_counter()
-        try:
-            evaluate_module(module, parts.data, Request(level=config["evaluate"]), directory)
-        except Exception as error:  # whatever it is: the training is done and its files are written
-            reason = " ".join(f"{type(error).__name__}: {error}".split())
-            print(f"note: the run is finished, but its evaluation failed ({reason})", file=sys.stderr)
-        seconds["evaluation"] = time.perf_counter() - started
     return metrics
 
 

@@ -23,7 +23,7 @@ TRAIN = {f"train/{name}" for name in ("loss", "elbo", "rate", "distortion", "kl_
                                       "learning_rate")}  # fmt: skip
 EVALUATION = ("loss", "elbo", "rate", "distortion", "kl_weight", "active_units", "bits_per_dim")
 POSTERIOR = {f"posterior/{name}" for name in (
-    "active_units", "effective_rank", "effective_rank_total", "moment_kl_diag", "moment_kl_full", "rate",
+    "active_units", "effective_rank", "effective_rank_total", "moment_kl_diag", "moment_kl_full", "kl_standard_normal",
     "scaling_factor", "shift_factor")}  # fmt: skip
 TIME = {"time/images_per_second", "time/step_ms"}
 PICTURES = {f"samples/{name}" for name in ("aggregate", "prior", "interpolation", "reconstruction")}
