@@ -30,9 +30,11 @@ SAMPLERS = ("prior", "aggregate", "aggregate_full", "mixture", "two_stage")
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("sets", nargs="*", default=list(SETTINGS), choices=[*SETTINGS, []])
+    parser.add_argument("sets", nargs="*", default=list(SETTINGS), metavar="SET", help=", ".join(SETTINGS))
     parser.add_argument("--out", type=Path, default=Path("outputs/samplers"))
     arguments = parser.parse_args()
+    if unknown := set(arguments.sets) - set(SETTINGS):
+        parser.error(f"{', '.join(sorted(unknown))}: there are {', '.join(SETTINGS)}")
     print(f"| data | KL weight | moment KL | {' | '.join(('real', *SAMPLERS))} | log p(z): prior, aggregate, full |")
     print(f"|---|---|---|{'---|' * (len(SAMPLERS) + 2)}", flush=True)
     for name in arguments.sets:
@@ -43,7 +45,8 @@ def main() -> int:
 
 def evaluated(name: str, weight: float, path: Path) -> dict:
     """The evaluation of the run with this KL weight, made where it is not there."""
-    if not (path / "metrics.json").exists():
+    status = path / "status.json"
+    if not status.exists() or json.loads(status.read_text())["state"] != "done":
         lehr("train", *SETTINGS[name], f"kl.weight={weight}", f"dir={path}", "overwrite=true", "logger=none")
     result = path / "evaluation.json"
     if not result.exists() or json.loads(result.read_text())["level"] != "full":
@@ -59,7 +62,7 @@ def row(name: str, weight: float, table: dict) -> str:
     distances = [table.get(f"generation/{sampler}/frechet") for sampler in ("real", *SAMPLERS)]
     best = min(x for x in distances[1:] if x is not None)
     cells = ["-" if x is None else f"**{x:.1f}**" if x == best else f"{x:.1f}" for x in distances]
-    moment_kl = table["collapse/moment_kl_full"]
+    moment_kl = table["collapse/moment_kl_full"] or table["collapse/moment_kl_diag"]
     log_probs = [table.get(f"generation/{sampler}/latent_log_prob") for sampler in SAMPLERS[:3]]
     shown = ", ".join("-" if x is None else f"{x:.1f}" for x in log_probs)
     return f"| {name} | {weight:g} | {moment_kl:.2f} | {' | '.join(cells)} | {shown} |"
