@@ -1,4 +1,4 @@
-"""The LightningModule: a VAE, its likelihood and its annealed ELBO.
+"""The LightningModule: a VAE, its likelihood, its prior, and the loss it is trained on.
 
 Every counter comes from the trainer's own progress, so that nothing has to be restored by hand on resuming.
 Shapes: b batch, c h w image, `*latent` (d,) or (zc, zh, zw).
