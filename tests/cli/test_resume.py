@@ -53,8 +53,8 @@ def edit(run: Path, **changes) -> None:
         (
             "kl.warmup=9",
             [
-                "kl.hold=0 + kl.warmup=9 must be shorter than a training of 4 epochs: the KL weight would never reach "
-                "its target; lower them or train for longer"
+                "kl.hold=0 + kl.warmup=9 must be shorter than a training of 4 epochs: the target would never be "
+                "reached; lower them or train for longer"
             ],
         ),
         ("kl.weight=${x}", ["Interpolation key 'x' not found full_key: kl.weight object_type=dict"]),
