@@ -147,9 +147,9 @@ def run(values: dict[str, Any], directory: RunDirectory, resume: bool = False) -
             line = " ".join(f"{type(error).__name__}: {error}".split())
             report([f"{line} (debug=true shows where)"], "train")
         return 1
-    print_summary(metrics, directory)
     with suppress(OSError, ValueError):
-        print(evaluation_table(json.loads(directory.evaluation().read_text())))
+        print("\n" + evaluation_table(json.loads(directory.evaluation().read_text())), end="")
+    print_summary(metrics, directory)
     return 0
 
 
