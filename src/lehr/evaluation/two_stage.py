@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from lehr import randomness
 from lehr.errors import ConfigError, NonFiniteLoss
 from lehr.models.vae import VAE
+from lehr.objective.bounds import LogWeights, several
 from lehr.objective.elbo import elbo_terms
 from lehr.objective.likelihood import Gaussian
 from lehr.posterior.aggregate import AggregatePosterior, element_moments
@@ -160,14 +161,9 @@ class TwoStage(LatentDensity):
         x = x.view(-1, 1, 1, d)
         noise = randomness.rows("normal", 0, "two_stage/log_prob", start, start + len(x), (k, d), x.device)
         posterior = self.model.encode(x)
-        each = DiagonalGaussian(posterior.mean.repeat_interleave(k, 0), posterior.logvar.repeat_interleave(k, 0))
-        u = each.sample(noise.flatten(0, 1))
-        log_weight = (
-            self.likelihood.log_prob(x.repeat_interleave(k, 0), self.model.decode(u))
-            + StandardNormal((d,)).log_prob(u)
-            - each.log_prob(u)
-        )
-        return log_weight.double().view(-1, k).logsumexp(1) - math.log(k)
+        u = several(posterior).sample(noise)
+        weights = LogWeights.of(x, posterior, u, self.model, self.likelihood, StandardNormal((d,)))
+        return (weights.log_likelihood - weights.log_ratio).double().logsumexp(1) - math.log(k)
 
     @torch.no_grad()
     def sample(
