@@ -60,7 +60,7 @@ class Plan:
         full: generation and representation too.
         examples: at most so many of the split, None for all.
         iwae_samples: K of the importance-weighted bound.
-        samplers: name -> density, for generation.
+        samplers: names of those whose samples are compared.
         features: of generation: auto, inception, classifier or pca.
         cache: where classifiers are kept.
         seed: of all noise.
@@ -203,7 +203,6 @@ def collapse(subject: Subject, encoded: Encoded, plan: Plan, rate: float, show: 
     """What the latents hold, over the examples that are evaluated."""
     posterior = encoded.posterior
     aggregate = AggregatePosterior.of(posterior)
-    signal = aggregate.signal_covariance if aggregate.signal_covariance is not None else aggregate.var_of_mean
     moments = moment_kls(aggregate)
     collapsed = collapsed_units(count_uninformed(posterior), len(encoded))
     m = min(len(encoded), _MOST_FOR_INFORMATION)
@@ -243,8 +242,8 @@ def collapse(subject: Subject, encoded: Encoded, plan: Plan, rate: float, show: 
         "total_correlation": moments.total_correlation,
         "moment_kl_bias": moments.bias,
         "moment_kl_problem": moments.problem,
-        "effective_rank_signal": effective_rank(signal),
-        "participation_ratio_signal": participation_ratio(signal),
+        "effective_rank_signal": effective_rank(aggregate.signal),
+        "participation_ratio_signal": participation_ratio(aggregate.signal),
     }
 
 

@@ -26,11 +26,10 @@ def summary(posterior: AggregatePosterior) -> dict[str, float]:
     `effective_rank` is that of the signal Cov(E[z|x]): in the total covariance a collapsed unit counts as 1.
     `moment_kl_full` needs a full covariance, so a latent map has none.
     """
-    signal = posterior.signal_covariance if posterior.signal_covariance is not None else posterior.var_of_mean
     total = posterior.covariance if posterior.covariance is not None else posterior.var
     numbers = {
         "active_units": float(active_units(posterior.var_of_mean)),
-        "effective_rank": effective_rank(signal),
+        "effective_rank": effective_rank(posterior.signal),
         "effective_rank_total": effective_rank(total),
         "moment_kl_diag": moment_kl(posterior.mean, posterior.var),
         "kl_standard_normal": float(posterior.kl.sum()),

@@ -167,6 +167,11 @@ class AggregatePosterior:
         return self.mean_of_var + self.var_of_mean
 
     @property
+    def signal(self) -> Tensor:
+        """(d, d) Cov(E[z|x]), or for a latent map its diagonal (d,)."""
+        return self.var_of_mean if self.signal_covariance is None else self.signal_covariance
+
+    @property
     def covariance(self) -> Tensor | None:
         """(d, d) Cov(z) = diag(E[Var(z|x)]) + Cov(E[z|x]); None for a latent map."""
         if self.signal_covariance is None:
