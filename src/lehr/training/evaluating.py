@@ -16,7 +16,7 @@ from lehr.config.build import build
 from lehr.data.module import ImageDataModule
 from lehr.errors import CheckpointError, DataError
 from lehr.evaluation.evaluate import Plan, Table, evaluate
-from lehr.evaluation.samplers import FITTED, SAMPLERS, fit_sampler, sampler, write_sampler
+from lehr.evaluation.samplers import FITTED, SAMPLERS, fit_sampler, read_sampler, sampler, write_sampler
 from lehr.evaluation.subject import Encoded, Progress, ShowProgress, Subject
 from lehr.files import write_json
 from lehr.posterior.density import LatentDensity
@@ -122,9 +122,10 @@ def evaluate_subject(subject: Subject, request: Request, directory: RunDirectory
     folder = directory.posterior
 
     def find(name: str, training: Encoded, show: ShowProgress) -> LatentDensity:
-        if name not in FITTED or (folder / f"{name}.safetensors").exists():
-            with suppress(*((CheckpointError,) if name in FITTED else ())):  # a damaged one is fitted again
-                return sampler(name, subject.prior, subject.aggregate, folder)
+        if name not in FITTED:
+            return sampler(name, subject.prior, subject.aggregate, folder)
+        with suppress(CheckpointError):  # what was not fitted yet, or is damaged, is fitted now
+            return read_sampler(folder, name)
         with show(f"fitting {name}", 1) as line:
             fitted = fit_sampler(name, training.posterior, plan.seed, progress=lambda text: line.show(0, text))
         require_same_model()
