@@ -7,4 +7,5 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "src"))
 
 from lehr.cli.main import main
 
-sys.exit(main(["train", *sys.argv[1:]]))
+if __name__ == "__main__":  # the processes of a sweep import this file
+    sys.exit(main(["train", *sys.argv[1:]]))

@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 import torch
 
+from lehr.training.claim import Claim
+
 TWICE = "if the value is one string, quote it twice:"
 
 
@@ -248,14 +250,10 @@ def test_a_finished_run_is_not_overwritten_unasked(refused, lehr, trainings):
 
 
 def test_a_directory_in_which_a_process_runs_is_refused(refused):
-    Path("run").mkdir()
-    import socket
-
-    status = {"state": "running", "pid": os.getppid(), "host": socket.gethostname()}
-    Path("run/status.json").write_text(json.dumps(status))
-    assert refused("train", "dir=run", "overwrite=true") == [
-        f"dir=run: process {os.getppid()} is running there; choose another directory"
-    ]
+    with Claim.take(Path("run")):
+        assert refused("train", "dir=run", "overwrite=true") == [
+            f"dir=run: process {os.getpid()} is running there; choose another directory"
+        ]
 
 
 @pytest.mark.parametrize(

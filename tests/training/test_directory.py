@@ -9,6 +9,7 @@ import socket
 import pytest
 
 from lehr.data import Digits
+from lehr.training.claim import Claim
 from lehr.training.directory import RunDirectory, Status
 from lehr.training.module import VAEModule
 
@@ -21,22 +22,21 @@ def status(folder, **fields):
     )
 
 
-@pytest.mark.parametrize(
-    ("fields", "held"),
-    [({}, True), ({"state": "interrupted"}, False), ({"host": "elsewhere"}, False), ({"pid": 2**22 + 1}, False),
-     ({"pid": os.getpid()}, False), ({"pid": None}, False)],
-)  # fmt: skip
-def test_a_directory_is_held_by_a_process_that_runs_there(tmp_path, fields, held):
-    status(tmp_path, **fields)
-    assert RunDirectory(tmp_path).holder() == (1 if held else None)
-    assert bool(RunDirectory(tmp_path).problems(overwrite=True)) == held
+def test_a_directory_is_held_by_a_process_that_runs_there(tmp_path):
+    directory = RunDirectory(tmp_path)
+    assert directory.holder() is None
+    with Claim.take(tmp_path):
+        assert directory.holder() == f"process {os.getpid()}"
+        assert directory.problems(overwrite=True) == [
+            f"dir={tmp_path}: process {os.getpid()} is running there; choose another directory"
+        ]
+    assert directory.problems(overwrite=True) == []
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", '{"state": 3}', "\xff"])
 def test_a_damaged_status_holds_nothing(tmp_path, text):
     (tmp_path / "status.json").write_text(text, encoding="latin-1")
     directory = RunDirectory(tmp_path)
-    assert directory.holder() is None
     assert directory.state() in (None, "3")
     assert directory.problems(overwrite=False) == []
 

@@ -109,8 +109,8 @@ def _resume(directory: RunDirectory, command: Command, show: bool) -> int:
         print(yaml.safe_dump(values, sort_keys=False, allow_unicode=True), end="")
         return 0
     if not problems:
-        if pid := directory.holder():
-            problems.append(f"resume={directory.path}: process {pid} is running there")
+        if process := directory.holder():
+            problems.append(f"resume={directory.path}: {process} is running there")
         about_it = ("trust", "debug", "overwrite", "dir", "resume")
         if directory.state() == DONE and all(values[key] == saved.get(key) for key in values if key not in about_it):
             problems.append(f"resume={directory.path}: the run is finished; to go on raise trainer.max_epochs")

@@ -13,6 +13,7 @@ import shutil
 import socket
 import subprocess
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,9 @@ import yaml
 from lehr import __version__
 from lehr.errors import CheckpointError
 from lehr.files import write_json, write_text
+from lehr.training.claim import holder
 
-RUNNING, DONE, FAILED, INTERRUPTED = "running", "done", "failed", "interrupted"
+RUNNING, DONE, FAILED, INTERRUPTED, PRUNED = "running", "done", "failed", "interrupted", "pruned"
 
 
 class RunDirectory:
@@ -82,17 +84,12 @@ class RunDirectory:
         except (OSError, ValueError, AttributeError):
             return None
 
-    def holder(self) -> int | None:
-        """The process that is running in this directory on this machine at this moment, if there is one."""
-        try:
-            status = json.loads(self.status.read_text())
-            pid = int(status["pid"])
-            if status["state"] != RUNNING or status["host"] != socket.gethostname() or pid == os.getpid():
-                return None
-            os.kill(pid, 0)
-        except (OSError, ValueError, KeyError, TypeError):
+    def holder(self) -> str | None:
+        """The living process that is writing to this directory, in words; None if there is none."""
+        found = holder(self.path)
+        if found is None or not found.alive:
             return None
-        return pid
+        return f"process {found.pid}" + (f" on {found.host}" if found.host != socket.gethostname() else "")
 
     def read_config(self) -> dict[str, Any]:
         """The resolved configuration of the run.
@@ -122,8 +119,8 @@ class RunDirectory:
             return [f"dir={self.path}: {existing} is a file, not a directory"]
         if not os.access(existing, os.W_OK | os.X_OK):
             return [f"dir={self.path}: {existing} cannot be written to"]
-        if pid := self.holder():
-            return [f"dir={self.path}: process {pid} is running there; choose another directory"]
+        if process := self.holder():
+            return [f"dir={self.path}: {process} is running there; choose another directory"]
         if self.state() == DONE and not overwrite:
             return [f"dir={self.path}: holds a finished run; choose another directory, or say overwrite=true"]
         return []
@@ -150,7 +147,7 @@ class RunDirectory:
     def remove_unfinished(self) -> None:
         """Remove the temporary files of a run that was killed while it wrote."""
         for temporary in self.path.rglob(".*.tmp"):
-            temporary.unlink()
+            temporary.unlink(missing_ok=True)
 
     def require_checkpoint(self) -> Path:
         """The checkpoint to resume from.
@@ -167,6 +164,14 @@ class RunDirectory:
             )
         return self.last_checkpoint
 
+    def record_failure(self, error: str) -> None:
+        """Note in status.json what ended a run that could not do so itself."""
+        try:
+            fields = json.loads(self.status.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            fields = {}
+        write_json(self.status, {**fields, "state": FAILED, "finished": _now(), "error": error})
+
 
 class Status:
     """status.json: the state of a run, rewritten whole at every change."""
@@ -177,20 +182,13 @@ class Status:
 
     def start(self) -> None:
         """The run is under way."""
-        from importlib.metadata import version
-
         self._fields = {
             "state": RUNNING,
             "started": _now(),
             "finished": None,
             "pid": os.getpid(),
             "host": socket.gethostname(),
-            "git_commit": _git_commit(),
-            "versions": {
-                "python": platform.python_version(),
-                "lehr": __version__,
-                **{name: version(name) for name in ("torch", "lightning", "hydra-core")},
-            },
+            **provenance(),
             "error": None,
         }
         write_json(self._path, self._fields)
@@ -202,6 +200,21 @@ class Status:
         self._fields |= {"state": state, "finished": _now(), "error": error}
         self._fields["seconds"] = {name: round(value, 3) for name, value in (seconds or {}).items()}
         write_json(self._path, self._fields)
+
+
+@cache
+def provenance() -> dict[str, Any]:
+    """The commit of the working directory and the versions of what computes."""
+    from importlib.metadata import version
+
+    return {
+        "git_commit": _git_commit(),
+        "versions": {
+            "python": platform.python_version(),
+            "lehr": __version__,
+            **{name: version(name) for name in ("torch", "lightning", "hydra-core")},
+        },
+    }
 
 
 def _now() -> str:

@@ -74,8 +74,8 @@ def evaluate_run(run: Run, request: Request, trust: Iterable[str] = ()) -> tuple
         DataError: if its data are not there, or not enough for what was asked for.
     """
     directory = RunDirectory(run.path)
-    if pid := directory.holder():
-        raise CheckpointError(f"{run.path}: process {pid} is training there; wait for it")
+    if process := directory.holder():
+        raise CheckpointError(f"{run.path}: {process} is training there; wait for it")
     if (state := directory.state()) not in (DONE, None):
         raise CheckpointError(f"{run.path}: the run is {state}; finish it with lehr train resume={run.path}")
     if not os.access(run.path, os.W_OK):

@@ -37,11 +37,18 @@ class ProgressLine:
         if self._bar is not None:
             self._bar.update(steps)
 
-    def show(self, done: int, text: str) -> None:
+    def show(self, done: float, text: str) -> None:
         """Draw now: `done` steps, and `text` behind the bar."""
         if self._bar is not None:
             self._bar.n = done
             self._bar.set_description_str(text)
+
+    def say(self, text: str) -> None:
+        """Write a line that stays, above the live one if there is one."""
+        if self._bar is not None:
+            self._bar.write(text, file=sys.stderr)
+        else:
+            print(text, file=sys.stderr, flush=True)
 
     def close(self) -> None:
         if self._bar is not None:

@@ -13,6 +13,7 @@ import time
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -33,10 +34,12 @@ from lehr.objective.rate import RateTerm
 from lehr.training.callbacks.aggregate import AggregateStatistics
 from lehr.training.callbacks.interruption import Interrupted, Interruption
 from lehr.training.callbacks.metrics import Metrics, posterior_metrics
+from lehr.training.callbacks.pruning import Pruned
 from lehr.training.callbacks.samples import SampleGrids
 from lehr.training.checkpoint import AtomicCheckpointIO, read_checkpoint, require_fit
+from lehr.training.claim import Claim
 from lehr.training.ddp import RunDirectoryDDP
-from lehr.training.directory import DONE, FAILED, INTERRUPTED, RunDirectory, Status
+from lehr.training.directory import DONE, FAILED, INTERRUPTED, PRUNED, RunDirectory, Status
 from lehr.training.evaluating import Request, evaluate_module
 from lehr.training.export import build_likelihood, build_model, build_prior, write_model
 from lehr.training.lean import NoProfiler
@@ -51,20 +54,39 @@ _GREY = (
 )
 
 
+@dataclass(frozen=True)
+class Extras:
+    """What a sweep adds to a run.
+
+    Attributes:
+        hyperparameters: what TensorBoard's HParams table shows of the run; None for what people compare most.
+        callbacks: after those of the configuration.
+    """
+
+    hyperparameters: Mapping[str, Any] | None = None
+    callbacks: tuple[Callback, ...] = ()
+
+
 class Parts:
     """What a run is made of, built from its configuration."""
 
     def __init__(
-        self, config: Config, directory: RunDirectory, checkpoint: Path | None, trust: tuple[str, ...]
+        self,
+        config: Config,
+        directory: RunDirectory,
+        checkpoint: Path | None,
+        trust: tuple[str, ...],
+        extras: Extras | None = None,
     ) -> None:
+        extras = extras or Extras()
         self.data = build(config["data"], ImageDataModule, key="data", trust=trust)
         rate_term = build(config["kl"], RateTerm, key="kl", trust=trust)
         objective = build(config["objective"], Objective, key="objective", trust=trust)
         plan = _optimizer_plan(config["optimizer"], trust)
         saved = read_checkpoint(checkpoint) if checkpoint else None
         # a wrong device or precision is found before the data are read
-        self.metrics = Metrics(config)
-        self.callbacks = [*_callbacks(config["callbacks"], trust), self.metrics, Interruption()]
+        self.metrics = Metrics(config, extras.hyperparameters)
+        self.callbacks = [*_callbacks(config["callbacks"], trust), self.metrics, *extras.callbacks, Interruption()]
         self.trainer = _trainer(config, directory, checkpoint, trust, self.callbacks)
         self.data.prepare_data()
         self.data.setup()
@@ -101,6 +123,11 @@ class Parts:
             logger = build(config["logger"], Logger, key="logger", trust=trust, **(given if is_own else {}))
             self.trainer.loggers = [logger]
 
+    def fraction(self) -> float:
+        """How much of the training is done."""
+        length = self.module.length
+        return min(1.0, self.trainer.global_step / length.total_steps) if length else 0.0
+
 
 def train(
     config: Config,
@@ -108,6 +135,8 @@ def train(
     resume: bool = False,
     trust: tuple[str, ...] = (),
     import_seconds: float = 0.0,
+    claim: Claim | None = None,
+    extras: Extras | None = None,
 ) -> dict[str, float]:
     """Train the configured VAE into `directory` and return its final metrics.
 
@@ -117,11 +146,17 @@ def train(
         resume: go on from the last checkpoint there.
         trust: packages of the user's own whose classes may be built.
         import_seconds: what starting the program took, for the record.
+        claim: to the directory, where the caller has it already.
+        extras: what a sweep adds.
 
     Raises:
         LehrError: for a mistake of the user's, and for a loss that is not finite.
         Interrupted: upon SIGTERM or Ctrl-C, after everything has been saved.
+        Pruned: when a search has seen enough of the run.
     """
+    if claim is None:
+        with _claimed(directory) as claim:
+            return train(config, directory, resume, trust, import_seconds, claim, extras)
     started = time.perf_counter()
     checkpoint = directory.require_checkpoint() if resume else None
     # an earlier run's files are touched only once it is certain that this one can start
@@ -133,7 +168,8 @@ def train(
         if not has_something_to_lose:
             _begin(directory, config, status)
         with _quiet():
-            parts = Parts(config, directory, checkpoint, trust)
+            parts = Parts(config, directory, checkpoint, trust, extras)
+            claim.fraction = parts.fraction
             if has_something_to_lose:
                 if not resume:
                     directory.clear()
@@ -143,6 +179,12 @@ def train(
             _end_other_ranks(parts.trainer)
     except Interrupted as interruption:
         status.finish(INTERRUPTED, str(interruption), seconds)
+        raise
+    except Pruned as pruned:
+        status.finish(PRUNED, str(pruned), seconds)
+        raise
+    except SystemExit:  # a scheduler's handler that has saved what it wants and leaves
+        status.finish(INTERRUPTED, "the process was told to end", seconds)
         raise
     except KeyboardInterrupt as error:  # outside of training and testing, which end in order
         stop = Interrupted(signal.SIGINT)
@@ -163,6 +205,18 @@ def train(
         seconds["evaluation"] = time.perf_counter() - evaluating
         status.finish(DONE, seconds=seconds)
     return metrics
+
+
+@contextmanager
+def _claimed(directory: RunDirectory) -> Iterator[Claim]:
+    try:
+        claim = Claim.take(directory.path)
+    except OSError as error:
+        raise ConfigError(f"dir={directory.path}: cannot be written to ({error.strerror})") from error
+    if claim is None:
+        raise ConfigError(f"dir={directory.path}: {directory.holder() or 'another process'} is running there")
+    with claim:
+        yield claim
 
 
 def _evaluate(parts: Parts, request: Request, directory: RunDirectory) -> None:

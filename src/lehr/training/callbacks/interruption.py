@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import time
 from types import FrameType
 from typing import Any
 
@@ -14,6 +15,9 @@ from lehr.training.lean import LeanCallback
 from lehr.training.module import VAEModule
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
+# a terminal signals all processes of a command, and the one that started the others passes it on: the same wish twice
+_ONE_WISH_SECONDS = 1.0
+_OF_SCHEDULERS = (signal.SIGUSR1, signal.SIGUSR2)  # by which clusters announce that a job's time is up
 
 
 class Interrupted(BaseException):
@@ -25,7 +29,7 @@ class Interrupted(BaseException):
 
 
 class Interruption(LeanCallback):
-    """Turns a signal into an orderly end. A second signal ends the process at once.
+    """Turns a signal into an orderly end. A signal a second later or more ends the process at once.
 
     In training the step at hand is finished and a checkpoint is written; during a validation it is the epoch's end
     that can be resumed from exactly, so the validation is finished first. Other ranks than the first leave signals
@@ -34,6 +38,7 @@ class Interruption(LeanCallback):
 
     def __init__(self) -> None:
         self._signum: int | None = None
+        self._came_at = 0.0
         self._original: dict[int, Any] = {}
 
     def setup(self, trainer: Trainer, pl_module: VAEModule, stage: str) -> None:  # type: ignore[override]
@@ -44,6 +49,10 @@ class Interruption(LeanCallback):
         for signum in SIGNALS:
             original = signal.signal(signum, handler)
             self._original.setdefault(signum, original)
+        for signum in _OF_SCHEDULERS:
+            if signum not in self._original and callable(theirs := signal.getsignal(signum)):
+                self._original[signum] = theirs
+                signal.signal(signum, handler)
 
     def teardown(self, trainer: Trainer, pl_module: VAEModule, stage: str) -> None:  # type: ignore[override]
         for signum, handler in self._original.items():
@@ -56,13 +65,21 @@ class Interruption(LeanCallback):
             raise Interrupted(signal.SIGINT) from exception
 
     def _remember(self, signum: int, frame: FrameType | None) -> None:
-        self._signum = signum
-        signal.signal(signum, signal.SIG_DFL)
+        now = time.monotonic()
+        if self._signum is None:
+            self._signum, self._came_at = signum, now
+        elif now - self._came_at >= _ONE_WISH_SECONDS:
+            signal.signal(signum, signal.SIG_DFL)
+            signal.raise_signal(signum)
 
     def check(self) -> None:
         """Raise `Interrupted` if a signal has come: where everything that is to be kept is on disk already."""
-        if self._signum is not None:
-            raise Interrupted(self._signum)
+        signum = self._signum
+        if signum in _OF_SCHEDULERS:
+            self._signum = None
+            self._original[signum](signum, None)
+        elif signum is not None:
+            raise Interrupted(signum)
 
     def on_train_batch_end(  # type: ignore[override]
         self, trainer: Trainer, pl_module: VAEModule, outputs: Any, batch: Any, batch_idx: int

@@ -35,10 +35,12 @@ class Metrics(LeanCallback):
 
     Args:
         config: the resolved configuration, shown as a text card.
+        hyperparameters: the columns of TensorBoard's HParams table; None for what people compare runs by.
     """
 
-    def __init__(self, config: Mapping[str, Any]) -> None:
+    def __init__(self, config: Mapping[str, Any], hyperparameters: Mapping[str, Any] | None = None) -> None:
         self._config = config
+        self._hyperparameters = _hyperparameters(config) if hyperparameters is None else hyperparameters
         self._mark = 0.0
         self._seconds = 0.0  # spent in training steps and in fetching their batches, in this process
         self._steps = 0
@@ -56,7 +58,7 @@ class Metrics(LeanCallback):
             return  # a resumed run has done this before
         for logger in trainer.loggers:
             if isinstance(logger, TensorBoard) and trainer.is_global_zero:
-                logger.declare_hyperparameters(_hyperparameters(self._config), list(FINAL_METRICS))
+                logger.declare_hyperparameters(dict(self._hyperparameters), list(FINAL_METRICS))
         if writer := tensorboard(trainer):
             text = yaml.safe_dump(dict(self._config), sort_keys=False)
             writer.add_text("config", "\n".join(f"    {line}" for line in text.splitlines()), 0)

@@ -1,0 +1,232 @@
+"""Who may write to a run directory: one process at a time, on one machine or several that share a file system.
+
+A claim is a file `.claim-N`, made so that only one process can make it. Its holder writes it anew every few seconds; a
+claim that is older than a minute, or whose process is gone, is dead, and whoever makes `.claim-(N+1)` takes over.
+Numbers only grow as long as a claim is there, so that two processes that see the same dead claim cannot both succeed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+BEAT_SECONDS = 5.0
+DEAD_AFTER_SECONDS = 60.0
+TAKEN_OVER = 75
+"""Exit code of a process whose run another has taken over (EX_TEMPFAIL)."""
+_NAME = re.compile(r"\.claim-(\d+)$")
+
+
+@dataclass(frozen=True)
+class Holder:
+    """The process that holds a claim.
+
+    Attributes:
+        pid, host: of the process.
+        fraction: how much of its run is done, None where it has not said.
+        alive: whether it is known to be there, or has been heard of within the last minute.
+    """
+
+    pid: int
+    host: str
+    fraction: float | None
+    alive: bool
+
+
+class Claim:
+    """The right of this process to write to a directory, until `release`. Made by `take`."""
+
+    def __init__(self, directory: Path, number: int) -> None:
+        self._directory, self._number = directory, number
+        self._path = _path(directory, number)
+        self._released = threading.Event()
+        self.fraction: Callable[[], float] | None = None
+        """How much of the run is done, for whoever looks; asked at every beat."""
+        self._thread = threading.Thread(target=self._beat, name="claim", daemon=True)
+        self._thread.start()
+
+    @classmethod
+    def take(cls, directory: Path) -> Claim | None:
+        """The claim to `directory`, or None while another living process has it.
+
+        Raises:
+            OSError: if the directory cannot be written to.
+        """
+        directory.mkdir(parents=True, exist_ok=True)
+        newest = _newest(directory)
+        if newest and (found := _read(directory, newest)) and found.alive:
+            return None
+        number = newest + 1
+        try:
+            _make(_path(directory, number), json.dumps(_self(None)))
+        except FileExistsError:
+            return None
+        for older in range(max(1, number - 8), number):
+            _path(directory, older).unlink(missing_ok=True)
+        return cls(directory, number)
+
+    def release(self) -> None:
+        """Let others have the directory."""
+        if not self._released.is_set():
+            self._released.set()
+            self._thread.join(BEAT_SECONDS)
+            with suppress(OSError):
+                self._path.unlink(missing_ok=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release()
+
+    def _beat(self) -> None:
+        pid = os.getpid()
+        while not self._released.wait(BEAT_SECONDS) and os.getpid() == pid:
+            try:
+                if _newest(self._directory) > self._number:
+                    # a process that was stopped for a minute may find that another has gone on with its run
+                    print(f"lehr: {self._directory}: another process has taken this run over", file=sys.stderr)
+                    os._exit(TAKEN_OVER)
+                temporary = self._path.with_name(f"{self._path.name}.{pid}.tmp")
+                temporary.write_text(json.dumps(_self(self.fraction() if self.fraction else None)), encoding="utf-8")
+                os.replace(temporary, self._path)
+            except OSError:  # a disk that is full or away for a moment: the next beat may succeed
+                with suppress(OSError):
+                    os.utime(self._path)
+
+
+def holder(directory: Path) -> Holder | None:
+    """The process that holds the newest claim to `directory`, dead or alive."""
+    newest = _newest(directory)
+    return _read(directory, newest) if newest else None
+
+
+def is_claimed(directory: Path) -> bool:
+    """Whether a living process holds `directory`."""
+    found = holder(directory)
+    return found is not None and found.alive
+
+
+def _make(path: Path, text: str) -> None:
+    """Make the file `path` with this content, or raise FileExistsError."""
+    # linking fails where the name exists, on NFS too, and the content is there as soon as the name is
+    own = path.with_name(f".claim.{socket.gethostname()}.{os.getpid()}.{threading.get_ident()}.new")
+    own.write_text(text, encoding="utf-8")
+    try:
+        os.link(own, path)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without hard links
+        with path.open("x", encoding="utf-8") as file:
+            file.write(text)
+    finally:
+        own.unlink(missing_ok=True)
+
+
+def _path(directory: Path, number: int) -> Path:
+    return directory / f".claim-{number}"
+
+
+def _newest(directory: Path) -> int:
+    """The highest number of a claim, 0 if there is none."""
+    try:
+        return max((int(found[1]) for name in os.listdir(directory) if (found := _NAME.fullmatch(name))), default=0)
+    except FileNotFoundError:
+        return 0
+
+
+def _read(directory: Path, number: int) -> Holder | None:
+    path = _path(directory, number)
+    try:
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        pid, host = int(found["pid"]), str(found["host"])
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError):  # being written, or damaged
+        return Holder(0, "", None, alive=_age(path) < DEAD_AFTER_SECONDS)
+    if found.get("machine") == _machine():
+        alive = found.get("started") == _started(pid)
+    elif found.get("job") and found["job"] == _job():
+        alive = False  # this is the same job of the cluster, started again elsewhere: it runs once at a time
+    else:
+        alive = _age(path) < DEAD_AFTER_SECONDS
+    return Holder(pid, host, found.get("fraction"), alive)
+
+
+def _age(path: Path) -> float:
+    """Seconds since `path` was touched, by the clock of its file system, which may be another machine's."""
+    probe = path.with_name(f".claim.{socket.gethostname()}.{os.getpid()}.{threading.get_ident()}.now")
+    try:
+        touched = path.stat().st_mtime
+        try:
+            probe.touch()
+            return probe.stat().st_mtime - touched
+        finally:
+            probe.unlink(missing_ok=True)
+    except FileNotFoundError:
+        return DEAD_AFTER_SECONDS
+    except OSError:  # a directory that cannot be written to
+        return time.time() - touched
+
+
+def _self(fraction: float | None) -> dict[str, Any]:
+    pid = os.getpid()
+    return {
+        "pid": pid,
+        "host": socket.gethostname(),
+        "machine": _machine(),
+        "started": _started(pid),
+        "job": _job(),
+        "fraction": fraction,
+    }
+
+
+def _job() -> str | None:
+    return os.environ.get("SLURM_JOB_ID")
+
+
+@cache
+def _machine() -> str:
+    """What tells apart the machines, their boots and the containers in which a process number means something."""
+    parts = [socket.gethostname()]
+    with suppress(OSError):
+        parts.append(Path("/proc/sys/kernel/random/boot_id").read_text().strip())
+    with suppress(OSError):
+        parts.append(os.readlink("/proc/self/ns/pid"))
+    return " ".join(parts)
+
+
+def _started(pid: int) -> str | None:
+    """When the process with this number started, so that another with the same number is not taken for it.
+
+    None if there is no such process, or none that still runs; where the system does not say when, "yes".
+    """
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return None if fields[0] in "ZX" else fields[19]
+    except FileNotFoundError:
+        if Path("/proc/self/stat").exists():
+            return None
+    except OSError:
+        pass
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return None
+    except PermissionError:
+        pass
+    return "yes"
