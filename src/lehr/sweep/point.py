@@ -1,0 +1,58 @@
+"""One point of a sweep: a configuration, and the values of the keys that the sweep varies."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from lehr.errors import CheckpointError
+from lehr.files import write_json
+from lehr.sweep.identity import identity
+from lehr.sweep.names import name_of
+
+FILE = "point.json"
+
+
+@dataclass(frozen=True)
+class Point:
+    """What is to be trained.
+
+    Attributes:
+        config: the resolved configuration of the run, plain values, as `lehr train` has it; `dir` is of no account.
+        swept: the values of the keys that the sweep varies, in its order; of a group the name of the choice.
+        trial: of a search, which trial of which study this is.
+    """
+
+    config: dict[str, Any]
+    swept: dict[str, Any]
+    trial: dict[str, Any] | None = field(default=None, compare=False)
+
+    @cached_property
+    def id(self) -> str:
+        """The identity of the run."""
+        return identity(self.config)
+
+    @cached_property
+    def name(self) -> str:
+        """Of the directory in a sweep."""
+        return name_of(self.swept, self.id)
+
+    def write(self, directory: Path) -> None:
+        """Keep it in `directory`, from which alone it is trained then."""
+        write_json(directory / FILE, {"id": self.id, "swept": self.swept, "trial": self.trial, "config": self.config})
+
+    @classmethod
+    def read(cls, directory: Path) -> Point:
+        """The point in `directory`.
+
+        Raises:
+            CheckpointError: if there is none.
+        """
+        try:
+            found = json.loads((directory / FILE).read_text(encoding="utf-8"))
+            return cls(found["config"], found["swept"], found.get("trial"))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise CheckpointError(f"{directory}: is not a point of a sweep: {FILE} is missing or damaged") from error

@@ -1,0 +1,303 @@
+"""What a sweep came to: its runs as their directories have them, and results.csv.
+
+Nothing is remembered between two readings, so the answer is that of the directories as they are now.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import os
+import re
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import IO, Any
+
+import yaml
+
+from lehr.errors import CheckpointError
+from lehr.files import replacing
+from lehr.sweep import directory as sweep_directory
+from lehr.sweep.directory import ENDED, SweepDirectory, state_of
+from lehr.sweep.identity import NOT_PART_OF_IT, flat, identity
+from lehr.training.directory import DONE
+
+DAMAGED = "damaged"
+"""The state of a run of which a file cannot be read. Its numbers do not count."""
+STATES = (*sweep_directory.STATES, DAMAGED)
+SEED = "seed"
+
+_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """One run of a sweep.
+
+    Attributes:
+        name: of its directory.
+        id: its identity, empty where nothing of its configuration can be read.
+        state: one of `STATES`.
+        error: what went wrong, one line; None where nothing did.
+        swept: the values of the sweep's keys, None for a key that its configuration has not; of a group the name of
+            the choice. Empty where nothing of its configuration can be read.
+        metrics: metrics.json and the numbers of evaluation.json, None where they are not finite; empty unless done.
+        seconds: how long its parts took.
+        host, started, finished: where and when it was computed; ISO 8601.
+        config: every flat key, where it was asked for.
+    """
+
+    name: str
+    id: str
+    state: str
+    error: str | None
+    swept: dict[str, Any]
+    metrics: dict[str, float | int | bool | None]
+    seconds: dict[str, float]
+    host: str | None
+    started: str | None
+    finished: str | None
+    config: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class SweepResults:
+    """The runs of a sweep, sorted by the swept values, then by seed.
+
+    Attributes:
+        path: the directory.
+        keys: that were swept, in the order of the sweep, `seed` last.
+        runs: one for each run directory.
+    """
+
+    path: Path
+    keys: list[str]
+    runs: list[RunResult]
+
+    @property
+    def metrics(self) -> list[str]:
+        """The names of all that some run has a number of, sorted."""
+        return sorted({name for run in self.runs for name, value in run.metrics.items() if value is not None})
+
+
+def read_runs(path: str | Path, config: bool = False) -> SweepResults:
+    """The runs in the directories right below `path`: of a sweep, or any that lie there.
+
+    Where there is no sweep.yaml, what differs between the configurations counts as swept.
+
+    Args:
+        path: the directory of the sweep.
+        config: keep the whole configuration of each run too.
+
+    Raises:
+        CheckpointError: if there is no such directory, or it is a single run, or it holds nothing.
+        ConfigError: if sweep.yaml is damaged.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        raise CheckpointError(f"{path}: there is no such directory")
+    record = SweepDirectory(path).read()
+    found = [run for entry in _directories(path) if (run := _read_run(entry, record, config))]
+    if not found and not record:
+        single = (path / "status.json").exists() or (path / "config.yaml").exists()
+        hint = "is a single run; say the directory that it lies in" if single else "holds no runs"
+        raise CheckpointError(f"{path}: {hint}")
+    if record:
+        keys = list(dict.fromkeys([*record["keys"], *(key for run in found for key in run.swept)]))
+    else:
+        keys = _differing([run.swept for run in found if run.swept])
+    keys = [key for key in keys if key != SEED] + [SEED] * (SEED in keys)
+    runs = [replace(run, swept={key: run.swept.get(key) for key in keys}) if run.swept else run for run in found]
+    runs.sort(key=lambda run: (not run.swept, [natural(run.swept.get(key)) for key in keys], natural(run.name)))
+    return SweepResults(path, keys, runs)
+
+
+def write_results(path: str | Path) -> Path:
+    """Write results.csv of the sweep in `path` anew, from its run directories; the file.
+
+    What is in it depends on what was trained alone, not on when, where or how long, or how often it was interrupted:
+    one row a run, with its state, its swept values, and its metrics by name. Numbers are exact. Empty is what there is
+    not, or is not finite; `null` is a value of the configuration.
+    """
+    results = read_runs(path)
+    file = SweepDirectory(path).results
+    with replacing(file) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
+        write_csv(stream, results, [name for name in results.metrics if not name.startswith("time/")])
+    return file
+
+
+def write_csv(stream: IO[str], results: SweepResults, metrics: Sequence[str]) -> None:
+    """One row a run: its name, identity, state, swept values and these metrics."""
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(["run", "id", "state", *results.keys, *metrics])
+    for run in results.runs:
+        swept = [shown(run.swept[key]) if key in run.swept else "" for key in results.keys]
+        writer.writerow([run.name, run.id, run.state, *swept, *(number(run.metrics.get(name)) for name in metrics)])
+
+
+def shown(value: Any) -> str:
+    """A value of the configuration, as one would type it."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+
+
+def number(value: float | int | bool | None) -> str:
+    """A number in the fewest digits that give it back exactly; empty where there is none."""
+    return "" if value is None else json.dumps(value)
+
+
+def natural(value: Any) -> tuple[Any, ...]:
+    """What to sort by, and equal for values that are the same: 2 before 10 and equal to 2.0, `a2` before `a10`."""
+    if value is None:
+        return (0,)
+    if isinstance(value, bool):
+        return (1, value)
+    if isinstance(value, int | float):
+        return (2, value)
+    if isinstance(value, Mapping):
+        return (5, *sorted((str(key), natural(item)) for key, item in value.items()))
+    if isinstance(value, list | tuple):
+        return (4, *map(natural, value))
+    parts = re.split(r"([0-9]+)", str(value))
+    return (3, *((int(part) if i % 2 else 0, part) for i, part in enumerate(parts)))
+
+
+def _directories(path: Path) -> list[Path]:
+    with os.scandir(path) as entries:
+        return [Path(entry.path) for entry in entries if not entry.name.startswith(".") and entry.is_dir()]
+
+
+def _read_run(path: Path, record: Mapping[str, Any], keep_config: bool) -> RunResult | None:
+    """The run in `path`; None where there is none. `record` is sweep.yaml, empty where there is none."""
+    wrong: list[str] = []
+    point = _read_json(path, "point.json", wrong)
+    status = _read_json(path, "status.json", wrong)
+    config = point.get("config")
+    if not isinstance(config, dict):
+        config = _read_config(path, wrong)
+    if not (point or status or config or wrong):
+        return None
+    state = status.get("state")
+    if state not in ENDED:
+        state = state_of(path)
+    metrics = _read_metrics(path, wrong) if state == DONE else {}
+    if wrong:
+        state, metrics = DAMAGED, {}
+    error = status.get("error")
+    seconds = status.get("seconds")
+    return RunResult(
+        name=path.name,
+        id=str(point.get("id") or _identity(config)),
+        state=str(state),
+        error="; ".join(wrong) or (" ".join(str(error).split()) if error else None),
+        swept=_swept(point, config, record),
+        metrics=metrics,
+        seconds={sys.intern(str(key)): value for key, value in seconds.items()} if isinstance(seconds, dict) else {},
+        host=status.get("host"),
+        started=status.get("started"),
+        finished=status.get("finished"),
+        config=dict(_interned(flat(config))) if keep_config else None,
+    )
+
+
+def _swept(point: Mapping[str, Any], config: Mapping[str, Any], record: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of the swept keys; without sweep.yaml every value that may turn out to be one."""
+    if not record:
+        return dict(_interned(_components(config)))
+    swept = point.get("swept")
+    swept = dict(_interned(swept.items())) if isinstance(swept, dict) else {}
+    if swept or config:
+        # a key that was swept only later had the value of the base configuration in this run
+        for key in record["keys"]:
+            if key not in swept:
+                swept[key] = record["choices"].get(key, _at(config, key))
+    return swept
+
+
+def _components(config: Mapping[str, Any]) -> Iterable[tuple[str, Any]]:
+    """What makes runs differ; a section with a `_target_` has that as its value."""
+    for key, value in flat(config):
+        if not any(key == name or key.startswith(f"{name}.") for name in NOT_PART_OF_IT):
+            yield key.removesuffix("._target_"), value
+
+
+def _differing(configs: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The keys whose values are not the same in all of `configs`, but for what follows from those of others."""
+    keys = dict.fromkeys(key for config in configs for key in config)
+    values = {key: {natural(config.get(key)) for config in configs} for key in keys}
+    differing = [key for key, several in values.items() if len(several) > 1]
+
+    def follows(key: str) -> bool:
+        if key != SEED and key.endswith(f".{SEED}"):
+            return all(config.get(key) in (None, config.get(SEED)) for config in configs)
+        # a component's own keys are there with the component
+        holders = [config for config in configs if key in config]
+        same = len({natural(config[key]) for config in holders}) == 1
+        sections = key.split(".")[:-1]
+        return same and any(".".join(sections[: i + 1]) in differing for i in range(len(sections)))
+
+    return [key for key in differing if not follows(key)]
+
+
+def _at(config: Mapping[str, Any], key: str) -> Any:
+    node: Any = config
+    for name in key.split("."):
+        if not isinstance(node, Mapping) or name not in node:
+            return None
+        node = node[name]
+    # what a section holds is not one value
+    return node.get("_target_") if isinstance(node, Mapping) else node
+
+
+def _read_metrics(path: Path, wrong: list[str]) -> dict[str, float | int | bool | None]:
+    found = _read_json(path, "metrics.json", wrong)
+    if not found and not wrong:
+        wrong.append("metrics.json: is missing")
+    evaluation = _read_json(path, "evaluation.json", wrong)
+    measured = {key: value for key, value in evaluation.items() if "/" in key}
+    return {
+        sys.intern(key): value if value is not None and math.isfinite(value) else None
+        for key, value in (*found.items(), *measured.items())
+        if value is None or isinstance(value, int | float)
+    }
+
+
+def _read_json(path: Path, name: str, wrong: list[str]) -> dict[str, Any]:
+    """What the file holds; empty where there is none, and where it is damaged, which goes to `wrong`."""
+    try:
+        with open(f"{path}/{name}", "rb") as file:
+            found = json.loads(file.read())
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, RecursionError) as error:
+        wrong.append(f"{name}: cannot be read ({' '.join(str(error).split())})")
+        return {}
+    if not isinstance(found, dict):
+        wrong.append(f"{name}: is not what a run writes there")
+        return {}
+    return found
+
+
+def _read_config(path: Path, wrong: list[str]) -> dict[str, Any]:
+    try:
+        found = yaml.load((path / "config.yaml").read_bytes(), _Loader)
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        wrong.append(f"config.yaml: cannot be read ({' '.join(str(error).split())})")
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _identity(config: Mapping[str, Any]) -> str:
+    try:
+        return identity(config) if config else ""
+    except (ValueError, TypeError):  # no configuration of a run
+        return ""
+
+
+def _interned(items: Iterable[tuple[Any, Any]]) -> Iterable[tuple[str, Any]]:
+    """10,000 runs have the same keys: kept once."""
+    return ((sys.intern(str(key)), value) for key, value in items)

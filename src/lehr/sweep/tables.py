@@ -1,0 +1,453 @@
+"""The answer of a sweep, for people: means and standard deviations of metrics over seeds, as text and as files."""
+
+from __future__ import annotations
+
+import csv
+import fnmatch
+import math
+import shutil
+import unicodedata
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import groupby
+from pathlib import Path
+from statistics import median
+from typing import IO, Any
+
+from lehr.config.problems import did_you_mean
+from lehr.errors import ConfigError
+from lehr.sweep.results import SEED, STATES, RunResult, SweepResults, natural, number, read_runs, shown
+from lehr.training.directory import DONE
+
+_DEFAULT = ("elbo", "rate", "distortion")
+_ALSO = ("posterior/active_units", "likelihood/iwae")
+# the last words of metrics of which more is better, and less
+_MORE = {
+    "elbo", "iwae", "ess", "psnr", "psnr_sampled", "ssim", "ssim_sampled", "density", "coverage", "latent_log_prob",
+    "probe_accuracy", "mig", "sap", "dci", "factor_vae", "images_per_second",
+}  # fmt: skip
+_LESS = {"loss", "bits_per_dim", "distortion", "mse", "mse_sampled", "frechet", "kernel", "step_ms"}
+_VALUE_WIDTH = 40  # of a swept value in the terminal
+_LISTED = 20  # runs of a state that are listed in the terminal
+_UNLIMITED = 10_000
+
+
+@dataclass(frozen=True)
+class Query:
+    """What is asked of a sweep.
+
+    Attributes:
+        metrics: names, or patterns of names (`test/*`); None for what people look at first.
+        by: the swept keys to group by; None for all but the seed.
+        sort: a swept key or a metric, with a `-` before it the other way round; None for the swept keys.
+        runs: one row a run, without averages.
+    """
+
+    metrics: Sequence[str] | None = None
+    by: Sequence[str] | None = None
+    sort: str | None = None
+    runs: bool = False
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A metric of a group: mean, sample standard deviation (n - 1) and the number of runs that have it, finite."""
+
+    mean: float | None
+    std: float | None
+    n: int
+
+
+@dataclass(frozen=True)
+class Row:
+    """Runs that agree in the keys that are grouped by.
+
+    Attributes:
+        values: of these keys.
+        runs: all of them, whatever their state.
+        cells: one for each metric, of those that are done.
+    """
+
+    values: tuple[Any, ...]
+    runs: tuple[RunResult, ...]
+    cells: tuple[Cell, ...]
+
+    @property
+    def done(self) -> int:
+        return sum(run.state == DONE for run in self.runs)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A table: the rows by these keys, with these metrics."""
+
+    results: SweepResults
+    by: tuple[str, ...]
+    metrics: tuple[str, ...]
+    rows: tuple[Row, ...]
+    query: Query = field(default_factory=Query)
+
+
+def answer(results: SweepResults, query: Query | None = None) -> Answer:
+    """Group the runs, average over each group, and sort.
+
+    Raises:
+        ConfigError: for a key or a metric that the sweep has not, one line each.
+    """
+    query = query or Query()
+    problems: list[str] = []
+    metrics = _chosen(results, query, problems)
+    by = _keys(results, query, problems)
+    word = (query.sort or "").removeprefix("-")
+    if word and word not in by and word not in metrics:
+        if word in results.metrics:
+            metrics.append(word)
+        else:
+            hint = did_you_mean(word, [*by, *results.metrics])
+            problems.append(f"sort={query.sort}: is neither a key of the table nor a metric{hint}")
+    if problems:
+        raise ConfigError(*problems)
+    rows = [_row(values, runs, metrics) for values, runs in _groups(results, by, query.runs)]
+    if word:
+        rows = _sorted(rows, query.sort or "", by, metrics)
+    return Answer(results, tuple(by), tuple(metrics), tuple(rows), query)
+
+
+def results_table(path: str | Path, width: int | None = None) -> str:
+    """What `lehr results` prints of the sweep in `path`; `width` in characters, None for that of the terminal."""
+    return terminal_table(answer(read_runs(path)), width)
+
+
+def _chosen(results: SweepResults, query: Query, problems: list[str]) -> list[str]:
+    known = results.metrics
+    if query.metrics is None:
+        split = "test" if "test/elbo" in known else "val"
+        return [name for name in (*(f"{split}/{word}" for word in _DEFAULT), *_ALSO) if name in known]
+    chosen: dict[str, None] = {}
+    for name in query.metrics:
+        if matching := [name] if name in known else fnmatch.filter(known, name):
+            chosen.update(dict.fromkeys(matching))
+        elif not known:
+            problems.append(f"metrics=[{name}]: no run is done yet, there are no metrics")
+        else:
+            problems.append(f"metrics=[{name}]: no run has this metric{did_you_mean(name, known)}")
+    return list(chosen)
+
+
+def _keys(results: SweepResults, query: Query, problems: list[str]) -> list[str]:
+    if query.runs:
+        if query.by is not None:
+            problems.append("by: is for groups of runs, and runs=true shows each by itself; leave one of them out")
+        return results.keys
+    if query.by is None:
+        return [key for key in results.keys if key != SEED]
+    for key in query.by:
+        if key not in results.keys:
+            hint = did_you_mean(key, results.keys) if results.keys else "; nothing was"
+            problems.append(f"by=[{key}]: was not swept{hint}")
+    return list(dict.fromkeys(query.by))
+
+
+def _groups(
+    results: SweepResults, by: Sequence[str], single: bool
+) -> Iterator[tuple[tuple[Any, ...], tuple[RunResult, ...]]]:
+    """By values, in their natural order. Runs whose values are not known belong to no group."""
+    if single:
+        yield from ((tuple(run.swept.get(key) for key in by), (run,)) for run in results.runs)
+        return
+
+    def values(run: RunResult) -> tuple[Any, ...]:
+        return tuple(natural(run.swept[key]) for key in by)
+
+    known = [run for run in results.runs if run.swept or not results.keys]
+    for _, group in groupby(sorted(known, key=values), key=values):
+        runs = tuple(group)
+        yield tuple(runs[0].swept[key] for key in by), runs
+
+
+def _row(values: tuple[Any, ...], runs: tuple[RunResult, ...], metrics: Iterable[str]) -> Row:
+    cells = []
+    for name in metrics:
+        numbers = [float(x) for run in runs if (x := run.metrics.get(name)) is not None]
+        n = len(numbers)
+        mean = math.fsum(numbers) / n if n else None
+        std = math.sqrt(math.fsum((x - mean) ** 2 for x in numbers) / (n - 1)) if mean is not None and n > 1 else None
+        cells.append(Cell(mean, std, n))
+    return Row(values, runs, tuple(cells))
+
+
+def _sorted(rows: list[Row], sort: str, by: Sequence[str], metrics: Sequence[str]) -> list[Row]:
+    word = sort.removeprefix("-")
+    other_way = word != sort
+    if word in by:
+        place = by.index(word)
+        return sorted(rows, key=lambda row: natural(row.values[place]), reverse=other_way)
+    place = metrics.index(word)
+    there = [row for row in rows if row.cells[place].mean is not None]
+    there.sort(key=lambda row: row.cells[place].mean or 0.0, reverse=(_direction(word) == "highest") != other_way)
+    return there + [row for row in rows if row.cells[place].mean is None]
+
+
+def _direction(metric: str) -> str:
+    """Which end of a metric comes first; the best one where more or less is known to be better."""
+    return "highest" if metric.rpartition("/")[2] in _MORE else "lowest"
+
+
+# ---- the terminal
+
+
+@dataclass(frozen=True)
+class _Column:
+    """Of a table in the terminal. `cells` holds the lines of each row; `name` is what says it in full."""
+
+    name: str
+    section: str
+    head: str
+    cells: list[list[str]]
+    right: bool = True
+    metric: bool = False
+
+    @property
+    def width(self) -> int:
+        return max(map(_width, [self.head, *(line for cell in self.cells for line in cell)]))
+
+
+def terminal_table(table: Answer, width: int | None = None) -> str:
+    """A title, the table, how to read it, and what did not end well; at most `width` characters wide if it can be."""
+    if width is None:
+        width = shutil.get_terminal_size(fallback=(_UNLIMITED, 24)).columns
+    sections = [[_title(table.results)]]
+    if table.rows:
+        lines, left_out = _fitted(table, width - 2)
+        sections.append(lines)
+        sections.append([*_legend(table), *left_out])
+    sections += _unfinished(table.results.runs)
+    return "\n\n".join("\n".join(f"  {line}".rstrip() for line in lines) for lines in sections if lines) + "\n"
+
+
+def _title(results: SweepResults) -> str:
+    counts = _counts(results.runs)
+    total = len(results.runs)
+    by_state = ", ".join(f"{n:,} {state}" for state, n in counts.items())
+    runs = "1 run" if total == 1 else f"{total:,} runs"
+    return f"{results.path}: {runs if total else 'no runs yet'}" + (f": {by_state}" if by_state else "")
+
+
+def _counts(runs: Iterable[RunResult]) -> dict[str, int]:
+    states = [run.state for run in runs]
+    return {state: states.count(state) for state in STATES if state in states}
+
+
+def _fitted(table: Answer, width: int) -> tuple[list[str], list[str]]:
+    """The lines of the table, and one that says which columns had no room, if any."""
+    columns = _columns(table, beneath=False)
+    if _total(columns) > width and any(cell.std is not None for row in table.rows for cell in row.cells):
+        columns = _columns(table, beneath=True)
+    left_out: list[str] = []
+    while _total(columns) > width and (metrics := [column for column in columns if column.metric])[1:]:
+        left_out.insert(0, metrics[-1].name)
+        columns.remove(metrics[-1])
+    note = []
+    if left_out:
+        note = [f"no room for {', '.join(left_out)}: say metrics=[...] to choose, or out=FILE.csv"]
+    return _lines(columns), note
+
+
+def _columns(table: Answer, beneath: bool) -> list[_Column]:
+    rows = table.rows
+    columns = []
+    for place, key in enumerate(table.by):
+        values = [row.values[place] for row in rows]
+        section, _, head = key.replace("/", ".").rpartition(".")
+        texts = [[_cut(shown(value)) if row.runs[0].swept else "?"] for value, row in zip(values, rows, strict=True)]
+        numeric = all(value is None or isinstance(value, int | float) for value in values)
+        columns.append(_Column(key, section, head, texts, right=numeric))
+    single = table.query.runs
+    if single:
+        columns.append(_Column("state", "", "state", [[row.runs[0].state] for row in rows], right=False))
+    for place, name in enumerate(table.metrics):
+        section, _, head = name.rpartition("/")
+        counts = [1 if single else row.done for row in rows]
+        cells = _metric_cells([row.cells[place] for row in rows], counts, beneath)
+        columns.append(_Column(name, section, head, cells, metric=True))
+    if single:
+        columns.append(_Column("run", "", "run", [[row.runs[0].name] for row in rows], right=False))
+    else:
+        columns.append(_Column("n", "", "n", [[_count(row)] for row in rows]))
+    return columns
+
+
+def _count(row: Row) -> str:
+    return str(row.done) if row.done == len(row.runs) else f"{row.done} of {len(row.runs)}"
+
+
+def _metric_cells(cells: Sequence[Cell], counts: Sequence[int], beneath: bool = False) -> list[list[str]]:
+    """Means, and standard deviations where a group has one, aligned; n where it is not that of the group."""
+    digits = _digits(cells)
+    means = [_text(cell.mean, digits) for cell in cells]
+    stds = [_text(cell.std, digits) for cell in cells]
+    notes = [f" (n={cell.n})" if cell.n != n else "" for cell, n in zip(cells, counts, strict=True)]
+    note = max(map(len, notes), default=0)
+    if all(cell.std is None for cell in cells):
+        return [[f"{mean}{text:<{note}}"] for mean, text in zip(means, notes, strict=True)]
+    width = max(map(len, stds))
+    both = [(mean, f"± {std:>{width}}") for mean, std in zip(means, stds, strict=True)]
+    if beneath:
+        return [[f"{mean}{text:<{note}}", f"{std}{'':<{note}}"] for (mean, std), text in zip(both, notes, strict=True)]
+    return [[f"{mean} {std}{text:<{note}}"] for (mean, std), text in zip(both, notes, strict=True)]
+
+
+def _digits(cells: Sequence[Cell]) -> int | None:
+    """How many decimals to show in a column; None where it needs an exponent.
+
+    Two digits of the (median) standard deviation, or four of the largest number, but no more than there are in a
+    float32; whole numbers as they are.
+    """
+    means = [abs(cell.mean) for cell in cells if cell.mean is not None]
+    stds = [cell.std for cell in cells if cell.std]
+    top = max(means, default=0.0)
+    if not stds and all(mean == int(mean) for mean in means) and top < 1e6:
+        return 0
+    if top >= 1e6 or 0 < top < 1e-3:
+        return None
+    magnitude = math.floor(math.log10(top)) if top else 0
+    wanted = 1 - math.floor(math.log10(median(stds))) if stds else max(2, 3 - magnitude)
+    return min(max(wanted, 0), max(5 - magnitude, 0))
+
+
+def _text(value: float | None, digits: int | None) -> str:
+    if value is None:
+        return "-"
+    # adding zero turns -0.0 into 0.0
+    return f"{value:.4g}" if digits is None else f"{round(value, digits) + 0.0:.{digits}f}"
+
+
+def _lines(columns: Sequence[_Column]) -> list[str]:
+    """Two lines of heads, sections above names, and the rows."""
+    columns = _with_room_for_sections(columns)
+    widths = [column.width for column in columns]
+    heads = []
+    for section, group in groupby(range(len(columns)), key=lambda i: columns[i].section):
+        places = list(group)
+        span = sum(widths[i] for i in places) + 2 * (len(places) - 1)
+        heads.append(f"{section} ".ljust(span, "─")[:span] if section else " " * span)
+    lines = ["  ".join(heads)] if any(column.section for column in columns) else []
+    lines.append("  ".join(_pad(column.head, w, column.right) for column, w in zip(columns, widths, strict=True)))
+    for cells in zip(*(column.cells for column in columns), strict=True):
+        for i in range(max(map(len, cells))):
+            texts = [cell[i] if i < len(cell) else "" for cell in cells]
+            lines.append("  ".join(_pad(t, w, c.right) for t, w, c in zip(texts, widths, columns, strict=True)))
+    return [line.rstrip() for line in lines]
+
+
+def _with_room_for_sections(columns: Sequence[_Column]) -> list[_Column]:
+    """Widen the last column of each section to make room for its name."""
+    result = []
+    for section, group in groupby(columns, key=lambda column: column.section):
+        same = list(group)
+        lacking = len(section) - sum(column.width + 2 for column in same) + 2
+        if lacking > 0:
+            same[-1] = replace(same[-1], head=_pad(same[-1].head, same[-1].width + lacking, same[-1].right))
+        result += same
+    return result
+
+
+def _total(columns: Sequence[_Column]) -> int:
+    return sum(column.width + 2 for column in _with_room_for_sections(columns)) - 2
+
+
+def _legend(table: Answer) -> Iterator[str]:
+    """What the table shows, as far as it cannot be seen."""
+    if not table.query.runs and table.metrics:
+        over = [key for key in table.results.keys if key not in table.by]
+        if any(cell.n > 1 for row in table.rows for cell in row.cells):
+            what = (
+                "seeds"
+                if over in ([], [SEED])
+                else _and([*(k for k in over if k != SEED), *["seeds"] * (SEED in over)])
+            )
+            yield f"mean ± standard deviation over {what}; n: how many runs"
+        if any(row.done != len(row.runs) for row in table.rows):
+            yield "n = 2 of 3: one of three runs is not done, and is not in the mean"
+    if sort := table.query.sort:
+        word = sort.removeprefix("-")
+        if word in table.metrics:
+            first = _direction(word)
+            known = word.rpartition("/")[2] in _MORE | _LESS
+            if word != sort:
+                first = {"highest": "lowest", "lowest": "highest"}[first]
+            yield f"sorted by {word}, {first} first" + (f" ({'worst' if word != sort else 'best'})" if known else "")
+
+
+def _and(words: Sequence[str]) -> str:
+    return " and ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
+
+
+def _unfinished(runs: Sequence[RunResult]) -> Iterator[list[str]]:
+    """Of each state but done, which runs are in it, and what is wrong with them."""
+    for state in _counts(runs):
+        if state == DONE:
+            continue
+        those = [run for run in runs if run.state == state]
+        lines = [f"{state} ({len(those):,})"]
+        width = max(_width(run.name) for run in those[:_LISTED])
+        for run in those[:_LISTED]:
+            lines.append(f"  {_pad(run.name, width, right=False)}  {run.error or ''}".rstrip())
+        if len(those) > _LISTED:
+            lines.append(f"  and {len(those) - _LISTED:,} more, which runs=true shows")
+        yield lines
+
+
+def _width(text: str) -> int:
+    """Columns of the terminal: wide characters take two, combining ones none."""
+    if text.isascii():
+        return len(text)
+    return sum(
+        0 if unicodedata.combining(char) else 2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in text
+    )
+
+
+def _pad(text: str, width: int, right: bool) -> str:
+    blank = " " * (width - _width(text))
+    return blank + text if right else text + blank
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _VALUE_WIDTH else text[: _VALUE_WIDTH - 1] + "…"
+
+
+# ---- files
+
+
+def values_by_name(table: Answer) -> dict[str, list[Any]]:
+    """The table of groups, column by column: keys, how many runs, and of each metric mean, std and n."""
+    columns: dict[str, list[Any]] = {key: [row.values[i] for row in table.rows] for i, key in enumerate(table.by)}
+    columns["runs"] = [len(row.runs) for row in table.rows]
+    columns["done"] = [row.done for row in table.rows]
+    for i, name in enumerate(table.metrics):
+        cells = [row.cells[i] for row in table.rows]
+        columns[f"{name}/mean"] = [cell.mean for cell in cells]
+        columns[f"{name}/std"] = [cell.std for cell in cells]
+        columns[f"{name}/n"] = [cell.n for cell in cells]
+    return columns
+
+
+def write_groups_csv(stream: IO[str], table: Answer) -> None:
+    """The table of groups, with exact numbers; empty is what there is not, `null` a value of the configuration."""
+    writer = csv.writer(stream, lineterminator="\n")
+    columns = values_by_name(table)
+    writer.writerow(columns)
+    keys = set(table.by)
+    texts = [[shown(v) if name in keys else number(v) for v in values] for name, values in columns.items()]
+    writer.writerows(zip(*texts, strict=True))
+
+
+def markdown_table(table: Answer) -> str:
+    """The table in Markdown, with whole names and the digits of the terminal."""
+    columns = _columns(table, beneath=False)
+    lines = [
+        [column.name for column in columns],
+        ["---:" if column.right else ":---" for column in columns],
+        *([cell[0].strip() for cell in cells] for cells in zip(*(c.cells for c in columns), strict=True)),
+    ]
+    return "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |\n" for line in lines)
