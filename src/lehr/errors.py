@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+
 
 class LehrError(Exception):
     """Base of every error that is reported to the user as one line, without a traceback."""
@@ -21,6 +23,14 @@ class DataError(LehrError):
 
 class CheckpointError(LehrError):
     """A checkpoint or a run directory is missing, damaged, or belongs to another model."""
+
+
+class Interrupted(BaseException):
+    """A signal has told the program to stop, and what was done up to then is saved."""
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(f"interrupted by {signal.Signals(signum).name}")
+        self.exit_code = 128 + signum
 
 
 class NonFiniteLoss(LehrError):

@@ -12,9 +12,9 @@ from harness import Tiny, fit, vae
 from lightning.pytorch import Callback
 from witness import Spoil
 
-from lehr.errors import NonFiniteLoss
+from lehr.errors import Interrupted, NonFiniteLoss
 from lehr.training import Checkpoints
-from lehr.training.callbacks.interruption import Interrupted, Interruption
+from lehr.training.callbacks.interruption import Interruption
 from lehr.training.checkpoint import read_checkpoint
 
 SHORT = (

@@ -11,61 +11,72 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
+from lehr.errors import Interrupted
 from lehr.sweep.directory import ENDED, SweepDirectory, state_of
 from lehr.sweep.launching import Jobs, Launcher
 from lehr.sweep.point import Point
 from lehr.sweep.view import View
 from lehr.training.directory import DONE, FAILED, RUNNING
 
+if TYPE_CHECKING:
+    from lehr.sweep.search import Search
+
 _ATTEMPTS = 2  # at a point that ends interrupted although nobody has stopped the sweep
 
 
-class Stopped(BaseException):
-    """A signal has stopped the sweep."""
-
-    def __init__(self, signum: int) -> None:
-        super().__init__(f"stopped by {signal.Signals(signum).name}")
-        self.exit_code = 128 + signum
-
-
-class Sweep:
-    """The points of a grid in a directory.
+def run_grid(directory: SweepDirectory, points: Sequence[Point], launcher: Launcher, retry: bool = False) -> None:
+    """Train what is left to do of `points`.
 
     Args:
         directory: where they lie.
-        points: what is to be trained, without repetitions.
+        points: without repetitions.
+        launcher: trains them.
         retry: whether to train again what has failed.
+
+    Raises:
+        DiskFull: as soon as a point has stopped for want of space.
+        Interrupted: upon SIGTERM or Ctrl-C, after what runs has been stopped in order.
     """
+    over = (DONE,) if retry else (DONE, FAILED)
+    states = [state_of(directory.run_dir(point)) for point in points]
+    todo = [point for point, state in zip(points, states, strict=True) if state not in over]
+    if todo:
+        with _watched(len(points), Counter(state for state in states if state in over)) as view:
+            queue = _Queue(directory, todo, view)
+            launcher.launch(queue.jobs(), queue.finished)
 
-    def __init__(self, directory: SweepDirectory, points: Sequence[Point], retry: bool = False) -> None:
-        self._directory = directory
-        self._points = points
-        self._retry = retry
 
-    def states(self) -> list[str]:
-        """The state of each point."""
-        return [state_of(self._directory.run_dir(point)) for point in self._points]
+def run_search(search: Search, launcher: Launcher) -> None:
+    """Train the trials of `search`.
 
-    def run(self, launcher: Launcher) -> None:
-        """Train what is left to do.
+    Raises:
+        DiskFull, Interrupted: as `run_grid`.
+    """
+    with _watched(search.wanted, search.ended) as view:
 
-        Raises:
-            DiskFull: as soon as a point has stopped for want of space.
-            Stopped: upon SIGTERM or Ctrl-C, after what runs has been stopped in order.
-        """
-        over = (DONE,) if self._retry else (DONE, FAILED)
-        states = self.states()
-        todo = [point for point, state in zip(self._points, states, strict=True) if state not in over]
-        if not todo:
-            return
-        view = View(len(self._points), Counter(state for state in states if state in over))
-        queue = _Queue(self._directory, todo, view)
-        try:
-            with _signals_stop():
-                launcher.launch(queue.jobs(), queue.finished)
-        finally:
-            view.close()
+        def jobs() -> Jobs:
+            for run_dir in search.jobs():
+                if run_dir is not None:
+                    view.started(run_dir)
+                yield run_dir
+
+        def finished(run_dir: Path) -> None:
+            view.ended(run_dir)
+            search.finished(run_dir)
+
+        launcher.launch(jobs(), finished)
+
+
+@contextmanager
+def _watched(total: int, before: Counter[str]) -> Iterator[View]:
+    view = View(total, before)
+    try:
+        with _signals_stop():
+            yield view
+    finally:
+        view.close()
 
 
 class _Queue:
@@ -88,8 +99,8 @@ class _Queue:
                 continue
             point = self._waiting.pop()
             run_dir = self._directory.prepare(point)
-            if (state := state_of(run_dir)) in (RUNNING, DONE):
-                self._settle(point, run_dir, state)
+            if state_of(run_dir) in (RUNNING, DONE):  # another sweep on this directory has been faster
+                self._elsewhere.append(point)
                 continue
             self._handed_out[run_dir] = point
             self._view.started(run_dir)
@@ -97,10 +108,8 @@ class _Queue:
 
     def finished(self, run_dir: Path) -> None:
         point = self._handed_out.pop(run_dir)
-        self._settle(point, run_dir, state_of(run_dir))
-
-    def _settle(self, point: Point, run_dir: Path, state: str) -> None:
-        self._view.ended(run_dir, state)
+        self._view.ended(run_dir)
+        state = state_of(run_dir)
         if state == RUNNING:
             self._elsewhere.append(point)
         elif state not in ENDED:
@@ -109,22 +118,25 @@ class _Queue:
                 self._waiting.append(point)
 
     def _look_elsewhere(self) -> None:
+        """Take back what another process has given up."""
         points, self._elsewhere = self._elsewhere, []
         for point in points:
             run_dir = self._directory.run_dir(point)
             state = state_of(run_dir)
-            if state in (RUNNING, *ENDED):
-                self._settle(point, run_dir, state)
+            if state == RUNNING:
+                self._elsewhere.append(point)
+            elif state in ENDED:
+                self._view.ended_elsewhere(state)
             else:
                 self._waiting.append(point)
 
 
 @contextmanager
 def _signals_stop() -> Iterator[None]:
-    """Turn SIGTERM and Ctrl-C into `Stopped`."""
+    """Turn SIGTERM and Ctrl-C into `Interrupted`."""
 
     def stop(signum: int, frame: FrameType | None) -> None:
-        raise Stopped(signum)
+        raise Interrupted(signum)
 
     before = {signum: signal.signal(signum, stop) for signum in (signal.SIGTERM, signal.SIGINT)}
     try:

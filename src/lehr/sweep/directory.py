@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -157,11 +157,12 @@ class SweepDirectory:
             with claim:
                 found = self.read()
                 both = _grid(found).extended(grid) if found else grid
+                kept = {"keys": both.keys, "choices": both.choices, "constant": both.constant}
                 typed = list(typed)
                 grids = [*found.get("grids", ()), *([typed] if typed not in found.get("grids", ()) else [])]
                 made = found or provenance()
                 of_the_start = {key: made.get(key) for key in ("git_commit", "versions")}
-                record = {"grids": grids, **asdict(both), **of_the_start}
+                record = {"grids": grids, **kept, **of_the_start}
                 write_text(self.file, yaml.dump(record, Dumper=_Dumper, sort_keys=False, allow_unicode=True))
         except OSError as error:
             raise ConfigError(f"hydra.sweep.dir={self.path}: cannot be written to ({error.strerror})") from error

@@ -6,6 +6,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Protocol
 
+from lehr.sweep.directory import ENDED
+from lehr.sweep.runner import LOG
+from lehr.training.claim import is_claimed
+from lehr.training.directory import RUNNING, RunDirectory
+
 Jobs = Iterator[Path | None]
 """Run directories that are ready to be trained, pulled when there is room; None while there may be one later."""
 
@@ -23,3 +28,20 @@ class Launcher(Protocol):
             DiskFull: as soon as one job has stopped for want of space.
             Interrupted: after a signal has come and all that runs has been stopped.
         """
+
+
+def record_end(run_dir: Path, problem: str | None = None) -> None:
+    """Where the process of a job has ended without a word, let status.json say so.
+
+    Args:
+        run_dir: of the job.
+        problem: what is known of its end; None if nothing is.
+    """
+    directory = RunDirectory(run_dir)
+    state = directory.state()
+    if state in ENDED or is_claimed(run_dir):  # it has said so, or another process is at it now
+        return
+    if problem is None and state == RUNNING:
+        problem = f"the process ended without a word; {LOG} in the run directory may say why"
+    if problem is not None:
+        directory.record_failure(problem)

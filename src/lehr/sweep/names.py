@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 DIGITS = 10
@@ -16,21 +16,28 @@ _NAME_BYTES = 180  # of a name; file systems allow 255, and files within are wri
 def name_of(swept: Mapping[str, Any], identity: str) -> str:
     """The directory of the point with these values of the swept keys.
 
-    Keys are shortened to their last word where that is clear. A value that is too long, or holds what a directory
+    A value that is too long, or holds what a directory
     should not, is shown in part: it is the end of the identity that tells points apart.
     """
-    words = [key.replace("/", ".").rpartition(".")[2] for key in swept]
     shown = [
-        f"{_plain(key if words.count(word) > 1 else word)}={_plain(_text(value))[:_VALUE_LENGTH].strip('-')}"
-        for (key, value), word in zip(swept.items(), words, strict=True)
+        f"{word}={_plain(_text(value))[:_VALUE_LENGTH].rstrip('-')}"
+        for word, value in zip(words_of(swept), swept.values(), strict=True)
     ]
-    name = ",".join(shown).encode()[:_NAME_BYTES].decode(errors="ignore").rstrip(",=-.")
+    name = unicodedata.normalize("NFC", ",".join(shown))
+    name = name.encode()[:_NAME_BYTES].decode(errors="ignore").strip(",=-.")
     return f"{name}-{identity[:DIGITS]}" if name else identity[:DIGITS]
+
+
+def words_of(keys: Iterable[str]) -> list[str]:
+    """The keys, shortened to their last word where that is clear."""
+    keys = list(keys)
+    words = [key.replace("/", ".").rpartition(".")[2] for key in keys]
+    return [_plain(key if words.count(word) > 1 else word) for key, word in zip(keys, words, strict=True)]
 
 
 def digits_of(name: str) -> str:
     """The digits of the identity that `name` ends in, or nothing if it is no name of a point."""
-    found = re.search(rf"(?:^|-)([0-9a-f]{{{DIGITS}}})$", name)
+    found = re.fullmatch(rf"(?:.*-)?([0-9a-f]{{{DIGITS}}})", name)
     return found[1] if found else ""
 
 
@@ -47,5 +54,7 @@ def _text(value: Any) -> str:
 
 
 def _plain(text: str) -> str:
-    """Letters and digits of any script, and `. _ + -`; one dash for whatever else there is."""
-    return re.sub(r"-{2,}", "-", re.sub(r"[^\w.+-]+", "-", unicodedata.normalize("NFC", text)))
+    """Letters, digits and signs of any script, and of ASCII's `. _ + -`; one dash for whatever is between them."""
+    text = unicodedata.normalize("NFC", text)
+    kept = (c if c.isalnum() or c in "._+-" or (not c.isascii() and c.isprintable()) else " " for c in text)
+    return re.sub(r"-{2,}", "-", "-".join("".join(kept).split()))

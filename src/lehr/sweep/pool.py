@@ -20,11 +20,10 @@ from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
-from lehr.sweep.directory import ENDED, state_of
-from lehr.sweep.launching import Finished, Jobs
-from lehr.sweep.runner import DiskFull, run_point
+from lehr.errors import Interrupted
+from lehr.sweep.launching import Finished, Jobs, record_end
+from lehr.sweep.runner import LOG, DiskFull, run_point
 from lehr.training.claim import TAKEN_OVER
-from lehr.training.directory import RunDirectory
 
 PATIENCE_SECONDS = 60.0
 """How long processes that were told to stop have to finish their step and write a checkpoint."""
@@ -40,10 +39,12 @@ class Slot:
     Attributes:
         threads: that each of its processes may use.
         gpus: what CUDA_VISIBLE_DEVICES is to be; None leaves it.
+        devices: what trainer.devices is to be; None leaves it.
     """
 
     threads: int
     gpus: str | None = None
+    devices: int | None = None
 
 
 class Pool:
@@ -127,7 +128,7 @@ def slots(count: int, workers: int | str, gpus: int | str, gpus_per_run: int, pe
     if groups:
         shared = [group for _ in range(per_gpu) for group in groups][:count]
         threads = max(1, cores // (len(shared) * gpus_per_run))
-        return [Slot(threads, group) for group in shared]
+        return [Slot(threads, group, gpus_per_run if gpus_per_run > 1 else None) for group in shared]
     at_once = max(1, min(count, cores // devices)) if workers == "auto" else min(count, int(workers))
     return [Slot(max(1, cores // (at_once * devices)))] * at_once
 
@@ -174,10 +175,8 @@ def _child(run_dir: Path, slot: Slot, retry: bool) -> None:
         os.environ["CUDA_VISIBLE_DEVICES"] = slot.gpus
     os.environ["OMP_NUM_THREADS"] = str(slot.threads)  # for the ranks that it may start
     torch.set_num_threads(slot.threads)
-    from lehr.training.callbacks.interruption import Interrupted
-
     try:
-        run_point(run_dir, retry)
+        run_point(run_dir, retry, devices=slot.devices)
     except DiskFull:
         sys.exit(_NO_SPACE)
     except Interrupted as interruption:
@@ -206,7 +205,7 @@ def _record(code: int, run_dir: Path, kills_before: int) -> None:
     """
     if code == _NO_SPACE:
         raise DiskFull(f"{run_dir}: there is no space left on the disk")
-    if code in (0, TAKEN_OVER, *(128 + signum for signum in SIGNALS)) or state_of(run_dir) in ENDED:
+    if code in (0, TAKEN_OVER, *(128 + signum for signum in SIGNALS)):
         return
     if code == -signal.SIGKILL and _kills_for_memory() > kills_before:
         error = "out of memory: killed by the kernel"
@@ -214,8 +213,8 @@ def _record(code: int, run_dir: Path, kills_before: int) -> None:
         error = f"killed by {signal.Signals(-code).name}"
         error += " (by the kernel, if nobody else did: is there enough memory?)" if code == -signal.SIGKILL else ""
     else:
-        error = f"the process ended with exit code {code}; {run_dir / 'log.txt'} may say why"
-    RunDirectory(run_dir).record_failure(error)
+        error = f"the process ended with exit code {code}; {LOG} in the run directory may say why"
+    record_end(run_dir, error)
 
 
 def _kills_for_memory() -> int:

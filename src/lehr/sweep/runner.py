@@ -6,19 +6,15 @@ import errno
 import os
 import shutil
 import sys
+import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from lehr.errors import CheckpointError, LehrError
-from lehr.sweep.directory import state_of
 from lehr.sweep.point import Point
 from lehr.training.claim import Claim
 from lehr.training.directory import DONE, FAILED, INTERRUPTED, PRUNED, RUNNING, RunDirectory
-
-if TYPE_CHECKING:
-    from lightning.pytorch import Callback
 
 LOG = "log.txt"
 LITTLE_SPACE = 16 * 2**20
@@ -29,12 +25,14 @@ class DiskFull(LehrError):
     """There is no room for what a run writes; it can go on from what it has written before."""
 
 
-def run_point(run_dir: Path, retry: bool = False) -> str:
+def run_point(run_dir: Path, retry: bool = False, own_process: bool = True, devices: int | None = None) -> str:
     """Train the point in `run_dir`, unless that is done or another process is at it.
 
     Args:
         run_dir: holds point.json, and whatever an earlier attempt has left.
         retry: whether to try again what has failed.
+        devices: in place of `trainer.devices`.
+        own_process: whether this process is there for the point alone, so that all of its output belongs to it.
 
     Returns:
         The state in which the point is then, as of `state_of`. What it printed is in log.txt.
@@ -51,45 +49,41 @@ def run_point(run_dir: Path, retry: bool = False) -> str:
         state = RunDirectory(run_dir).state()  # as it is now that no other process can change it
         if state == DONE or (state == FAILED and not retry) or (state == PRUNED and point.trial):
             return state
-        with _output_to(run_dir / LOG):
+        with _output_to(run_dir / LOG, own_process):
             try:
-                _train(point, run_dir, claim)
+                _train(point, run_dir, claim, devices)
             except Exception as error:
                 if _is_disk_full(error, run_dir):
                     raise DiskFull(f"{run_dir}: there is no space left on the disk") from error
-                print(f"lehr train: {' '.join(f'{type(error).__name__}: {error}'.split())}", file=sys.stderr)
-                return FAILED
-            except _pruned():
-                return PRUNED
-    return state_of(run_dir)
+                line = " ".join(f"{type(error).__name__}: {error}".split())
+                print(f"lehr train: {line}", file=sys.stderr)
+                if point.config["debug"]:
+                    traceback.print_exc()
+                if RunDirectory(run_dir).state() != FAILED:  # an attempt that did not get as far as to say so
+                    RunDirectory(run_dir).record_failure(line)
+        return str(RunDirectory(run_dir).state())
 
 
-def _train(point: Point, run_dir: Path, claim: Claim) -> None:
+def _train(point: Point, run_dir: Path, claim: Claim, devices: int | None) -> None:
+    from lehr.training.callbacks.pruning import Pruned, Pruning
     from lehr.training.run import Extras, train
 
     directory = RunDirectory(run_dir)
     config = {**point.config, "dir": str(run_dir), "resume": None}
-    extras = Extras(point.swept, _callbacks(point, run_dir))
+    if devices is not None:
+        config["trainer"] = {**config["trainer"], "devices": devices}
+    extras = Extras(point.swept, (Pruning(point.trial),) if point.trial else ())
     trust = tuple(config["trust"])
     resume = directory.state() in (RUNNING, INTERRUPTED, FAILED, PRUNED) and directory.last_checkpoint.exists()
-    try:
-        train(config, directory, resume, trust, claim=claim, extras=extras)
-    except CheckpointError as error:
-        if not resume:
-            raise
-        # what an earlier attempt left cannot be gone on with: better trained anew than not at all
-        print(f"note: {error}; the run starts again", file=sys.stderr)
-        train(config, directory, False, trust, claim=claim, extras=extras)
-
-
-def _callbacks(point: Point, run_dir: Path) -> tuple[Callback, ...]:
-    return ()
-
-
-def _pruned() -> type[BaseException]:
-    from lehr.training.callbacks.pruning import Pruned
-
-    return Pruned
+    with suppress(Pruned):
+        try:
+            train(config, directory, resume, trust, claim=claim, extras=extras)
+        except CheckpointError as error:
+            if not resume:
+                raise
+            # what an earlier attempt left cannot be gone on with: better trained anew than not at all
+            print(f"note: {error}; the run starts again", file=sys.stderr)
+            train(config, directory, False, trust, claim=claim, extras=extras)
 
 
 def _is_disk_full(error: BaseException | None, run_dir: Path) -> bool:
@@ -102,8 +96,12 @@ def _is_disk_full(error: BaseException | None, run_dir: Path) -> bool:
 
 
 @contextmanager
-def _output_to(log: Path) -> Iterator[None]:
-    """Append what this process and those that it starts print to `log`."""
+def _output_to(log: Path, own_process: bool) -> Iterator[None]:
+    """Append to `log` what is printed: by this process and those that it starts, or else by Python's code here alone."""
+    if not own_process:
+        with log.open("a", encoding="utf-8") as stream, redirect_stdout(stream), redirect_stderr(stream):
+            yield
+        return
     sys.stdout.flush()
     sys.stderr.flush()
     saved = os.dup(1), os.dup(2)

@@ -6,7 +6,7 @@ import importlib
 import PIL.PngImagePlugin  # noqa: F401
 import torch.utils.tensorboard  # noqa: F401
 
-import lehr.training.run
+import lehr.training.run  # noqa: F401
 from lehr.config.schema import SCHEMAS
 
 for _schemas in SCHEMAS.values():

@@ -1,4 +1,4 @@
-"""What is seen of a sweep while it runs: a live line on a terminal, and a line for each point that ends."""
+"""What is seen of a sweep while it runs: a live line on a terminal; where there is none a line for each point."""
 
 from __future__ import annotations
 
@@ -10,71 +10,97 @@ from pathlib import Path
 
 from lehr.sweep.directory import ENDED
 from lehr.training.claim import holder
-from lehr.training.directory import DONE, FAILED, RUNNING, RunDirectory
+from lehr.training.directory import DONE, FAILED, PRUNED, RunDirectory
 from lehr.training.progress_line import ProgressLine
 
 _REDRAW_SECONDS = 0.5
 
 
 class View:
-    """Counts points by their state, and says how long the rest will take.
+    """Watches the points that were handed out: counts them, announces their ends, says how long the rest will take.
 
     Args:
         total: points of the sweep.
-        before: state -> how many were in it at the start.
+        before: state -> how many had ended in it before.
     """
 
     def __init__(self, total: int, before: Counter[str]) -> None:
         self._total = total
-        self._counts = Counter({state: before[state] for state in ENDED})
-        self._done_before = sum(self._counts.values())
-        self._active: dict[Path, float] = {}  # run directory -> when it was handed out
+        self._counts = before.copy()
+        self._before = before.total()
+        self._active: dict[Path, tuple[float, float]] = {}  # when it was handed out, and status.json's age then
         self._lock = threading.Lock()
         self._stopped = threading.Event()
-        self._line = ProgressLine("sweep", total - self._done_before, keep=True)
-        self._thread = threading.Thread(target=self._redraw, name="view", daemon=True)
-        if self._line.is_live:
-            self._thread.start()
+        self._line = ProgressLine("sweep", total - self._before, keep=True)
+        self._thread = threading.Thread(target=self._watch, name="view", daemon=True)
+        self._thread.start()
 
     def started(self, run_dir: Path) -> None:
         """A point was handed out."""
         with self._lock:
-            self._active[run_dir] = time.monotonic()
+            self._active[run_dir] = time.monotonic(), _written(run_dir)
 
-    def ended(self, run_dir: Path, state: str) -> None:
-        """A point has ended, or is another process's."""
+    def ended(self, run_dir: Path) -> None:
+        """A point was handed back, in whatever state."""
         with self._lock:
-            started = self._active.pop(run_dir, time.monotonic())
-            if state not in ENDED:
-                return
+            self._look(run_dir)
+            self._active.pop(run_dir, None)
+
+    def ended_elsewhere(self, state: str) -> None:
+        """Another process has brought a point to its end."""
+        with self._lock:
             self._counts[state] += 1
-            n = sum(self._counts.values())
-        seconds = time.monotonic() - started
-        text = f"[{n}/{self._total}] {state:<6} {run_dir.name}  {_outcome(run_dir, state)}  {_duration(seconds)}"
-        if not self._line.is_live or state == FAILED:
-            self._line.say(text)
 
     def close(self) -> None:
         """Draw the last state, and stop."""
         self._stopped.set()
-        if self._thread.is_alive():
-            self._thread.join()
-            self._draw()
+        self._thread.join()
+        self._draw()
         self._line.close()
 
-    def _redraw(self) -> None:
+    def _watch(self) -> None:
         while not self._stopped.wait(_REDRAW_SECONDS):
+            with self._lock:
+                for run_dir in list(self._active):
+                    self._look(run_dir)
             self._draw()
 
+    def _look(self, run_dir: Path) -> None:
+        """Announce the end of a point if it has come; a failure of an earlier attempt is not one of this."""
+        if run_dir not in self._active:
+            return
+        started, written = self._active[run_dir]
+        if _written(run_dir) == written or (state := RunDirectory(run_dir).state()) not in ENDED:
+            return
+        del self._active[run_dir]
+        self._counts[state] += 1
+        if not self._line.is_live or state == FAILED:
+            n, seconds = self._counts.total(), time.monotonic() - started
+            what = f"{state:<6} {run_dir.name}  {_outcome(run_dir, state)}  {_duration(seconds)}"
+            self._line.say(f"[{n}/{self._total}] {what}")
+
     def _draw(self) -> None:
+        if not self._line.is_live:
+            return
         with self._lock:
             active, counts = list(self._active), self._counts.copy()
-        parts = [held.fraction or 0.0 for run_dir in active if (held := holder(run_dir)) and held.alive]
-        done = sum(counts.values())
-        words = [f"{counts[state]} {state}" for state in ENDED if counts[state] or state in (DONE, FAILED)]
-        words.insert(1, f"{len(active)} {RUNNING}")
-        words.insert(2, f"{self._total - done - len(active)} waiting")
-        self._line.show(done - self._done_before + sum(parts), ", ".join(words))
+        running = [held.fraction or 0.0 for run_dir in active if (held := holder(run_dir)) and held.alive]
+        done = counts.total()
+        words = [
+            f"{counts[DONE]} done",
+            f"{len(running)} running",
+            f"{self._total - done - len(running)} waiting",
+            f"{counts[FAILED]} failed",
+            *([f"{counts[PRUNED]} pruned"] if counts[PRUNED] else []),
+        ]
+        self._line.show(done - self._before + sum(running), ", ".join(words))
+
+
+def _written(run_dir: Path) -> float:
+    try:
+        return RunDirectory(run_dir).status.stat().st_mtime
+    except OSError:
+        return 0.0
 
 
 def _outcome(run_dir: Path, state: str) -> str:

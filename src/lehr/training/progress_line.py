@@ -16,16 +16,19 @@ class ProgressLine:
         initial: how many are done already.
         shown: False never draws, as on all ranks but the first.
         keep: leave the last state of the line on the screen.
+
+    It goes to what is standard error now, whatever that is later.
     """
 
     def __init__(self, name: str, total: int, initial: int = 0, shown: bool = True, keep: bool = False) -> None:
         self._bar: Any = None
-        if shown and sys.stderr.isatty():
+        self._stream = sys.stderr
+        if shown and self._stream.isatty():
             from tqdm import tqdm
 
             layout = f"{name} {{percentage:3.0f}}% |{{bar:20}}| {{remaining}} left  {{desc}}"
             self._bar = tqdm(
-                total=total, initial=initial, leave=keep, file=sys.stderr, dynamic_ncols=True, bar_format=layout
+                total=total, initial=initial, leave=keep, file=self._stream, dynamic_ncols=True, bar_format=layout
             )
 
     @property
@@ -46,9 +49,9 @@ class ProgressLine:
     def say(self, text: str) -> None:
         """Write a line that stays, above the live one if there is one."""
         if self._bar is not None:
-            self._bar.write(text, file=sys.stderr)
+            self._bar.write(text, file=self._stream)
         else:
-            print(text, file=sys.stderr, flush=True)
+            print(text, file=self._stream, flush=True)
 
     def close(self) -> None:
         if self._bar is not None:

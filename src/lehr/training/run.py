@@ -26,13 +26,13 @@ from torch import Tensor
 from lehr import randomness
 from lehr.config.build import build, find_class
 from lehr.data.module import ImageDataModule
-from lehr.errors import ConfigError
+from lehr.errors import ConfigError, Interrupted
 from lehr.files import write_json
 from lehr.objective.bits import levels_problem
 from lehr.objective.bounds import Objective
 from lehr.objective.rate import RateTerm
 from lehr.training.callbacks.aggregate import AggregateStatistics
-from lehr.training.callbacks.interruption import Interrupted, Interruption
+from lehr.training.callbacks.interruption import Interruption
 from lehr.training.callbacks.metrics import Metrics, posterior_metrics
 from lehr.training.callbacks.pruning import Pruned
 from lehr.training.callbacks.samples import SampleGrids

@@ -9,23 +9,16 @@ from typing import Any
 
 from lightning.pytorch import Trainer
 
+from lehr.errors import Interrupted
 from lehr.training.checkpoint import between_steps, save
 from lehr.training.directory import RunDirectory
 from lehr.training.lean import LeanCallback
 from lehr.training.module import VAEModule
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
+_OF_SCHEDULERS = (signal.SIGUSR1, signal.SIGUSR2)  # a cluster's that a job's time is up, where anybody minds them
 # a terminal signals all processes of a command, and the one that started the others passes it on: the same wish twice
 _ONE_WISH_SECONDS = 1.0
-_OF_SCHEDULERS = (signal.SIGUSR1, signal.SIGUSR2)  # by which clusters announce that a job's time is up
-
-
-class Interrupted(BaseException):
-    """The run was told to stop by a signal, and what was done up to then is saved."""
-
-    def __init__(self, signum: int) -> None:
-        super().__init__(f"interrupted by {signal.Signals(signum).name}")
-        self.exit_code = 128 + signum
 
 
 class Interruption(LeanCallback):
@@ -34,6 +27,9 @@ class Interruption(LeanCallback):
     In training the step at hand is finished and a checkpoint is written; during a validation it is the epoch's end
     that can be resumed from exactly, so the validation is finished first. Other ranks than the first leave signals
     to it, and are ended by it.
+
+    Where the program around this one has a handler of its own, that is called once the checkpoint is written: it may
+    stop a sweep, or put the job of a cluster back into its queue. If it returns, training goes on.
     """
 
     def __init__(self) -> None:
@@ -75,11 +71,16 @@ class Interruption(LeanCallback):
     def check(self) -> None:
         """Raise `Interrupted` if a signal has come: where everything that is to be kept is on disk already."""
         signum = self._signum
-        if signum in _OF_SCHEDULERS:
-            self._signum = None
-            self._original[signum](signum, None)
-        elif signum is not None:
+        if signum is None:
+            return
+        theirs = self._original.get(signum)
+        if not callable(theirs) or theirs is signal.default_int_handler:
             raise Interrupted(signum)
+        self._signum = None
+        try:
+            theirs(signum, None)
+        except Exception as error:  # a job that may not go back into its queue
+            raise Interrupted(signum) from error
 
     def on_train_batch_end(  # type: ignore[override]
         self, trainer: Trainer, pl_module: VAEModule, outputs: Any, batch: Any, batch_idx: int

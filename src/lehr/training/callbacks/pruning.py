@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from optuna.pruners import BasePruner
     from optuna.trial import FrozenTrial
 
-_HALVINGS = 3
-"""Of a run's length, each to a third: Hyperband first looks after 1/27, and has four brackets."""
+_SHORTEST = 27
+"""Hyperband first looks after this part of a run, and has log3 of it + 1 = 4 brackets."""
 
 
 class Pruned(BaseException):
@@ -103,7 +103,7 @@ def _pruner(study: Study, module: VAEModule) -> BasePruner | None:
             assert module.length is not None
             length = module.length
             images = length.total_steps * length.examples_per_epoch // length.steps_per_epoch
-            return HyperbandPruner(max(1, images // 3**_HALVINGS), images, reduction_factor=3)
+            return HyperbandPruner(max(1, images // _SHORTEST), images, reduction_factor=3)
     return None
 
 

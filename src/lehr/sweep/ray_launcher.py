@@ -1,0 +1,79 @@
+"""The launcher `ray`: the points of a sweep on a Ray cluster whose machines share the file system of the sweep."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from lehr.sweep.launching import Finished, Jobs, record_end
+from lehr.sweep.runner import DiskFull, run_point
+
+
+class RayLauncher:
+    """Trains every point as a task of Ray.
+
+    Args:
+        address: of the cluster; "auto" for the one that this machine is part of, None to start one on this machine.
+        cpus_per_run: that a run needs.
+        gpus_per_run: that a run needs; a part of one for several runs on a GPU.
+        retry: whether to try again what has failed.
+    """
+
+    def __init__(
+        self, address: str | None = None, cpus_per_run: float = 1, gpus_per_run: float = 0, retry: bool = False
+    ) -> None:
+        self._address, self._cpus, self._gpus, self._retry = address, cpus_per_run, gpus_per_run, retry
+
+    def launch(self, jobs: Jobs, finished: Finished) -> None:
+        import ray
+
+        ray.init(address=self._address, log_to_driver=False, logging_level=logging.ERROR)
+        try:
+            self._launch(ray, jobs, finished)
+        finally:
+            ray.shutdown()
+
+    def _launch(self, ray: Any, jobs: Jobs, finished: Finished) -> None:
+        # a point that kills its process is recorded and not repeated
+        task = ray.remote(run_point).options(num_cpus=self._cpus, num_gpus=self._gpus, max_retries=0)
+        running: dict[Any, Path] = {}
+        more = True
+        while more or running:
+            while more and len(running) < self._room(ray):
+                job = next(jobs, StopIteration)
+                more = job is not StopIteration
+                if not isinstance(job, Path):
+                    break
+                running[task.remote(job.absolute(), self._retry)] = job
+            ended, _ = ray.wait(list(running), timeout=0.5) if running else ([], [])
+            for reference in ended:
+                run_dir = running.pop(reference)
+                problem = _problem(ray, reference)
+                record_end(run_dir, problem)
+                finished(run_dir)
+
+    def _room(self, ray: Any) -> int:
+        """How many runs the cluster has room for, as it is now."""
+        there = ray.cluster_resources()
+        room = there.get("CPU", 0) / self._cpus if self._cpus else float("inf")
+        if self._gpus:
+            room = min(room, there.get("GPU", 0) / self._gpus)
+        return max(1, int(room))
+
+
+def _problem(ray: Any, reference: Any) -> str | None:
+    """What went wrong with a task beyond what the run itself has recorded.
+
+    Raises:
+        DiskFull: if that was it.
+    """
+    try:
+        ray.get(reference)
+    except ray.exceptions.RayTaskError as error:
+        if isinstance(error.cause, DiskFull):
+            raise error.cause from None
+        return " ".join(f"{type(error.cause).__name__}: {error.cause}".split())
+    except ray.exceptions.RayError as error:
+        return " ".join(f"{type(error).__name__}: {str(error).partition(chr(10))[0]}".split())
+    return None
