@@ -1,7 +1,7 @@
 """Train variational autoencoders with an annealed KL term, and know what their latents hold.
 
-`lehr.load(run_dir)` gives back a trained model and the statistics of its latents; the rooms `lehr.posterior`,
-`lehr.objective` and `lehr.models` can be used as a library.
+`lehr.load(run_dir)` gives back a trained model and the statistics of its latents, `lehr.load_sweep(sweep_dir)` the runs
+of a sweep as a table; the rooms `lehr.posterior`, `lehr.objective` and `lehr.models` can be used as a library.
 """
 
 from lehr.lazy import exports
@@ -17,5 +17,6 @@ __getattr__, __dir__ = exports(
         "LehrError": "errors",
         "Run": "training.load",
         "load": "training.load",
+        "load_sweep": "sweep.frame",
     },
 )

@@ -47,9 +47,22 @@ def _query(line: str) -> list[str]:
         found = ["bash ", "zsh "]
     elif words[1] in ("train", "sample", "evaluate"):
         found = _FLAGS if word.startswith("-") else _overrides(words[1], words[2:], word)
+    elif words[1] == "results":
+        found = _results(word)
     else:
         found = []
     return sorted(candidate for candidate in found if candidate.startswith(word))
+
+
+def _results(word: str) -> Iterable[str]:
+    """The keys of `lehr results`, and the directories that it may be told."""
+    from lehr.config.schema import ResultsConfig
+
+    key, equals, _ = word.partition("=")
+    if equals and key in ResultsConfig.model_fields:
+        return _paths(key, word.partition("=")[2]) if key in _PATHS else []
+    folders = (path.removeprefix("=") for path in _paths("", word) if path.endswith("/"))
+    return [*folders, *(f"{name}=" for name in ResultsConfig.model_fields), "--help "]
 
 
 def _overrides(name: str, before: list[str], word: str) -> Iterable[str]:

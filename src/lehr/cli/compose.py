@@ -8,7 +8,8 @@ import traceback
 from argparse import Namespace
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -31,6 +32,8 @@ from lehr.cli.overrides import choice_problems, line, meant, parsed
 from lehr.config.problems import did_you_mean
 from lehr.errors import ConfigError
 
+NOT_OF_A_RUN = ("hydra", "pool", "sweep")
+"""Sections that say how many runs are done, and are in no run's own configuration."""
 VERSION_BASE = "1.3"
 _COMPOSITION_ERRORS = (HydraException, OmegaConfBaseException, yaml.YAMLError, ValueError, OSError, RecursionError)
 
@@ -85,14 +88,18 @@ class Composed:
     """A composed configuration.
 
     Attributes:
-        values: every key but Hydra's own, resolved, plain containers.
+        values: of a run, every key, resolved, plain containers.
         output_dir: `hydra.run.dir`, where a single run writes.
         sweep_dir: `hydra.sweep.dir`, where a sweep does.
+        pool: the section of that name, as `values`; empty where there is none.
+        sweep: the section of that name.
     """
 
     values: dict[str, Any]
     output_dir: str
     sweep_dir: str
+    pool: dict[str, Any] = field(default_factory=dict)
+    sweep: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -113,12 +120,89 @@ class Command:
 
 
 @contextmanager
-def _composer(command: Command) -> Iterator[ConfigLoader]:
-    register_conf_dir()
-    first = command.config_dir or conf_dir()
-    GlobalHydra.instance().clear()
-    with initialize_config_dir(str(first.absolute()), job_name="lehr", version_base=VERSION_BASE):
-        yield GlobalHydra.instance().config_loader()
+def told_in_a_line() -> Iterator[None]:
+    """What Hydra and OmegaConf find wrong becomes a ConfigError."""
+    try:
+        yield
+    except _COMPOSITION_ERRORS as error:
+        if wants_traceback():
+            traceback.print_exc()
+        raise ConfigError(_one_line(error)) from error
+
+
+class Composer:
+    """Hydra, for one primary configuration. The last compositions are kept: each takes tenths of a second.
+
+    Raises:
+        ConfigError: if there is no such configuration; `compose` and `options`: for what Hydra finds wrong.
+    """
+
+    def __init__(self, command: Command) -> None:
+        if command.config_dir and not command.config_dir.is_dir():
+            raise ConfigError(f"--config-dir {command.config_dir}: there is no such folder")
+        self._first = command.config_dir or conf_dir()
+        self._name = command.name.removesuffix(".yaml")
+        self.compose = lru_cache(maxsize=8)(self._compose)
+        self.options = lru_cache(maxsize=None)(self._options)
+        if self._name not in (names := self.options("")):
+            hint = did_you_mean(self._name, names)
+            raise ConfigError(f"--config-name {command.name}: there is no such configuration{hint}")
+
+    @contextmanager
+    def _hydra(self) -> Iterator[ConfigLoader]:
+        register_conf_dir()
+        GlobalHydra.instance().clear()
+        with (
+            told_in_a_line(),
+            initialize_config_dir(str(self._first.absolute()), job_name="lehr", version_base=VERSION_BASE),
+        ):
+            yield GlobalHydra.instance().config_loader()
+
+    def _options(self, group: str) -> list[str]:
+        with self._hydra() as loader:
+            names = loader.get_group_options(group, ObjectType.CONFIG)
+        return [name for name in names if not name.startswith("_")]
+
+    def _compose(self, *lines: str) -> DictConfig:
+        with self._hydra():
+            return compose(self._name, overrides=list(lines), return_hydra_config=True)
+
+    def loader(self) -> ConfigLoader:
+        """What Hydra composes with, for processes elsewhere."""
+        with self._hydra() as loader:
+            return loader
+
+    def choices(self) -> dict[str, Any]:
+        """The groups that have a choice, and which, with nothing overridden."""
+        return dict(self.compose().hydra.runtime.choices)
+
+    def is_group(self, key: str) -> bool:
+        return key != "hydra" and "." not in key and bool(self.options(key))
+
+    def fitting(self, overrides: list[Override], problems: list[str]) -> list[Override]:
+        """The overrides that name a group or a key there is, in order; one line for each other goes to `problems`."""
+        defaults = self.choices()
+        good: list[Override] = []
+        doubtful: set[str] = set()  # groups whose choice is wrong, so that their keys are not known
+        for override in overrides:
+            if self.is_group(group := override.key_or_group):
+                wrong = choice_problems(override, self.options(group), defaults)
+                problems += wrong
+                if wrong:
+                    doubtful.add(group)
+                else:
+                    good.append(override)
+        known = {*keys(self.compose(*map(line, good))), *(name for name in defaults if "/" not in name)}
+        for override in overrides:
+            key = override.key_or_group
+            if self.is_group(key):
+                continue
+            if key in known or override.is_add() or key.startswith("hydra"):
+                good.append(override)
+            elif key.partition(".")[0] not in doubtful:
+                problems.append(f"{key}: unknown key{meant(key, known)}")
+        kept = {id(override) for override in good}
+        return [override for override in overrides if id(override) in kept]
 
 
 def composed(command: Command) -> tuple[Composed | None, list[str]]:
@@ -126,59 +210,26 @@ def composed(command: Command) -> tuple[Composed | None, list[str]]:
 
     None where nothing could be composed. Types and limits of values are for the schema to check.
     """
-    if command.config_dir and not command.config_dir.is_dir():
-        return None, [f"--config-dir {command.config_dir}: there is no such folder"]
-    overrides, problems = parsed(command.overrides, command.multirun)
-    with _composer(command) as loader:
-        name = command.name.removesuffix(".yaml")
-        if name not in (names := _options(loader, "")):
-            return None, [f"--config-name {command.name}: there is no such configuration{did_you_mean(name, names)}"]
-        try:
-            good = _fitting(name, overrides, loader, problems)
-            return _resolved(_compose(name, good)), problems
-        except _COMPOSITION_ERRORS as error:
-            if wants_traceback():
-                traceback.print_exc()
-            return None, [*problems, _one_line(error)]
-
-
-def _fitting(name: str, overrides: list[Override], loader: ConfigLoader, problems: list[str]) -> list[Override]:
-    """The overrides that name a group or a key there is; one line for each other goes to `problems`."""
-    base = _compose(name, [])
-    defaults = dict(base.hydra.runtime.choices)
-    keys = {override.key_or_group for override in overrides}
-    groups = {key: options for key in keys - {"hydra"} if "." not in key and (options := _options(loader, key))}
-    good: list[Override] = []
-    doubtful: set[str] = set()  # groups whose choice is wrong, so that their keys are not known
-    for override in overrides:
-        if (group := override.key_or_group) in groups:
-            wrong = choice_problems(override, groups[group], defaults)
-            problems += wrong
-            if wrong:
-                doubtful.add(group)
-            else:
-                good.append(override)
-    known = {*_keys(_compose(name, good) if good else base), *(name for name in defaults if "/" not in name)}
-    for override in overrides:
-        key = override.key_or_group
-        if key in groups:
-            continue
-        if key in known or override.is_add() or key.startswith("hydra"):
-            good.append(override)
-        elif key.partition(".")[0] not in doubtful:
-            problems.append(f"{key}: unknown key{meant(key, known)}")
-    return good
+    problems: list[str] = []
+    try:
+        composer = Composer(command)
+        overrides, problems = parsed(command.overrides, command.multirun)
+        config = composer.compose(*map(line, composer.fitting(overrides, problems)))
+        if not command.multirun and (name := config.hydra.runtime.choices.get("sweep")) is not None:
+            problems.append(f"sweep={name}: is for many runs; add -m")
+        return resolved(config), problems
+    except ConfigError as error:
+        return None, [*problems, *error.problems]
 
 
 def vocabulary(command: Command) -> tuple[dict[str, list[str]], list[str]]:
     """Of the configuration as chosen so far, mistakes left out: groups and their choices, and keys."""
     overrides, _ = parsed(command.overrides, command.multirun)
-    with _composer(command) as loader:
-        defaults = dict(_compose(command.name, []).hydra.runtime.choices)
-        groups = {group: _options(loader, group) for group in defaults if not group.startswith("hydra/")}
-        choices = [override for override in overrides if override.key_or_group in groups]
-        good = [o for o in choices if not choice_problems(o, groups[o.key_or_group], defaults)]
-        return groups, list(_keys(_compose(command.name, good)))
+    composer = Composer(command)
+    groups = {group: composer.options(group) for group in composer.choices() if not group.startswith("hydra/")}
+    choices = [override for override in overrides if override.key_or_group in groups]
+    good = [o for o in choices if not choice_problems(o, groups[o.key_or_group], composer.choices())]
+    return groups, list(keys(composer.compose(*map(line, good))))
 
 
 def typed_value(command: Command, key: str) -> Any:
@@ -194,10 +245,10 @@ def changed(values: dict[str, Any], command: Command) -> tuple[dict[str, Any], l
     """
     overrides, problems = parsed(command.overrides, command.multirun)
     config = OmegaConf.create(values)
-    known = set(_keys(config))
+    known = set(keys(config))
     for override in overrides:
         key = override.key_or_group
-        if key == "resume" or key.startswith("hydra"):
+        if key == "resume" or key.startswith(("hydra", "pool.", "sweep.")):
             continue
         if key not in known:
             problems.append(f"{key}: unknown key of the resumed run{meant(key, known)}")
@@ -224,11 +275,8 @@ def points(command: Command) -> Iterator[Command]:
                 yield replace(command, overrides=[*command.overrides, f"{override.key_or_group}={value}"])
 
 
-def _options(loader: ConfigLoader, group: str) -> list[str]:
-    return [name for name in loader.get_group_options(group, ObjectType.CONFIG) if not name.startswith("_")]
-
-
-def _keys(config: DictConfig, prefix: str = "") -> Iterator[str]:
+def keys(config: DictConfig, prefix: str = "") -> Iterator[str]:
+    """Every dotted key but Hydra's own, sections included."""
     for name in map(str, config):
         key = f"{prefix}{name}"
         if key == "hydra":
@@ -237,23 +285,31 @@ def _keys(config: DictConfig, prefix: str = "") -> Iterator[str]:
         if not OmegaConf.is_missing(config, name):
             node = config._get_node(name)
             if isinstance(node, DictConfig) and not node._is_none():
-                yield from _keys(node, f"{key}.")
+                yield from keys(node, f"{key}.")
 
 
-def _compose(name: str, overrides: list[Override]) -> DictConfig:
-    return compose(name, overrides=[line(override) for override in overrides], return_hydra_config=True)
+def resolved(config: DictConfig) -> Composed:
+    """What a composition comes to.
+
+    Raises:
+        ConfigError: if an interpolation leads nowhere.
+    """
+    with told_in_a_line():
+        HydraConfig.instance().set_config(config)  # for ${hydra:...}
+        try:
+            output_dir = str(config.hydra.run.dir)
+        except ValidationError:
+            output_dir = ""  # `dir` is no string, which the schema will say
+        values = plain(OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"]))
+        pool, sweep = values.pop("pool", {}), values.pop("sweep", {})
+        return Composed(values, output_dir, config.hydra.sweep.dir, pool, sweep)
 
 
-def _resolved(config: DictConfig) -> Composed:
-    HydraConfig.instance().set_config(config)  # for ${hydra:...}
-    try:
-        output_dir = str(config.hydra.run.dir)
-    except ValidationError:
-        output_dir = ""  # `dir` is no string, which the schema will say
-    own = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
-    values = OmegaConf.to_container(own, resolve=True)
-    assert isinstance(values, dict)
-    return Composed({str(key): value for key, value in values.items()}, output_dir, config.hydra.sweep.dir)
+def plain(config: Any, resolve: bool = True) -> dict[str, Any]:
+    """A node with keys as plain containers."""
+    found = OmegaConf.to_container(config, resolve=resolve)
+    assert isinstance(found, dict)
+    return {str(key): value for key, value in found.items()}
 
 
 def _one_line(error: BaseException) -> str:

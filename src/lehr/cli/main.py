@@ -20,6 +20,7 @@ COMMANDS = {
     "train": ("lehr.cli.train", "train a VAE; the statistics of its latents and samples at the end"),
     "evaluate": ("lehr.cli.evaluate", "how good a finished run is: likelihood, collapse, samples, representation"),
     "sample": ("lehr.cli.sample", "new images from a finished run"),
+    "results": ("lehr.cli.results", "what a sweep came to: means and standard deviations over seeds"),
     "completion": ("lehr.cli.completion", 'completion for bash or zsh: eval "$(lehr completion bash)"'),
 }
 

@@ -2,23 +2,46 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override, ValueType
+from hydra.core.override_parser.types import IntervalSweep, Override, Quote, QuotedString, ValueType
 from hydra.errors import HydraException
 
 from lehr.config.problems import did_you_mean, nearest
 from lehr.config.schema import SCHEMAS
 
 _ONE_CHOICE = {*SCHEMAS, "trainer"} - {"callbacks"}  # groups of which a list of choices means nothing
+_LITERAL = ("dir", "out", "resume", "run", "hydra.run.dir", "hydra.sweep.dir")
+_QUOTED = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\"""", re.DOTALL)
 
 
-def parsed(texts: Iterable[str], multirun: bool) -> tuple[list[Override], list[str]]:
-    """The overrides that can be read, and one line for each that cannot, or has several values outside of a sweep."""
+def literal(text: str) -> str:
+    """An override as Hydra reads it: a run or a sweep directory is taken as typed, whatever Hydra makes of `=` and `,`.
+
+    What is quoted, refers to another key (`${...}`) or is null stays so.
+    """
+    key, _, value = text.partition("=")
+    if (
+        key.lstrip("+") not in _LITERAL
+        or not value.strip()
+        or value == "null"
+        or "${" in value
+        or _QUOTED.fullmatch(value)
+    ):
+        return text
+    return f"{key}={QuotedString(value, Quote.single).with_quotes()}"
+
+
+def parsed(texts: Iterable[str], multirun: bool, search: bool = False) -> tuple[list[Override], list[str]]:
+    """The overrides that can be read, and one line for each that cannot, or has several values outside of a sweep.
+
+    Only a search may have an interval.
+    """
     parser, overrides, problems = OverridesParser.create(), [], []
-    for text in texts:
+    for text in map(literal, texts):
         key, equals, _ = text.partition("=")
         quoted = f"if the value is one string, quote it twice: {key}=\"'...'\""
         try:
@@ -34,20 +57,28 @@ def parsed(texts: Iterable[str], multirun: bool) -> tuple[list[Override], list[s
             problems.append(f"{text}: is not key=value")
         elif override.is_sweep_override() and not multirun:
             problems.append(f"{text}: has several values; for one run each, add -m; for a list, write [a,b]; {quoted}")
-        elif override.value_type in (ValueType.GLOB_CHOICE_SWEEP, ValueType.INTERVAL_SWEEP):
-            problems.append(f"{text}: write out the values, as in {key}=a,b or {key}=range(1,5)")
-        elif override.is_sweep_override() and not any(True for _ in override.sweep_string_iterator()):
+        elif override.value_type == ValueType.GLOB_CHOICE_SWEEP or (override.is_interval_sweep() and not search):
+            problems.append(to_write_out(override))
+        elif override.is_discrete_sweep() and not any(True for _ in override.sweep_string_iterator()):
             problems.append(f"{text}: has no values")
         else:
             overrides.append(override)
     return overrides, problems
 
 
+def to_write_out(override: Override) -> str:
+    """What is wrong with values that are not listed."""
+    key = (override.input_line or "").partition("=")[0]
+    return f"{override.input_line}: write out the values, as in {key}=a,b or {key}=range(1,5)"
+
+
 def line(override: Override) -> str:
     """The override as text; of a sweep its first value."""
     text = override.input_line or ""
     if override.is_sweep_override():
-        return f"{text.partition('=')[0]}={next(iter(override.sweep_string_iterator()))}"
+        value = override.value()
+        first = value.start if isinstance(value, IntervalSweep) else next(iter(override.sweep_string_iterator()))
+        return f"{text.partition('=')[0]}={first}"
     return text
 
 
@@ -62,6 +93,8 @@ def choice_problems(override: Override, options: list[str], defaults: dict[str, 
         return [f"{text}: {group} has no default to replace; say +{text}"]
     if group in defaults and (override.is_add() or override.is_force_add()):
         return [f"{text}: {group} has a choice already; say {text.lstrip('+')}"]
+    if override.is_interval_sweep():
+        return [to_write_out(override)]
     sweep = override.is_sweep_override()
     problems = []
     for value in override.sweep_string_iterator() if sweep else [override.value()]:

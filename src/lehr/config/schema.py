@@ -325,6 +325,21 @@ class TrainConfig(Section):
     logger: dict[str, Any] | None
 
 
+class Sweep(Section):
+    """Of many runs: what to do with those that have ended."""
+
+    retry: Literal["none", "failed"]
+
+
+class Pool(Section):
+    """Of many runs on this machine: how many at once, and on what."""
+
+    workers: Positive | Literal["auto"]
+    gpus: NonNegative | Literal["auto"]
+    gpus_per_run: Positive
+    per_gpu: Positive
+
+
 class SampleConfig(Section):
     """Everything `lehr sample` can be told."""
 
@@ -339,6 +354,17 @@ class SampleConfig(Section):
     steps: Annotated[int, Field(ge=2)]
     debug: bool
     trust: list[str]
+
+
+class ResultsConfig(Section):
+    """Everything `lehr results` can be told, but for the directory."""
+
+    metrics: list[str] | None
+    by: list[str] | None
+    sort: PathString | None
+    runs: bool
+    format: Literal["table", "csv", "markdown", "parquet"] | None
+    out: PathString | None
 
 
 class EvaluateConfig(Section):

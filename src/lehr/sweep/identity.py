@@ -9,13 +9,28 @@ from typing import Any
 
 NOT_PART_OF_IT = (
     "dir", "resume", "overwrite", "evaluate", "debug", "trust", "logger", "data.root", "data.workers",
-    "callbacks.progress", "trainer.accelerator", "trainer.devices", "trainer.num_nodes", "trainer.strategy",
-    "trainer.log_every_n_steps",
+    "data.eval_batch_size", "callbacks.progress", "callbacks.samples", "callbacks.checkpoints.every_seconds",
+    "trainer.accelerator", "trainer.devices", "trainer.num_nodes", "trainer.strategy", "trainer.log_every_n_steps",
 )  # fmt: skip
 """Where a run is written and computed, what is shown of it and what is measured afterwards.
 
 `data.path` is part of it: it says which data.
 """
+_NOT_PART_OF_IT = frozenset(NOT_PART_OF_IT)
+# ASCII, since a path may hold bytes that are no text
+_encode = json.JSONEncoder(separators=(",", ":"), sort_keys=True).encode
+
+
+def is_part(key: str) -> bool:
+    """Whether a run's numbers depend on the value of this dotted key, or on one in the section of that name."""
+    return not any(key == name or key.startswith(f"{name}.") for name in NOT_PART_OF_IT)
+
+
+def parts(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Of a resolved configuration of `lehr train` what makes up its identity, by dotted key."""
+    found: dict[str, Any] = {}
+    _collect(config, "", found)
+    return found
 
 
 def identity(config: Mapping[str, Any]) -> str:
@@ -23,12 +38,7 @@ def identity(config: Mapping[str, Any]) -> str:
 
     Numbers that are equal are the same (1 and 1.0), the order of keys does not count.
     """
-    kept = [
-        (key, _canonical(value))
-        for key, value in sorted(flat(config))
-        if not any(key == name or key.startswith(f"{name}.") for name in NOT_PART_OF_IT)
-    ]
-    text = json.dumps(kept, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    text = _encode({key: _canonical(value) for key, value in parts(config).items()})
     return hashlib.blake2b(text.encode(), digest_size=20).hexdigest()
 
 
@@ -42,9 +52,23 @@ def flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any
             yield key, value
 
 
+def _collect(config: Mapping[str, Any], prefix: str, found: dict[str, Any]) -> None:
+    # as `flat`, but what is no part of it is not entered: there may be thousands of configurations
+    for name, value in config.items():
+        key = f"{prefix}{name}"
+        if key in _NOT_PART_OF_IT:
+            continue
+        if isinstance(value, dict) and value:
+            _collect(value, f"{key}.", found)
+        else:
+            found[key] = value
+
+
 def _canonical(value: Any) -> Any:
-    if isinstance(value, list | tuple):
-        return [_canonical(item) for item in value]
     if isinstance(value, float):
         return int(value) if value.is_integer() else value
+    if isinstance(value, list | tuple):
+        return [_canonical(item) for item in value]
+    if isinstance(value, dict):
+        return {str(key): _canonical(item) for key, item in value.items()}
     return value

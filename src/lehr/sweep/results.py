@@ -13,6 +13,7 @@ import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import IO, Any
 
@@ -77,7 +78,7 @@ class SweepResults:
     keys: list[str]
     runs: list[RunResult]
 
-    @property
+    @cached_property
     def metrics(self) -> list[str]:
         """The names of all that some run has a number of, sorted."""
         return sorted({name for run in self.runs for name, value in run.metrics.items() if value is not None})
@@ -130,7 +131,7 @@ def write_results(path: str | Path) -> Path:
 
 
 def write_csv(stream: IO[str], results: SweepResults, metrics: Sequence[str]) -> None:
-    """One row a run: its name, identity, state, swept values and these metrics."""
+    """One row a run: the name of its directory, identity, state, swept values and these metrics."""
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(["run", "id", "state", *results.keys, *metrics])
     for run in results.runs:
@@ -145,7 +146,9 @@ def shown(value: Any) -> str:
 
 def number(value: float | int | bool | None) -> str:
     """A number in the fewest digits that give it back exactly; empty where there is none."""
-    return "" if value is None else json.dumps(value)
+    if value is None:
+        return ""
+    return str(value).lower() if isinstance(value, bool) else repr(value)
 
 
 def natural(value: Any) -> tuple[Any, ...]:

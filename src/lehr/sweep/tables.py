@@ -1,199 +1,30 @@
-"""The answer of a sweep, for people: means and standard deviations of metrics over seeds, as text and as files."""
+"""The answer of a sweep as text: for the terminal, in Markdown and in CSV."""
 
 from __future__ import annotations
 
 import csv
-import fnmatch
 import math
 import shutil
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 from statistics import median
-from typing import IO, Any
+from typing import IO
 
-from lehr.config.problems import did_you_mean
-from lehr.errors import ConfigError
-from lehr.sweep.results import SEED, STATES, RunResult, SweepResults, natural, number, read_runs, shown
+from lehr.sweep.groups import Answer, Cell, Row, answer, direction, has_direction, values_by_name
+from lehr.sweep.results import SEED, STATES, RunResult, SweepResults, number, read_runs, shown
 from lehr.training.directory import DONE
 
-_DEFAULT = ("elbo", "rate", "distortion")
-_ALSO = ("posterior/active_units", "likelihood/iwae")
-# the last words of metrics of which more is better, and less
-_MORE = {
-    "elbo", "iwae", "ess", "psnr", "psnr_sampled", "ssim", "ssim_sampled", "density", "coverage", "latent_log_prob",
-    "probe_accuracy", "mig", "sap", "dci", "factor_vae", "images_per_second",
-}  # fmt: skip
-_LESS = {"loss", "bits_per_dim", "distortion", "mse", "mse_sampled", "frechet", "kernel", "step_ms"}
 _VALUE_WIDTH = 40  # of a swept value in the terminal
 _LISTED = 20  # runs of a state that are listed in the terminal
 _UNLIMITED = 10_000
 
 
-@dataclass(frozen=True)
-class Query:
-    """What is asked of a sweep.
-
-    Attributes:
-        metrics: names, or patterns of names (`test/*`); None for what people look at first.
-        by: the swept keys to group by; None for all but the seed.
-        sort: a swept key or a metric, with a `-` before it the other way round; None for the swept keys.
-        runs: one row a run, without averages.
-    """
-
-    metrics: Sequence[str] | None = None
-    by: Sequence[str] | None = None
-    sort: str | None = None
-    runs: bool = False
-
-
-@dataclass(frozen=True)
-class Cell:
-    """A metric of a group: mean, sample standard deviation (n - 1) and the number of runs that have it, finite."""
-
-    mean: float | None
-    std: float | None
-    n: int
-
-
-@dataclass(frozen=True)
-class Row:
-    """Runs that agree in the keys that are grouped by.
-
-    Attributes:
-        values: of these keys.
-        runs: all of them, whatever their state.
-        cells: one for each metric, of those that are done.
-    """
-
-    values: tuple[Any, ...]
-    runs: tuple[RunResult, ...]
-    cells: tuple[Cell, ...]
-
-    @property
-    def done(self) -> int:
-        return sum(run.state == DONE for run in self.runs)
-
-
-@dataclass(frozen=True)
-class Answer:
-    """A table: the rows by these keys, with these metrics."""
-
-    results: SweepResults
-    by: tuple[str, ...]
-    metrics: tuple[str, ...]
-    rows: tuple[Row, ...]
-    query: Query = field(default_factory=Query)
-
-
-def answer(results: SweepResults, query: Query | None = None) -> Answer:
-    """Group the runs, average over each group, and sort.
-
-    Raises:
-        ConfigError: for a key or a metric that the sweep has not, one line each.
-    """
-    query = query or Query()
-    problems: list[str] = []
-    metrics = _chosen(results, query, problems)
-    by = _keys(results, query, problems)
-    word = (query.sort or "").removeprefix("-")
-    if word and word not in by and word not in metrics:
-        if word in results.metrics:
-            metrics.append(word)
-        else:
-            hint = did_you_mean(word, [*by, *results.metrics])
-            problems.append(f"sort={query.sort}: is neither a key of the table nor a metric{hint}")
-    if problems:
-        raise ConfigError(*problems)
-    rows = [_row(values, runs, metrics) for values, runs in _groups(results, by, query.runs)]
-    if word:
-        rows = _sorted(rows, query.sort or "", by, metrics)
-    return Answer(results, tuple(by), tuple(metrics), tuple(rows), query)
-
-
 def results_table(path: str | Path, width: int | None = None) -> str:
     """What `lehr results` prints of the sweep in `path`; `width` in characters, None for that of the terminal."""
     return terminal_table(answer(read_runs(path)), width)
-
-
-def _chosen(results: SweepResults, query: Query, problems: list[str]) -> list[str]:
-    known = results.metrics
-    if query.metrics is None:
-        split = "test" if "test/elbo" in known else "val"
-        return [name for name in (*(f"{split}/{word}" for word in _DEFAULT), *_ALSO) if name in known]
-    chosen: dict[str, None] = {}
-    for name in query.metrics:
-        if matching := [name] if name in known else fnmatch.filter(known, name):
-            chosen.update(dict.fromkeys(matching))
-        elif not known:
-            problems.append(f"metrics=[{name}]: no run is done yet, there are no metrics")
-        else:
-            problems.append(f"metrics=[{name}]: no run has this metric{did_you_mean(name, known)}")
-    return list(chosen)
-
-
-def _keys(results: SweepResults, query: Query, problems: list[str]) -> list[str]:
-    if query.runs:
-        if query.by is not None:
-            problems.append("by: is for groups of runs, and runs=true shows each by itself; leave one of them out")
-        return results.keys
-    if query.by is None:
-        return [key for key in results.keys if key != SEED]
-    for key in query.by:
-        if key not in results.keys:
-            hint = did_you_mean(key, results.keys) if results.keys else "; nothing was"
-            problems.append(f"by=[{key}]: was not swept{hint}")
-    return list(dict.fromkeys(query.by))
-
-
-def _groups(
-    results: SweepResults, by: Sequence[str], single: bool
-) -> Iterator[tuple[tuple[Any, ...], tuple[RunResult, ...]]]:
-    """By values, in their natural order. Runs whose values are not known belong to no group."""
-    if single:
-        yield from ((tuple(run.swept.get(key) for key in by), (run,)) for run in results.runs)
-        return
-
-    def values(run: RunResult) -> tuple[Any, ...]:
-        return tuple(natural(run.swept[key]) for key in by)
-
-    known = [run for run in results.runs if run.swept or not results.keys]
-    for _, group in groupby(sorted(known, key=values), key=values):
-        runs = tuple(group)
-        yield tuple(runs[0].swept[key] for key in by), runs
-
-
-def _row(values: tuple[Any, ...], runs: tuple[RunResult, ...], metrics: Iterable[str]) -> Row:
-    cells = []
-    for name in metrics:
-        numbers = [float(x) for run in runs if (x := run.metrics.get(name)) is not None]
-        n = len(numbers)
-        mean = math.fsum(numbers) / n if n else None
-        std = math.sqrt(math.fsum((x - mean) ** 2 for x in numbers) / (n - 1)) if mean is not None and n > 1 else None
-        cells.append(Cell(mean, std, n))
-    return Row(values, runs, tuple(cells))
-
-
-def _sorted(rows: list[Row], sort: str, by: Sequence[str], metrics: Sequence[str]) -> list[Row]:
-    word = sort.removeprefix("-")
-    other_way = word != sort
-    if word in by:
-        place = by.index(word)
-        return sorted(rows, key=lambda row: natural(row.values[place]), reverse=other_way)
-    place = metrics.index(word)
-    there = [row for row in rows if row.cells[place].mean is not None]
-    there.sort(key=lambda row: row.cells[place].mean or 0.0, reverse=(_direction(word) == "highest") != other_way)
-    return there + [row for row in rows if row.cells[place].mean is None]
-
-
-def _direction(metric: str) -> str:
-    """Which end of a metric comes first; the best one where more or less is known to be better."""
-    return "highest" if metric.rpartition("/")[2] in _MORE else "lowest"
-
-
-# ---- the terminal
 
 
 @dataclass(frozen=True)
@@ -267,8 +98,9 @@ def _columns(table: Answer, beneath: bool) -> list[_Column]:
         columns.append(_Column("state", "", "state", [[row.runs[0].state] for row in rows], right=False))
     for place, name in enumerate(table.metrics):
         section, _, head = name.rpartition("/")
-        counts = [1 if single else row.done for row in rows]
-        cells = _metric_cells([row.cells[place] for row in rows], counts, beneath)
+        shown_cells = [row.cells[place] for row in rows]
+        counts = [cell.n if single else row.done for cell, row in zip(shown_cells, rows, strict=True)]
+        cells = _metric_cells(shown_cells, counts, beneath)
         columns.append(_Column(name, section, head, cells, metric=True))
     if single:
         columns.append(_Column("run", "", "run", [[row.runs[0].name] for row in rows], right=False))
@@ -361,19 +193,15 @@ def _legend(table: Answer) -> Iterator[str]:
     if not table.query.runs and table.metrics:
         over = [key for key in table.results.keys if key not in table.by]
         if any(cell.n > 1 for row in table.rows for cell in row.cells):
-            what = (
-                "seeds"
-                if over in ([], [SEED])
-                else _and([*(k for k in over if k != SEED), *["seeds"] * (SEED in over)])
-            )
+            what = _and(["seeds" if key == SEED else key for key in over] or ["runs"])
             yield f"mean ± standard deviation over {what}; n: how many runs"
         if any(row.done != len(row.runs) for row in table.rows):
-            yield "n = 2 of 3: one of three runs is not done, and is not in the mean"
+            yield "n = 2 of 3: two of three runs are done, and the mean is over these"
     if sort := table.query.sort:
         word = sort.removeprefix("-")
         if word in table.metrics:
-            first = _direction(word)
-            known = word.rpartition("/")[2] in _MORE | _LESS
+            first = direction(word)
+            known = has_direction(word)
             if word != sort:
                 first = {"highest": "lowest", "lowest": "highest"}[first]
             yield f"sorted by {word}, {first} first" + (f" ({'worst' if word != sort else 'best'})" if known else "")
@@ -391,8 +219,7 @@ def _unfinished(runs: Sequence[RunResult]) -> Iterator[list[str]]:
         those = [run for run in runs if run.state == state]
         lines = [f"{state} ({len(those):,})"]
         width = max(_width(run.name) for run in those[:_LISTED])
-        for run in those[:_LISTED]:
-            lines.append(f"  {_pad(run.name, width, right=False)}  {run.error or ''}".rstrip())
+        lines += [f"  {_pad(run.name, width, right=False)}  {run.error or ''}" for run in those[:_LISTED]]
         if len(those) > _LISTED:
             lines.append(f"  and {len(those) - _LISTED:,} more, which runs=true shows")
         yield lines
@@ -414,22 +241,6 @@ def _pad(text: str, width: int, right: bool) -> str:
 
 def _cut(text: str) -> str:
     return text if len(text) <= _VALUE_WIDTH else text[: _VALUE_WIDTH - 1] + "…"
-
-
-# ---- files
-
-
-def values_by_name(table: Answer) -> dict[str, list[Any]]:
-    """The table of groups, column by column: keys, how many runs, and of each metric mean, std and n."""
-    columns: dict[str, list[Any]] = {key: [row.values[i] for row in table.rows] for i, key in enumerate(table.by)}
-    columns["runs"] = [len(row.runs) for row in table.rows]
-    columns["done"] = [row.done for row in table.rows]
-    for i, name in enumerate(table.metrics):
-        cells = [row.cells[i] for row in table.rows]
-        columns[f"{name}/mean"] = [cell.mean for cell in cells]
-        columns[f"{name}/std"] = [cell.std for cell in cells]
-        columns[f"{name}/n"] = [cell.n for cell in cells]
-    return columns
 
 
 def write_groups_csv(stream: IO[str], table: Answer) -> None:

@@ -1,0 +1,144 @@
+"""`lehr results`: what a sweep came to, as a table and as files."""
+
+from __future__ import annotations
+
+import io
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+from lehr.config.problems import section_problems
+from lehr.config.schema import ResultsConfig
+from lehr.errors import ConfigError, LehrError
+
+_DEFAULTS: dict[str, Any] = {"metrics": None, "by": None, "sort": None, "runs": False, "format": None, "out": None}
+_FORMATS = {".csv": "csv", ".md": "markdown", ".parquet": "parquet"}
+
+
+def main(argv: list[str]) -> int:
+    """Read the runs and print or write the table; the exit code.
+
+    The directory and `out` are taken as they are typed: names of runs have `=` and `,` in them, which Hydra would read.
+    Hydra is not even imported: the table is there at once.
+    """
+    if {"--help", "-h"} & set(argv):
+        from lehr.cli.help import RESULTS_HELP
+
+        print(RESULTS_HELP)
+        return 0
+    try:
+        directory, values = _parsed(argv)
+        _act(directory, values)
+    except KeyboardInterrupt:
+        print("lehr results: interrupted", file=sys.stderr)
+        return 128 + signal.SIGINT
+    except LehrError as error:
+        return _report(str(error).splitlines())
+    except OSError as error:
+        _report([f"{error.filename or argv[0]}: {error.strerror or error}"])
+        return 1
+    return 0
+
+
+def _parsed(argv: list[str]) -> tuple[Path, dict[str, Any]]:
+    """The directory and the value of every key.
+
+    Raises:
+        ConfigError: one line for each word that is neither, and for each value that is not allowed.
+    """
+    values, problems, directories = dict(_DEFAULTS), [], []
+    for word in argv:
+        key, equals, value = word.partition("=")
+        if word.startswith("-"):
+            problems.append(f"{word}: is not a flag of lehr results; there is --help")
+        elif equals and (key in _DEFAULTS or not Path(word).is_dir()):
+            values[key] = _value(key, value)
+        else:
+            directories.append(word)
+    problems += section_problems(ResultsConfig, values)
+    if not directories:
+        problems.append("say which sweep: lehr results DIR")
+    elif len(directories) > 1:
+        problems.append(
+            f"{directories[1]}: is one directory too many, after {directories[0]}; other words are key=value"
+        )
+    if not problems and values["out"]:
+        problems += _out_problems(values)
+    if not problems and values["format"] == "parquet" and not values["out"]:
+        problems.append("format=parquet: is no text; say out=FILE.parquet")
+    if problems:
+        raise ConfigError(*problems)
+    return Path(directories[0]), values
+
+
+def _value(key: str, text: str) -> Any:
+    if text == "null" and _DEFAULTS.get(key, "") is None:
+        return None
+    if key in ("metrics", "by"):
+        inner = text[1:-1] if text.startswith("[") and text.endswith("]") else text
+        return [item.strip() for item in inner.split(",") if item.strip()]
+    if key == "runs":
+        return {"true": True, "false": False}.get(text.lower(), text)
+    return text
+
+
+def _out_problems(values: dict[str, Any]) -> list[str]:
+    found = _FORMATS.get(Path(values["out"]).suffix.lower())
+    if not found:
+        return [f"out={values['out']}: must end in {', '.join(_FORMATS)}"]
+    if values["format"] not in (None, found):
+        return [f"format={values['format']}: out={values['out']} is {found}; leave one of them out"]
+    return []
+
+
+def _act(directory: Path, values: dict[str, Any]) -> None:
+    from lehr.sweep.groups import Query, answer
+    from lehr.sweep.results import read_runs
+    from lehr.sweep.tables import terminal_table
+
+    results = read_runs(directory)
+    if not results.runs:
+        raise ConfigError(f"{directory}: holds no runs yet")
+    table = answer(results, Query(values["metrics"], values["by"], values["sort"], values["runs"]))
+    if values["out"]:
+        out = Path(values["out"])
+        if out.suffix.lower() == ".parquet":
+            from lehr.sweep.frame import write_parquet
+
+            write_parquet(table, out)
+        else:
+            from lehr.files import write_text
+
+            write_text(out, _text(table, _FORMATS[out.suffix.lower()]))
+        print(out)
+    elif values["format"] in ("csv", "markdown"):
+        _print(_text(table, values["format"]))
+    else:
+        _print(f"\n{terminal_table(table)}\n")
+
+
+def _text(table: Any, format: str) -> str:
+    from lehr.sweep.results import write_csv
+    from lehr.sweep.tables import markdown_table, write_groups_csv
+
+    if format == "markdown":
+        return markdown_table(table)
+    stream = io.StringIO()
+    if table.query.runs:
+        write_csv(stream, table.results, table.metrics)
+    else:
+        write_groups_csv(stream, table)
+    return stream.getvalue()
+
+
+def _print(text: str) -> None:
+    """As it is; with question marks for what the terminal's encoding has not."""
+    encoding = sys.stdout.encoding or "utf-8"
+    print(text.encode(encoding, "replace").decode(encoding), end="")
+
+
+def _report(problems: list[str]) -> int:
+    for problem in problems:
+        print(f"lehr results: {problem}", file=sys.stderr)
+    return 2

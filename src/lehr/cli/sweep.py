@@ -1,0 +1,127 @@
+"""`lehr train -m`: many runs, and the table of their results."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+import os
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import suppress
+
+from lehr.cli.compose import Command, report
+from lehr.cli.grid import SEARCH, Grid, grid
+from lehr.config.problems import section_problems
+from lehr.errors import ConfigError, Interrupted, LehrError
+from lehr.sweep.coordinator import run_grid, run_search
+from lehr.sweep.directory import STATES, SweepDirectory, state_of
+from lehr.sweep.launching import Launcher
+from lehr.sweep.names import words_of
+from lehr.sweep.point import Point
+from lehr.sweep.results import write_results
+from lehr.sweep.tables import results_table
+from lehr.training.directory import DONE
+
+_AUTO = "auto"
+
+
+def sweep(command: Command) -> int:
+    """Check every point, train what is left to do, print the results; the exit code."""
+    found, problems = grid(command)
+    if found is None:
+        return report(problems, "train")
+    directory = SweepDirectory(_directory(found) if found.sweep_dir == _AUTO else found.sweep_dir)
+    if problems := [*directory.problems(found), *_pool_problems(found)]:
+        return report(problems, "train")
+    code = 0
+    try:
+        directory.record(found, command.overrides)
+        if found.sweeper_name == SEARCH:
+            print(f"search in {directory.path}", file=sys.stderr, flush=True)
+            print(_search(found, directory))
+        else:
+            points = found.points
+            print(f"sweep in {directory.path}: {_counted(directory, points)}", file=sys.stderr, flush=True)
+            run_grid(directory, points, _launcher(found, len(points)), _retries(found))
+            code = int(any(state_of(directory.run_dir(point)) != DONE for point in points))
+    except ConfigError as error:
+        return report(error.problems, "train")
+    except (Interrupted, LehrError) as stop:
+        report(str(stop).splitlines(), "train")
+        code = stop.exit_code if isinstance(stop, Interrupted) else 1
+        print("what is done is kept; the same command goes on with the rest", file=sys.stderr)
+    with suppress(OSError):  # a full disk
+        write_results(directory.path)
+    print(results_table(directory.path))
+    print(f"  sweep        {directory.path}\n  TensorBoard  tensorboard --logdir {directory.path}\n", flush=True)
+    return code
+
+
+def _directory(found: Grid) -> str:
+    """Where a grid lies unless it was said: the same directory whenever the same keys are swept."""
+    text = json.dumps([sorted(found.keys), found.sweeper_name, found.constant], sort_keys=True, default=str)
+    digits = hashlib.blake2b(text.encode()).hexdigest()[:8]
+    kinds = [found.choices[group] for group in ("data", "model") if group in found.choices]
+    return f"outputs/sweeps/{'-'.join([*kinds, *words_of(found.keys)])[:100]}-{digits}"
+
+
+def _counted(directory: SweepDirectory, points: Sequence[Point]) -> str:
+    counts = Counter(state_of(directory.run_dir(point)) for point in points)
+    return f"{len(points)} runs, " + ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state])
+
+
+def _retries(found: Grid) -> bool:
+    return bool(found.settings["retry"] == "failed")
+
+
+def _search(found: Grid, directory: SweepDirectory) -> str:
+    from lehr.sweep.search import Search, Settings, space
+
+    if problems := section_problems(Settings, found.sweeper, "hydra.sweeper"):
+        raise ConfigError(*problems)
+    settings = Settings.model_validate(found.sweeper)
+    search = Search(directory.path, settings, space(found.space), found.compose_point, directory.prepare)
+    run_search(search, _launcher(found, settings.n_trials))
+    return search.summary()
+
+
+def _launcher(found: Grid, count: int) -> Launcher:
+    """What trains `count` points.
+
+    Raises:
+        ConfigError: if it needs what is not installed.
+    """
+    pool, retry = found.pool, _retries(found)
+    if found.launcher_name == "pool":
+        from lehr.sweep.pool import Pool, slots
+
+        return Pool(slots(count, **pool, devices=_devices(found)), retry)
+    if found.launcher_name == "ray":
+        from lehr.sweep.ray_launcher import RayLauncher
+
+        if importlib.util.find_spec("ray") is None:
+            raise ConfigError("hydra/launcher=ray: Ray is not installed; pip install 'lehr[ray]'")
+        return RayLauncher(**{key: value for key, value in found.launcher.items() if key != "_target_"}, retry=retry)
+    from lehr.sweep.hydra_launcher import HydraLauncher
+
+    at_once = None
+    if found.launcher_name == "basic":
+        at_once = 1
+    elif found.sweeper_name == SEARCH:  # the next trials are asked for when these have ended
+        at_once = pool["workers"] if isinstance(pool["workers"], int) else os.cpu_count()
+    return HydraLauncher(found.recipe.base(), found.recipe.composer.loader(), retry, at_once)
+
+
+def _pool_problems(found: Grid) -> list[str]:
+    gpus, devices = found.pool["gpus_per_run"], _devices(found)
+    if found.launcher_name == "pool" and gpus > 1 and devices not in (1, gpus):
+        return [f"trainer.devices={devices}: a run has pool.gpus_per_run={gpus}; leave trainer.devices out"]
+    return []
+
+
+def _devices(found: Grid) -> int:
+    """Of which each run consists, as processes; what a run finds for itself does not count."""
+    devices = found.recipe.base().trainer.devices
+    return devices if isinstance(devices, int) else 1
