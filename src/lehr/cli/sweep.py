@@ -33,7 +33,7 @@ def sweep(command: Command) -> int:
     if found is None:
         return report(problems, "train")
     directory = SweepDirectory(_directory(found) if found.sweep_dir == _AUTO else found.sweep_dir)
-    if problems := [*directory.problems(found), *_pool_problems(found)]:
+    if problems := [*directory.problems(found), *_pool_problems(found), *_starter_problems()]:
         return report(problems, "train")
     code = 0
     try:
@@ -118,6 +118,12 @@ def _pool_problems(found: Grid) -> list[str]:
     gpus, devices = found.pool["gpus_per_run"], _devices(found)
     if found.launcher_name == "pool" and gpus > 1 and devices not in (1, gpus):
         return [f"trainer.devices={devices}: a run has pool.gpus_per_run={gpus}; leave trainer.devices out"]
+    return []
+
+
+def _starter_problems() -> list[str]:
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        return ["-m: torchrun starts a single run; a sweep starts the processes of each run itself (trainer.devices)"]
     return []
 
 

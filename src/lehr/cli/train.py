@@ -31,6 +31,7 @@ from lehr.cli.grid import run_problems
 from lehr.cli.help import train_help
 from lehr.errors import ConfigError, Interrupted, LehrError
 from lehr.training.directory import DONE, RunDirectory
+from lehr.training.launched import rank_from_outside
 from lehr.training.preflight import directory_problems
 
 
@@ -59,7 +60,8 @@ def main(argv: list[str]) -> int:
         problems += run_problems(config.values)
     if not problems and config and not arguments.cfg:
         directory = RunDirectory(config.output_dir)
-        problems += directory_problems(config.values, directory)
+        if not rank_from_outside(config.values):
+            problems += directory_problems(config.values, directory)
         if not problems:
             return run({**config.values, "dir": config.output_dir}, directory)
     return report(problems, "train") if problems else run_hydra(argv, config_dir, "train")
@@ -82,7 +84,7 @@ def _resume(directory: RunDirectory, command: Command, show: bool) -> int:
         print(yaml.safe_dump(values, sort_keys=False, allow_unicode=True), end="")
         return 0
     if not problems:
-        if process := directory.holder():
+        if not rank_from_outside(values) and (process := directory.holder()):
             problems.append(f"resume={directory.path}: {process} is running there")
         about_it = ("trust", "debug", "overwrite", "dir", "resume")
         if directory.state() == DONE and all(values[key] == saved.get(key) for key in values if key not in about_it):
@@ -119,6 +121,8 @@ def run(values: dict[str, Any], directory: RunDirectory, resume: bool = False) -
             line = " ".join(f"{type(error).__name__}: {error}".split())
             report([f"{line} (debug=true shows where)"], "train")
         return 1
+    if rank_from_outside(values):
+        return 0
     with suppress(OSError, ValueError):
         print("\n" + evaluation_table(json.loads(directory.evaluation().read_text())), end="")
     print_summary(metrics, directory)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lehr.errors import CheckpointError
-from lehr.files import write_json
+from lehr.files import write_text
 from lehr.sweep.identity import identity
 from lehr.sweep.names import name_of
 
@@ -42,7 +42,9 @@ class Point:
 
     def write(self, directory: Path) -> None:
         """Keep it in `directory`, from which alone it is trained then."""
-        write_json(directory / FILE, {"id": self.id, "swept": self.swept, "trial": self.trial, "config": self.config})
+        kept = {"id": self.id, "swept": self.swept, "trial": self.trial, "config": self.config}
+        # in ASCII, for paths that are no text; NaN stays NaN, for which JSON proper has no word
+        write_text(directory / FILE, json.dumps(kept, indent=2) + "\n")
 
     @classmethod
     def read(cls, directory: Path) -> Point:

@@ -21,6 +21,7 @@ from typing import Any
 import torch
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.loggers import Logger
+from lightning.pytorch.plugins.environments import LightningEnvironment
 from torch import Tensor
 
 from lehr import randomness
@@ -42,6 +43,7 @@ from lehr.training.ddp import RunDirectoryDDP
 from lehr.training.directory import DONE, FAILED, INTERRUPTED, PRUNED, RunDirectory, Status
 from lehr.training.evaluating import Request, evaluate_module
 from lehr.training.export import build_likelihood, build_model, build_prior, write_model
+from lehr.training.launched import rank_from_outside
 from lehr.training.lean import NoProfiler
 from lehr.training.module import OptimizerPlan, VAEModule, images_in
 
@@ -154,6 +156,11 @@ def train(
         Interrupted: upon SIGTERM or Ctrl-C, after everything has been saved.
         Pruned: when a search has seen enough of the run.
     """
+    if rank_from_outside(config):
+        # of what the ranks share only the first one's is written; that they have the same configuration is checked
+        checkpoint = directory.require_checkpoint() if resume else None
+        with _quiet():
+            return _fit_and_test(Parts(config, directory, checkpoint, trust), checkpoint)
     if claim is None:
         with _claimed(directory) as claim:
             return train(config, directory, resume, trust, import_seconds, claim, extras)
@@ -334,7 +341,8 @@ def _trainer(
         log_every_n_steps=values["log_every_n_steps"],
         default_root_dir=directory.path,
         callbacks=callbacks,
-        plugins=[AtomicCheckpointIO()],
+        # else a job of a cluster is taken for one of several ranks, even where it is all there is
+        plugins=[AtomicCheckpointIO(), *([] if rank_from_outside(config) is not None else [LightningEnvironment()])],
         logger=False,
         profiler=NoProfiler(),
         enable_progress_bar=False,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -40,7 +41,7 @@ class Metrics(LeanCallback):
 
     def __init__(self, config: Mapping[str, Any], hyperparameters: Mapping[str, Any] | None = None) -> None:
         self._config = config
-        self._hyperparameters = _hyperparameters(config) if hyperparameters is None else hyperparameters
+        self._hyperparameters = _hyperparameters(config) if hyperparameters is None else _shown(hyperparameters)
         self._mark = 0.0
         self._seconds = 0.0  # spent in training steps and in fetching their batches, in this process
         self._steps = 0
@@ -144,6 +145,14 @@ def log(trainer: Trainer, metrics: Mapping[str, float], images_seen: int) -> Non
     if trainer.is_global_zero:
         for logger in trainer.loggers:
             logger.log_metrics(dict(metrics), step=images_seen)
+
+
+def _shown(values: Mapping[str, Any]) -> dict[str, Any]:
+    """As TensorBoard can show them: what is no number and no text as JSON has it."""
+    return {
+        key: value if isinstance(value, bool | int | float | str) else json.dumps(value)
+        for key, value in values.items()
+    }
 
 
 def _hyperparameters(config: Mapping[str, Any]) -> dict[str, Any]:
