@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from lehr.training.claim import Claim
+from lehr.training import claim as claims
 
 TWICE = "if the value is one string, quote it twice:"
 
@@ -250,10 +251,13 @@ def test_a_finished_run_is_not_overwritten_unasked(refused, lehr, trainings):
 
 
 def test_a_directory_in_which_a_process_runs_is_refused(refused):
-    with Claim.take(Path("run")):
-        assert refused("train", "dir=run", "overwrite=true") == [
-            f"dir=run: process {os.getpid()} is running there; choose another directory"
-        ]
+    Path("run").mkdir()
+    pid = os.getppid()
+    about = {"pid": pid, "host": socket.gethostname(), "machine": claims._machine(), "started": claims._started(pid)}
+    Path("run/.claim-1").write_text(json.dumps(about))
+    assert refused("train", "dir=run", "overwrite=true") == [
+        f"dir=run: process {pid} is running there; choose another directory"
+    ]
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from lehr.cli.compose import Command, report
 from lehr.cli.grid import SEARCH, Grid, grid
@@ -22,7 +23,10 @@ from lehr.sweep.names import words_of
 from lehr.sweep.point import Point
 from lehr.sweep.results import write_results
 from lehr.sweep.tables import results_table
-from lehr.training.directory import DONE
+from lehr.training.directory import DONE, FAILED
+
+if TYPE_CHECKING:
+    from lehr.sweep.search import Search
 
 _AUTO = "auto"
 
@@ -40,7 +44,10 @@ def sweep(command: Command) -> int:
         directory.record(found, command.overrides)
         if found.sweeper_name == SEARCH:
             print(f"search in {directory.path}", file=sys.stderr, flush=True)
-            print(_search(found, directory))
+            search = _search(found, directory)
+            run_search(search, _launcher(found, search.wanted))
+            print(search.summary())
+            code = int(bool(search.ended[FAILED]))
         else:
             points = found.points
             print(f"sweep in {directory.path}: {_counted(directory, points)}", file=sys.stderr, flush=True)
@@ -76,15 +83,13 @@ def _retries(found: Grid) -> bool:
     return bool(found.settings["retry"] == "failed")
 
 
-def _search(found: Grid, directory: SweepDirectory) -> str:
+def _search(found: Grid, directory: SweepDirectory) -> Search:
     from lehr.sweep.search import Search, Settings, space
 
     if problems := section_problems(Settings, found.sweeper, "hydra.sweeper"):
         raise ConfigError(*problems)
     settings = Settings.model_validate(found.sweeper)
-    search = Search(directory.path, settings, space(found.space), found.compose_point, directory.prepare)
-    run_search(search, _launcher(found, settings.n_trials))
-    return search.summary()
+    return Search(directory.path, settings, space(found.space), found.compose_point, directory.prepare)
 
 
 def _launcher(found: Grid, count: int) -> Launcher:

@@ -14,7 +14,7 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from lehr.errors import Interrupted
-from lehr.sweep.directory import ENDED, SweepDirectory, state_of
+from lehr.sweep.directory import ENDED, SweepDirectory, left_to_do
 from lehr.sweep.launching import Jobs, Launcher
 from lehr.sweep.point import Point
 from lehr.sweep.view import View
@@ -39,11 +39,11 @@ def run_grid(directory: SweepDirectory, points: Sequence[Point], launcher: Launc
         DiskFull: as soon as a point has stopped for want of space.
         Interrupted: upon SIGTERM or Ctrl-C, after what runs has been stopped in order.
     """
-    over = (DONE,) if retry else (DONE, FAILED)
-    states = [state_of(directory.run_dir(point)) for point in points]
+    states = [left_to_do(point, directory.run_dir(point)) for point in points]
+    over = (None,) if retry else (None, FAILED)
     todo = [point for point, state in zip(points, states, strict=True) if state not in over]
     if todo:
-        with _watched(len(points), Counter(state for state in states if state in over)) as view:
+        with _watched(len(points), Counter(state or DONE for state in states if state in over)) as view:
             queue = _Queue(directory, todo, view)
             launcher.launch(queue.jobs(), queue.finished)
 
@@ -99,7 +99,7 @@ class _Queue:
                 continue
             point = self._waiting.pop()
             run_dir = self._directory.prepare(point)
-            if state_of(run_dir) in (RUNNING, DONE):  # another sweep on this directory has been faster
+            if left_to_do(point, run_dir) in (RUNNING, None):  # another sweep on this directory has been faster
                 self._elsewhere.append(point)
                 continue
             self._handed_out[run_dir] = point
@@ -109,10 +109,10 @@ class _Queue:
     def finished(self, run_dir: Path) -> None:
         point = self._handed_out.pop(run_dir)
         self._view.ended(run_dir)
-        state = state_of(run_dir)
+        state = left_to_do(point, run_dir)
         if state == RUNNING:
             self._elsewhere.append(point)
-        elif state not in ENDED:
+        elif state not in (None, *ENDED):
             self._attempts[point.id] += 1
             if self._attempts[point.id] < _ATTEMPTS:
                 self._waiting.append(point)
@@ -122,11 +122,11 @@ class _Queue:
         points, self._elsewhere = self._elsewhere, []
         for point in points:
             run_dir = self._directory.run_dir(point)
-            state = state_of(run_dir)
+            state = left_to_do(point, run_dir)
             if state == RUNNING:
                 self._elsewhere.append(point)
-            elif state in ENDED:
-                self._view.ended_elsewhere(state)
+            elif state in (None, *ENDED):
+                self._view.ended_elsewhere(state or DONE)
             else:
                 self._waiting.append(point)
 

@@ -37,6 +37,14 @@ def state_of(run_dir: Path) -> str:
     return INTERRUPTED if state in (RUNNING, INTERRUPTED) else WAITING
 
 
+def left_to_do(point: Point, run_dir: Path) -> str | None:
+    """The state of `point` if there is anything left to do for it, were it only its evaluation; None if it is done."""
+    state = state_of(run_dir)
+    if state != DONE:
+        return state
+    return INTERRUPTED if RunDirectory(run_dir).lacks_evaluation(point.config["evaluate"]) else None
+
+
 @dataclass(frozen=True)
 class Grid:
     """What a sweep varies and what it does not, as sweep.yaml keeps it.
@@ -113,7 +121,7 @@ class SweepDirectory:
         run_dir = self.run_dir(point)
         if (run_dir / FILE).exists() and Point.read(run_dir).id != point.id:
             raise ConfigError(f"{run_dir}: is another point whose name ends alike; choose another hydra.sweep.dir")
-        if state_of(run_dir) not in (RUNNING, DONE):
+        if left_to_do(point, run_dir) not in (RUNNING, None):
             point.write(run_dir)
         return run_dir
 

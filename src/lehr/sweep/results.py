@@ -12,8 +12,9 @@ import os
 import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import IO, Any
 
@@ -31,6 +32,7 @@ DAMAGED = "damaged"
 STATES = (*sweep_directory.STATES, DAMAGED)
 SEED = "seed"
 
+_READERS = 8
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -101,7 +103,10 @@ def read_runs(path: str | Path, config: bool = False) -> SweepResults:
     if not path.is_dir():
         raise CheckpointError(f"{path}: there is no such directory")
     record = SweepDirectory(path).read()
-    found = [run for entry in _directories(path) if (run := _read_run(entry, record, config))]
+    # where files have to be fetched, from a disk or over a network, it is the waiting that takes the time
+    with ThreadPoolExecutor(_READERS) as readers:
+        read = partial(_read_run, record=record, keep_config=config)
+        found = [run for run in readers.map(read, _directories(path)) if run]
     if not found and not record:
         single = (path / "status.json").exists() or (path / "config.yaml").exists()
         hint = "is a single run; say the directory that it lies in" if single else "holds no runs"
@@ -229,8 +234,14 @@ def _components(config: Mapping[str, Any]) -> Iterable[tuple[str, Any]]:
 def _differing(configs: Sequence[Mapping[str, Any]]) -> list[str]:
     """The keys whose values are not the same in all of `configs`, but for what follows from those of others."""
     keys = dict.fromkeys(key for config in configs for key in config)
-    values = {key: {natural(config.get(key)) for config in configs} for key in keys}
-    differing = [key for key, several in values.items() if len(several) > 1]
+
+    def differs(key: str) -> bool:
+        first = configs[0].get(key)
+        values = (config.get(key) for config in configs)
+        others = (value for value in values if value != first or type(value) is not type(first))  # there are few
+        return any(natural(value) != natural(first) for value in others)
+
+    differing = [key for key in keys if differs(key)]
 
     def follows(key: str) -> bool:
         if key != SEED and key.endswith(f".{SEED}"):

@@ -47,6 +47,10 @@ def run_point(run_dir: Path, retry: bool = False, own_process: bool = True, devi
         return RUNNING
     with claim:
         state = RunDirectory(run_dir).state()  # as it is now that no other process can change it
+        if state == DONE and RunDirectory(run_dir).lacks_evaluation(point.config["evaluate"]):
+            with _output_to(run_dir / LOG, own_process):
+                _evaluate(point, run_dir)
+            return DONE
         if state == DONE or (state == FAILED and not retry) or (state == PRUNED and point.trial):
             return state
         with _output_to(run_dir / LOG, own_process):
@@ -62,6 +66,12 @@ def run_point(run_dir: Path, retry: bool = False, own_process: bool = True, devi
                 if RunDirectory(run_dir).state() != FAILED:  # an attempt that did not get as far as to say so
                     RunDirectory(run_dir).record_failure(line)
         return str(RunDirectory(run_dir).state())
+
+
+def _evaluate(point: Point, run_dir: Path) -> None:
+    from lehr.training.run import evaluate_finished
+
+    evaluate_finished(point.config, RunDirectory(run_dir), tuple(point.config["trust"]))
 
 
 def _train(point: Point, run_dir: Path, claim: Claim, devices: int | None) -> None:
@@ -97,7 +107,7 @@ def _is_disk_full(error: BaseException | None, run_dir: Path) -> bool:
 
 @contextmanager
 def _output_to(log: Path, own_process: bool) -> Iterator[None]:
-    """Append to `log` what is printed: by this process and those that it starts, or else by Python's code here alone."""
+    """Append to `log` what this process and those that it starts print, or else what Python prints here."""
     if not own_process:
         with log.open("a", encoding="utf-8") as stream, redirect_stdout(stream), redirect_stderr(stream):
             yield

@@ -10,6 +10,7 @@ import hashlib
 import json
 import math
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -28,7 +29,8 @@ from lehr.config.schema import Component, NonNegative, PathString, Positive
 from lehr.errors import ConfigError
 from lehr.sweep.directory import ENDED, WAITING, state_of
 from lehr.sweep.point import FILE, Point
-from lehr.training.directory import DONE, INTERRUPTED, PRUNED, RUNNING, RunDirectory
+from lehr.training.claim import is_claimed
+from lehr.training.directory import DONE, FAILED, INTERRUPTED, PRUNED, RUNNING, RunDirectory
 
 if TYPE_CHECKING:
     from optuna import Study, Trial
@@ -39,6 +41,8 @@ if TYPE_CHECKING:
 JOURNAL = "optuna.journal"
 _MANY_REPEATS = 50
 """In a row, after which there is hardly anything new to be found."""
+_ATTEMPTS = 2
+"""At a trial that comes back unfinished although nobody has stopped the search; the next start has as many."""
 _ELBOS = ("val/elbo", "test/elbo", "likelihood/elbo", "likelihood/iwae")
 """What it makes sense to prune for on val/elbo."""
 
@@ -189,7 +193,7 @@ class Search:
         self._compose_point, self._prepare = compose_point, prepare
         self._study = _study(directory, settings, self._space)
         self._handed: dict[str, Trial] = {}  # run directory -> its trial, while it is out
-        self._given_up: set[int] = set()  # trials that came back unfinished, for the next start
+        self._attempts: Counter[int] = Counter()  # at trials that came back unfinished
         self._repeats = 0  # in a row
         self.notes = [note] if (note := settings.why_not_to_prune) else []
         """What the user should know about how the search went, a line each."""
@@ -198,17 +202,17 @@ class Search:
     def jobs(self) -> Iterator[Path | None]:
         """Run directories to be trained, each asked for when it is pulled; first of all those left behind by others.
 
-        Ends once `n_trials` are done or under way, or nothing new is found. None while trials are under way in other
-        processes: should one of those be gone, its trial comes next.
+        Ends once `n_trials` are done, or nothing new is found. None while trials are under way, here or elsewhere:
+        should a process be gone, its trial comes next.
         """
         yield from self._left_behind(WAITING, INTERRUPTED)
         while run_dir := self._next():
             yield run_dir
             yield from self._left_behind(INTERRUPTED)
-        while self._elsewhere():
+        while self._handed or self._elsewhere():
             left = list(self._left_behind(WAITING, INTERRUPTED))
             yield from left
-            if not left:
+            if not left and (self._handed or self._elsewhere()):
                 yield None
 
     def finished(self, run_dir: Path) -> None:
@@ -220,20 +224,32 @@ class Search:
         if state in ENDED:
             self._tell(trial.number, run_dir, state)
         elif state != RUNNING:  # if it is, another process has it
-            self._given_up.add(trial.number)
+            self._attempts[trial.number] += 1
+
+    @property
+    def wanted(self) -> int:
+        """How many trials there are to be, of all starts together."""
+        return min(self._settings.n_trials, _size(self._space) or self._settings.n_trials)
+
+    @property
+    def ended(self) -> Counter[str]:
+        """How many trials have ended in each state of a run; what was told at once without a run counts too."""
+        names = {"COMPLETE": DONE, "PRUNED": PRUNED, "FAIL": FAILED}
+        return Counter(names[trial.state.name] for trial in self._counted() if trial.state.is_finished())
 
     def summary(self) -> str:
         """What was found: the best trial, or with several objectives those that no other one is better than."""
-        from optuna.trial import TrialState
-
-        trials = self._counted()
-        states = [trial.state for trial in trials]
-        words = {"completed": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
-        counts = [f"{states.count(state)} {word}" for word, state in words.items() if state in states]
-        if unfinished := states.count(TrialState.RUNNING):
-            counts.append(f"{unfinished} unfinished")
+        trials, ended = self._counted(), self.ended
+        counts = [
+            f"{count} {word}"
+            for word, count in (
+                ("completed", ended[DONE]), ("pruned", ended[PRUNED]), ("failed", ended[FAILED]),
+                ("unfinished", len(trials) - ended.total()),
+            )
+            if count
+        ]  # fmt: skip
         lines = [f"{len(trials)} trial{'s'[: len(trials) != 1]}: {', '.join(counts) or 'none'}"]
-        best = _front([trial for trial in trials if trial.state == TrialState.COMPLETE], self._settings.directions)
+        best = _front([trial for trial in trials if trial.state.name == "COMPLETE"], self._settings.directions)
         if best and len(self._settings.metrics) == 1:
             lines.append(f"best: {self._settings.metrics[0]} {_number(best[0].values[0])}, {self._described(best[0])}")
         elif best:
@@ -326,10 +342,11 @@ class Search:
                     yield run_dir
 
     def _elsewhere(self) -> list[FrozenTrial]:
-        """The trials that are under way, but were not handed out by this process."""
+        """The trials that are under way, but not handed out by this process, nor left to the next start."""
         from optuna.trial import TrialState
 
-        own = {trial.number for trial in self._handed.values()} | self._given_up
+        given_up = {number for number, times in self._attempts.items() if times >= _ATTEMPTS}
+        own = {trial.number for trial in self._handed.values()} | given_up
         running = self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
         return [trial for trial in running if trial.number not in own]
 
@@ -339,8 +356,17 @@ class Search:
 
     def _tell(self, number: int, run_dir: Path, state: str) -> None:
         """Tell the study what came of a run that has ended."""
-        values = self._values(run_dir) if state == DONE else None
-        self._told(number, "COMPLETE" if values else "PRUNED" if state == PRUNED else "FAIL", values)
+        if state != DONE:
+            self._told(number, "PRUNED" if state == PRUNED else "FAIL")
+            return
+        is_evaluating = is_claimed(run_dir)  # asked first: what is measured then is there when it no longer is
+        found = _results(run_dir)
+        missing = [name for name in self._settings.metrics if not _is_number(found.get(name))]
+        if not missing:
+            self._told(number, "COMPLETE", [float(found[name]) for name in self._settings.metrics])
+        elif not is_evaluating:
+            self._note_missing(missing[0], run_dir.name, found)
+            self._told(number)
 
     def _told(self, trial: Trial | int, state: str = "FAIL", values: list[float] | None = None) -> None:
         from optuna.exceptions import UpdateFinishedTrialError
@@ -349,25 +375,16 @@ class Search:
         with suppress(UpdateFinishedTrialError):  # by another process that saw it end too
             self._study.tell(trial, values, TrialState[state], skip_if_finished=True)
 
-    def _values(self, run_dir: Path) -> list[float] | None:
-        """The objectives of a finished run, or None, with a note, if it does not have them all."""
-        found: dict[str, Any] = {}
-        for path in (RunDirectory(run_dir).metrics, RunDirectory(run_dir).evaluation()):
-            with suppress(OSError, ValueError):
-                found |= json.loads(path.read_text(encoding="utf-8"))
-        missing = [name for name in self._settings.metrics if not _is_number(found.get(name))]
-        if not missing:
-            return [float(found[name]) for name in self._settings.metrics]
-        if missing[0] in found:
-            self.notes.append(f"{run_dir.name} counts as failed: its {missing[0]} is {found[missing[0]]}")
-            return None
-        hint = did_you_mean(missing[0], [name for name, value in found.items() if _is_number(value)])
-        note = f"{run_dir.name} has no {missing[0]} in metrics.json or evaluation.json{hint}"
+    def _note_missing(self, metric: str, run: str, found: Mapping[str, Any]) -> None:
+        if metric in found:
+            self.notes.append(f"{run} counts as failed: its {metric} is {found[metric]}")
+            return
+        hint = did_you_mean(metric, [name for name, value in found.items() if _is_number(value)])
+        note = f"{run} has no {metric} in metrics.json or evaluation.json{hint}"
         if any(trial.values for trial in self._counted()):
             self.notes.append(f"{note}; it counts as failed")
         else:  # nor will any other have it
             self._stop(note)
-        return None
 
     def _repeat(self, trial: Trial, twin: FrozenTrial) -> None:
         """Tell of `trial` what is known from `twin`, an earlier one that is the same."""
@@ -514,7 +531,7 @@ def _sampler(name: str, seed: int) -> BaseSampler:
 
 
 def _suggest(trial: Trial, name: str, distribution: BaseDistribution) -> Any:
-    """The value of `name` in `trial`, which keeps what it has."""
+    """The value of `name` in `trial`, which keeps what it has, in as many digits as it is to be trained with."""
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
     match distribution:
@@ -523,7 +540,8 @@ def _suggest(trial: Trial, name: str, distribution: BaseDistribution) -> Any:
         case IntDistribution(low=low, high=high, step=step, log=log):
             return trial.suggest_int(name, low, high, step=step, log=log)
         case FloatDistribution(low=low, high=high, step=None, log=log):
-            return trial.suggest_float(name, low, high, log=log)
+            # in so many digits as people read, so that what the summary shows is what was trained
+            return float(f"{trial.suggest_float(name, low, high, log=log):.6g}")
         case FloatDistribution(low=low, high=high, step=step):
             # 0.3 and not 0.1 + 0.2, so that it is the run that a grid would have
             return float(f"{trial.suggest_float(name, low, high, step=step):.12g}")
@@ -546,6 +564,15 @@ def _size(space: Mapping[str, BaseDistribution]) -> int | None:
             case _:
                 return None
     return size
+
+
+def _results(run_dir: Path) -> dict[str, Any]:
+    """What was measured of a run, metrics.json and evaluation.json together."""
+    found: dict[str, Any] = {}
+    for path in (RunDirectory(run_dir).metrics, RunDirectory(run_dir).evaluation()):
+        with suppress(OSError, ValueError):
+            found |= json.loads(path.read_text(encoding="utf-8"))
+    return found
 
 
 def _front(trials: list[FrozenTrial], directions: list[Direction]) -> list[FrozenTrial]:

@@ -259,6 +259,6 @@ def markdown_table(table: Answer) -> str:
     lines = [
         [column.name for column in columns],
         ["---:" if column.right else ":---" for column in columns],
-        *([cell[0].strip() for cell in cells] for cells in zip(*(c.cells for c in columns), strict=True)),
+        *([" ".join(cell[0].split()) for cell in cells] for cells in zip(*(c.cells for c in columns), strict=True)),
     ]
     return "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |\n" for line in lines)

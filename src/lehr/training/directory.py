@@ -24,6 +24,7 @@ from lehr.errors import CheckpointError
 from lehr.files import write_json, write_text
 from lehr.training.claim import holder
 
+_LEVELS = ("none", "quick", "full")  # of the evaluation at the end
 RUNNING, DONE, FAILED, INTERRUPTED, PRUNED = "running", "done", "failed", "interrupted", "pruned"
 
 
@@ -79,17 +80,16 @@ class RunDirectory:
 
     def state(self) -> str | None:
         """The state in status.json, None where there is none."""
-        try:
-            return str(json.loads(self.status.read_text()).get("state"))
-        except (OSError, ValueError, AttributeError):
-            return None
+        state = self._fields().get("state")
+        return None if state is None else str(state)
 
     def holder(self) -> str | None:
-        """The living process that is writing to this directory, in words; None if there is none."""
+        """The living process other than this that is writing to this directory, in words; None if there is none."""
         found = holder(self.path)
-        if found is None or not found.alive:
+        here = found is not None and found.host == socket.gethostname()
+        if found is None or not found.alive or (here and found.pid == os.getpid()):
             return None
-        return f"process {found.pid}" + (f" on {found.host}" if found.host != socket.gethostname() else "")
+        return f"process {found.pid}" + ("" if here else f" on {found.host}")
 
     def read_config(self) -> dict[str, Any]:
         """The resolved configuration of the run.
@@ -164,13 +164,25 @@ class RunDirectory:
             )
         return self.last_checkpoint
 
+    def lacks_evaluation(self, level: str) -> bool:
+        """Whether the evaluation at the end of the run was not on this level, or did not come to its end."""
+        return _LEVELS.index(level) > _LEVELS.index(self._fields().get("evaluated", "none"))
+
+    def record_evaluation(self, level: str) -> None:
+        """Note in status.json that the evaluation at the end of the run has come to its end, whatever that was."""
+        write_json(self.status, {**self._fields(), "evaluated": level})
+
     def record_failure(self, error: str) -> None:
         """Note in status.json what ended a run that could not do so itself."""
+        write_json(self.status, {**self._fields(), "state": FAILED, "finished": _now(), "error": error})
+
+    def _fields(self) -> dict[str, Any]:
+        """What status.json holds; nothing if it is not there, or damaged."""
         try:
             fields = json.loads(self.status.read_text(encoding="utf-8"))
         except (OSError, ValueError):
-            fields = {}
-        write_json(self.status, {**fields, "state": FAILED, "finished": _now(), "error": error})
+            return {}
+        return fields if isinstance(fields, dict) else {}
 
 
 class Status:
@@ -193,11 +205,24 @@ class Status:
         }
         write_json(self._path, self._fields)
 
-    def finish(self, state: str, error: str | None = None, seconds: dict[str, float] | None = None) -> None:
-        """The run has ended; where it never started, an earlier run's state is left alone."""
+    def finish(
+        self,
+        state: str,
+        error: str | None = None,
+        seconds: dict[str, float] | None = None,
+        evaluated: str = "none",
+    ) -> None:
+        """The run has ended; where it never started, an earlier run's state is left alone.
+
+        Args:
+            state: in which it has.
+            error: that ended it.
+            seconds: what it spent on what.
+            evaluated: the level of the evaluation that has come to its end.
+        """
         if not self._fields:
             return
-        self._fields |= {"state": state, "finished": _now(), "error": error}
+        self._fields |= {"state": state, "finished": _now(), "error": error, "evaluated": evaluated}
         self._fields["seconds"] = {name: round(value, 3) for name, value in (seconds or {}).items()}
         write_json(self._path, self._fields)
 

@@ -11,7 +11,7 @@ import signal
 import sys
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from lightning.fabric.plugins.environments import LightningEnvironment
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.loggers import Logger
-from lightning.pytorch.plugins.environments import LightningEnvironment
 from torch import Tensor
 
 from lehr import randomness
@@ -41,10 +41,11 @@ from lehr.training.checkpoint import AtomicCheckpointIO, read_checkpoint, requir
 from lehr.training.claim import Claim
 from lehr.training.ddp import RunDirectoryDDP
 from lehr.training.directory import DONE, FAILED, INTERRUPTED, PRUNED, RunDirectory, Status
-from lehr.training.evaluating import Request, evaluate_module
+from lehr.training.evaluating import Request, evaluate_module, evaluate_run
 from lehr.training.export import build_likelihood, build_model, build_prior, write_model
 from lehr.training.launched import rank_from_outside
 from lehr.training.lean import NoProfiler
+from lehr.training.load import load
 from lehr.training.module import OptimizerPlan, VAEModule, images_in
 
 Config = Mapping[str, Any]
@@ -208,10 +209,19 @@ def train(
     status.finish(DONE, seconds=seconds)
     if config["evaluate"] != "none":
         evaluating = time.perf_counter()
-        _evaluate(parts, Request(level=config["evaluate"]), directory)
+        _evaluate(
+            lambda request: evaluate_module(parts.module, parts.data, request, directory), config["evaluate"], directory
+        )
         seconds["evaluation"] = time.perf_counter() - evaluating
-        status.finish(DONE, seconds=seconds)
+        status.finish(DONE, seconds=seconds, evaluated=config["evaluate"])
     return metrics
+
+
+def evaluate_finished(config: Config, directory: RunDirectory, trust: tuple[str, ...] = ()) -> None:
+    """The evaluation at the end of a run that is done, but was ended before it, or told to do less then."""
+    run = load(directory.path, trust)
+    _evaluate(lambda request: evaluate_run(run, request, trust), config["evaluate"], directory)
+    directory.record_evaluation(config["evaluate"])
 
 
 @contextmanager
@@ -226,10 +236,10 @@ def _claimed(directory: RunDirectory) -> Iterator[Claim]:
         yield claim
 
 
-def _evaluate(parts: Parts, request: Request, directory: RunDirectory) -> None:
+def _evaluate(evaluate: Callable[[Request], Any], level: str, directory: RunDirectory) -> None:
     try:
         with _quiet():
-            evaluate_module(parts.module, parts.data, request, directory)
+            evaluate(Request(level=level))
         return
     except KeyboardInterrupt:
         reason = "was interrupted"

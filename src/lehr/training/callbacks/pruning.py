@@ -54,7 +54,8 @@ class Pruning(LeanCallback):
         if trial is None or trainer.should_stop or trainer.global_step >= pl_module.length.total_steps:
             return
         if pruner.prune(study, trial):
-            raise Pruned(f"pruned after {trainer.current_epoch + 1} epochs: {_reason(study, trial)}")
+            epochs = trainer.current_epoch + 1
+            raise Pruned(f"pruned after {epochs} epoch{'s'[: epochs != 1]}: {_reason(study, trial)}")
 
     def _opened(self, journal: Path) -> Study | None:
         if not self._is_open:

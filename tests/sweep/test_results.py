@@ -1,0 +1,564 @@
+"""What a sweep came to, of directories made by hand: reading, results.csv, tables and pandas."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import shutil
+import statistics
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import yaml
+
+import lehr
+from lehr.errors import CheckpointError, ConfigError
+from lehr.sweep.groups import Query, answer
+from lehr.sweep.identity import identity
+from lehr.sweep.names import name_of
+from lehr.sweep.point import Point
+from lehr.sweep.results import natural, read_runs, write_results
+from lehr.sweep.tables import markdown_table, results_table, terminal_table, write_groups_csv
+
+BASE: dict[str, Any] = {
+    "seed": 0,
+    "dir": "x",
+    "model": {"_target_": "lehr.models.MLP", "latent_dim": 20, "hidden": [400]},
+    "kl": {"_target_": "lehr.objective.AnnealedKL", "weight": 1.0, "warmup": 10},
+    "data": {"_target_": "lehr.data.Digits", "seed": 0},
+    "trainer": {"precision": "32-true", "gradient_clip_val": None, "accelerator": "auto"},
+}
+STATUS: dict[str, Any] = {
+    "state": "done", "started": "2026-01-01T00:00:00+00:00", "finished": "2026-01-01T00:01:00+00:00", "pid": 1,
+    "host": "here", "error": None, "seconds": {"training": 50.5, "total": 60.0},
+}  # fmt: skip
+
+
+def configuration(**swept: Any) -> dict[str, Any]:
+    """`BASE` with these dotted keys on top."""
+    config = json.loads(json.dumps(BASE))
+    for key, value in swept.items():
+        *sections, name = key.split(".")
+        node = config
+        for section in sections:
+            node = node[section]
+        node[name] = value
+    config["data"]["seed"] = config["seed"]
+    return config
+
+
+def add(
+    folder: Path,
+    swept: dict[str, Any],
+    metrics: dict[str, Any] | None = None,
+    evaluation: dict[str, Any] | None = None,
+    point: bool = True,
+    name: str = "",
+    config: dict[str, Any] | None = None,
+    **status: Any,
+) -> Path:
+    """A run; done if it has metrics."""
+    config = config or configuration(**{key: value for key, value in swept.items() if key not in ("model", "data")})
+    path = folder / (name or name_of(swept, identity(config)))
+    path.mkdir(parents=True)
+    if point:
+        Point(config, swept).write(path)
+    (path / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
+    if metrics is not None or status:
+        (path / "status.json").write_text(json.dumps({**STATUS, **status}))
+    if metrics is not None:
+        (path / "metrics.json").write_text(json.dumps(metrics))
+    if evaluation is not None:
+        (path / "evaluation.json").write_text(json.dumps(evaluation))
+    return path
+
+
+def sweep_yaml(folder: Path, *keys: str, **choices: str) -> None:
+    record = {"keys": list(keys), "choices": {"model": "mlp", **choices}, "constant": {}, "grids": []}
+    (folder / "sweep.yaml").write_text(yaml.safe_dump(record))
+
+
+def elbo(weight: float, seed: int) -> float:
+    return -90.0 - weight + 0.1 * seed**2
+
+
+@pytest.fixture
+def sweep(tmp_path) -> Path:
+    """KL weights .5, 1 and 10 by three seeds; of 1 a seed failed, of 10 one was never begun, and one is interrupted."""
+    folder = tmp_path / "sweep"
+    for weight in (10.0, 0.5, 1.0):
+        for seed in (2, 1, 0):
+            swept = {"kl.weight": weight, "seed": seed}
+            if (weight, seed) == (10.0, 2):
+                continue
+            if (weight, seed) == (1.0, 1):
+                add(folder, swept, state="failed", error="NonFiniteLoss: the loss\nis NaN")
+            elif (weight, seed) == (10.0, 1):
+                add(folder, swept, state="interrupted", error="SIGTERM")
+            else:
+                metrics = {"test/elbo": elbo(weight, seed), "test/rate": weight, "time/step_ms": 0.1 * seed}
+                add(folder, swept, metrics, {"level": "quick", "examples": 9, "collapse/active_units": seed + 1})
+    sweep_yaml(folder, "kl.weight", "seed")
+    return folder
+
+
+# ---- reading
+
+
+def test_every_run_has_its_state_its_values_and_its_numbers(sweep):
+    results = read_runs(sweep)
+    assert results.keys == ["kl.weight", "seed"]
+    assert [(run.swept["kl.weight"], run.swept["seed"], run.state) for run in results.runs] == [
+        (0.5, 0, "done"), (0.5, 1, "done"), (0.5, 2, "done"),
+        (1.0, 0, "done"), (1.0, 1, "failed"), (1.0, 2, "done"),
+        (10.0, 0, "done"), (10.0, 1, "interrupted"),
+    ]  # fmt: skip
+    first, failed = results.runs[0], results.runs[4]
+    assert first.name == f"weight=0.5,seed=0-{first.id[:10]}"
+    assert first.id == identity(configuration(**{"kl.weight": 0.5, "seed": 0}))
+    assert first.metrics == {
+        "test/elbo": -90.5, "test/rate": 0.5, "time/step_ms": 0.0, "collapse/active_units": 1
+    }  # fmt: skip
+    assert (first.seconds, first.host, first.started) == (STATUS["seconds"], "here", STATUS["started"])
+    assert (failed.error, failed.metrics) == ("NonFiniteLoss: the loss is NaN", {})
+
+
+def test_what_is_not_a_number_is_no_metric_and_what_is_not_finite_is_missing(tmp_path):
+    evaluation = {
+        "seed": 0, "split": "test", "collapse/verdict": "well", "collapse/saturated": True, "likelihood/iwae": None,
+        "collapse/curve": {"0.1": 3}, "collapse/kl": [1.0],
+    }  # fmt: skip
+    add(tmp_path, {"seed": 0}, {"test/elbo": math.nan, "test/rate": math.inf, "val/elbo": 1.5}, evaluation)
+    sweep_yaml(tmp_path, "seed")
+    results = read_runs(tmp_path)
+    assert results.runs[0].metrics == {
+        "test/elbo": None, "test/rate": None, "val/elbo": 1.5, "collapse/saturated": True, "likelihood/iwae": None
+    }  # fmt: skip
+    assert results.metrics == ["collapse/saturated", "val/elbo"]
+
+
+@pytest.mark.parametrize("file", ["metrics.json", "evaluation.json", "status.json", "point.json"])
+@pytest.mark.parametrize("content", [b'{"test/elbo": -1', b"[]", b"\xff\xfe\x00", b""])
+def test_a_damaged_file_is_said_and_hides_no_other_run(sweep, file, content):
+    name = read_runs(sweep).runs[0].name
+    (sweep / name / file).write_bytes(content)
+    results = read_runs(sweep)
+    assert len(results.runs) == 8
+    (damaged,) = [run for run in results.runs if run.state == "damaged"]
+    assert damaged.name == name
+    assert damaged.error.startswith(f"{file}: ")
+    assert "\n" not in damaged.error
+    assert damaged.metrics == {}
+    row = answer(results, Query(["test/elbo"])).rows[0]
+    assert (row.values, row.done, len(row.runs), row.cells[0].n) == ((0.5,), 2, 3, 2)
+
+
+def test_a_run_that_says_it_is_done_without_its_metrics_is_damaged(sweep):
+    run = read_runs(sweep).runs[0]
+    (sweep / run.name / "metrics.json").unlink()
+    assert (read_runs(sweep).runs[0].state, read_runs(sweep).runs[0].error) == ("damaged", "metrics.json: is missing")
+
+
+def test_a_run_of_which_nothing_can_be_read_is_in_no_group_but_is_shown(sweep):
+    run = read_runs(sweep).runs[0]
+    (sweep / run.name / "config.yaml").unlink()
+    (sweep / run.name / "point.json").write_text("{")
+    results = read_runs(sweep)
+    assert [run.name for run in results.runs if not run.swept] == [run.name]
+    assert [len(row.runs) for row in answer(results).rows] == [2, 3, 2]
+    assert f"    {run.name}  point.json: cannot be read" in results_table(sweep)
+    assert len(answer(results, Query(runs=True)).rows) == 8
+
+
+def test_a_point_that_nobody_has_begun_waits_and_what_nobody_works_on_is_interrupted(tmp_path):
+    add(tmp_path, {"seed": 0})
+    add(tmp_path, {"seed": 1}, state="running", finished=None)
+    sweep_yaml(tmp_path, "seed")
+    (tmp_path / "notes").mkdir()  # no run
+    assert [run.state for run in read_runs(tmp_path).runs] == ["waiting", "interrupted"]
+
+
+def test_a_key_that_was_swept_only_later_has_the_value_that_older_runs_had(tmp_path):
+    add(tmp_path, {"kl.weight": 1.0}, {"test/elbo": -1.0})
+    config = configuration(**{"kl.weight": 1.0, "trainer.precision": "bf16-mixed"})
+    config["model"] = {"_target_": "lehr.models.Conv", "latent_dim": 20}
+    new = {"kl.weight": 1.0, "trainer.precision": "bf16-mixed", "model": "conv"}
+    add(tmp_path, new, {"test/elbo": -2.0}, config=config)
+    sweep_yaml(tmp_path, *new)
+    values = {run.metrics["test/elbo"]: list(run.swept.values()) for run in read_runs(tmp_path).runs}
+    assert values == {-1.0: [1.0, "32-true", "mlp"], -2.0: [1.0, "bf16-mixed", "conv"]}
+
+
+def test_without_point_json_the_configuration_says_it(sweep):
+    before = read_runs(sweep)
+    for path in sweep.glob("*/point.json"):
+        path.unlink()
+    assert read_runs(sweep) == before
+
+
+def test_of_plain_runs_what_differs_was_swept(tmp_path):
+    for i, (weight, seed) in enumerate([(1.0, 0), (1, 1), (2.0, 0), (2.0, 1)]):
+        config = configuration(**{"kl.weight": weight, "seed": seed, "trainer.accelerator": "cpu" if i else "auto"})
+        config["dir"] = f"run{i}"
+        add(tmp_path, {}, {"test/elbo": -weight - seed}, point=False, name=f"run{i}", config=config)
+    results = read_runs(tmp_path)
+    assert results.keys == ["kl.weight", "seed"]  # data.seed is the seed; where and on what it ran is not part of it
+    assert [(row.values, row.cells[0].mean) for row in answer(results, Query(["test/elbo"])).rows] == [
+        ((1.0,), -1.5),
+        ((2.0,), -2.5),
+    ]
+
+
+def test_of_plain_runs_with_other_components_the_component_stands_for_its_own_keys(tmp_path):
+    add(tmp_path, {}, {"test/elbo": -1.0}, point=False, name="a", config=configuration())
+    other = configuration(**{"model.latent_dim": 5})
+    other["model"] = {"_target_": "lehr.models.Conv", "latent_dim": 5, "channels": [8, 16]}
+    add(tmp_path, {}, {"test/elbo": -2.0}, point=False, name="b", config=other)
+    results = read_runs(tmp_path)
+    assert results.keys == ["model", "model.latent_dim"]
+    assert [list(run.swept.values()) for run in results.runs] == [["lehr.models.Conv", 5], ["lehr.models.MLP", 20]]
+
+
+def test_a_directory_without_runs_is_refused_in_a_line(tmp_path, finished_run):
+    with pytest.raises(CheckpointError, match=r"nowhere: there is no such directory$"):
+        read_runs(tmp_path / "nowhere")
+    with pytest.raises(CheckpointError, match=r"holds no runs$"):
+        read_runs(tmp_path)
+    with pytest.raises(CheckpointError, match=r"is a single run; say the directory that it lies in$"):
+        read_runs(finished_run)
+    (tmp_path / "sweep.yaml").write_text("keys: [")
+    with pytest.raises(ConfigError, match=r"sweep\.yaml: cannot be read"):
+        read_runs(tmp_path)
+
+
+def test_numbers_sort_as_numbers_also_within_strings():
+    values = [None, False, True, -1, 2, 10, 10.5, "", "a2", "a10", "b", [2, 10], [10], {"a": 1}]
+    backwards = values[::-1]
+    assert sorted(backwards, key=natural) == values
+    assert natural(1) == natural(1.0) != natural(True)
+    assert natural("a01") != natural("a1")
+
+
+# ---- results.csv
+
+
+def test_results_csv_to_the_byte(tmp_path):
+    folder = tmp_path / "sweep"
+    add(folder, {"kl.weight": 10.0, "model": "größe", "seed": 0}, {"test/elbo": -0.1 - 0.2, "time/step_ms": 3.0})
+    add(folder, {"kl.weight": 2, "model": "a,b", "seed": 10}, {"test/elbo": -1e-05, "a/n": 3})
+    add(folder, {"kl.weight": 2, "model": "a,b", "seed": 9}, state="failed", error="out of memory")
+    add(folder, {"kl.weight": 2, "model": None, "seed": 0}, {"test/elbo": math.nan}, {"collapse/saturated": False})
+    sweep_yaml(folder, "kl.weight", "seed", "model")
+    ids = {run.swept["seed"] + run.swept["kl.weight"]: (run.name, run.id) for run in read_runs(folder).runs}
+    rows = [
+        "run,id,state,kl.weight,model,seed,a/n,collapse/saturated,test/elbo",
+        f'"{ids[2][0]}",{ids[2][1]},done,2,null,0,,false,',
+        f'"{ids[11][0]}",{ids[11][1]},failed,2,"a,b",9,,,',
+        f'"{ids[12][0]}",{ids[12][1]},done,2,"a,b",10,3,,-1e-05',
+        f'"{ids[10][0]}",{ids[10][1]},done,10.0,größe,0,,,-0.30000000000000004',
+    ]
+    assert write_results(folder) == folder / "results.csv"
+    assert (folder / "results.csv").read_bytes() == "".join(f"{row}\n" for row in rows).encode()
+
+
+def test_results_csv_does_not_depend_on_when_where_and_how_often(sweep):
+    before = write_results(sweep).read_bytes()
+    for i, path in enumerate(sweep.glob("*/status.json")):
+        status = json.loads(path.read_text())
+        later = {"host": f"node{i}", "started": None, "finished": "2027-01-01T00:00:00", "seconds": {"total": float(i)}}
+        path.write_text(json.dumps({**status, **later, "pid": i}))
+    for i, path in enumerate(sweep.glob("*/metrics.json")):
+        path.write_text(json.dumps({**json.loads(path.read_text()), "time/step_ms": float(i)}))
+    (sweep / "results.csv").write_text("what an earlier one held\n" * 100)
+    assert write_results(sweep).read_bytes() == before
+    assert not list(sweep.glob(".*"))
+
+
+# ---- groups
+
+
+def test_mean_and_standard_deviation_are_those_over_the_seeds(sweep):
+    table = answer(read_runs(sweep), Query(["test/elbo", "collapse/active_units"]))
+    assert table.by == ("kl.weight",)
+    half, one, ten = table.rows
+    numbers = [elbo(0.5, seed) for seed in range(3)]
+    assert half.cells[0].mean == pytest.approx(statistics.fmean(numbers), rel=1e-15)
+    assert half.cells[0].std == pytest.approx(statistics.stdev(numbers), rel=1e-13)
+    assert (half.cells[1].mean, half.cells[1].std, half.cells[1].n) == (2.0, 1.0, 3)
+    # seed 1 failed: the mean is over the others, and says so
+    numbers = [elbo(1.0, 0), elbo(1.0, 2)]
+    assert one.cells[0].mean == pytest.approx(statistics.fmean(numbers), rel=1e-15)
+    assert one.cells[0].std == pytest.approx(statistics.stdev(numbers), rel=1e-13)
+    assert (one.done, len(one.runs), one.cells[0].n) == (2, 3, 2)
+    assert (ten.cells[0].mean, ten.cells[0].std, ten.cells[0].n, len(ten.runs)) == (-100.0, None, 1, 2)
+
+
+def test_fewer_keys_average_over_the_others_too(tmp_path):
+    for weight in (1, 2):
+        for warmup in (0, 5):
+            for seed in (0, 1):
+                swept = {"kl.weight": weight, "kl.warmup": warmup, "seed": seed}
+                add(tmp_path, swept, {"test/elbo": float(weight * 100 + warmup * 10 + seed)})
+    sweep_yaml(tmp_path, "kl.weight", "kl.warmup", "seed")
+    results = read_runs(tmp_path)
+    numbers = [100.0, 101.0, 150.0, 151.0]
+    first = answer(results, Query(["test/elbo"], ["kl.weight"])).rows[0]
+    assert (first.values, first.cells[0].mean, first.cells[0].n) == ((1,), statistics.fmean(numbers), 4)
+    assert first.cells[0].std == pytest.approx(statistics.stdev(numbers), rel=1e-13)
+    assert [row.values for row in answer(results, Query(by=["seed", "kl.warmup"])).rows] == [
+        (0, 0), (0, 5), (1, 0), (1, 5)
+    ]  # fmt: skip
+    assert answer(results, Query(["test/elbo"], [])).rows[0].cells[0].n == 8
+    assert "over kl.warmup and seeds;" in terminal_table(answer(results, Query(by=["kl.weight"])))
+    assert "over seeds;" in terminal_table(answer(results))
+
+
+@pytest.mark.parametrize(
+    ("sort", "weights", "said"),
+    [
+        ("test/elbo", [0.5, 1.0, 10.0], "sorted by test/elbo, highest first (best)"),
+        ("-test/elbo", [10.0, 1.0, 0.5], "sorted by test/elbo, lowest first (worst)"),
+        ("test/rate", [0.5, 1.0, 10.0], "sorted by test/rate, lowest first"),
+        ("-kl.weight", [10.0, 1.0, 0.5], None),
+    ],
+)
+def test_sorting_by_a_metric_puts_the_best_first_and_says_so(sweep, sort, weights, said):
+    table = answer(read_runs(sweep), Query(sort=sort))
+    assert [row.values[0] for row in table.rows] == weights
+    lines = terminal_table(table).splitlines()
+    assert any(line.strip() == said for line in lines) if said else not any("sorted" in line for line in lines)
+
+
+def test_what_has_no_value_sorts_last(sweep):
+    for run in read_runs(sweep).runs:
+        if run.swept["kl.weight"] == 0.5:
+            (sweep / run.name / "metrics.json").write_text('{"test/elbo": NaN}')
+    for sort in ("test/elbo", "-test/elbo"):
+        last = answer(read_runs(sweep), Query(sort=sort)).rows[-1]
+        assert (last.values, last.done, last.cells[0].n) == ((0.5,), 3, 0)
+
+
+def test_unknown_names_are_all_said_with_what_was_meant(sweep):
+    with pytest.raises(ConfigError) as caught:
+        answer(read_runs(sweep), Query(["test/elbow", "foo/*"], ["kl.wieght"], "test/ratee"))
+    assert caught.value.problems == (
+        "metrics=[test/elbow]: no run has this metric; did you mean test/elbo?",
+        "metrics=[foo/*]: no run has this metric; there are: collapse/active_units, test/elbo, test/rate, time/step_ms",
+        "by=[kl.wieght]: was not swept; did you mean kl.weight?",
+        "sort=test/ratee: is neither a key of the table nor a metric; did you mean test/rate?",
+    )
+
+
+def test_patterns_choose_metrics(sweep):
+    assert answer(read_runs(sweep), Query(["test/*", "test/rate"])).metrics == ("test/elbo", "test/rate")
+
+
+# ---- the terminal
+
+
+def test_the_columns_of_the_table_are_aligned_and_no_number_is_lost(sweep):
+    lines = terminal_table(answer(read_runs(sweep), Query(["test/elbo"])), width=100).splitlines()
+    start = lines.index("  kl ───  test ─────────")
+    assert lines[start : start + 5] == [
+        "  kl ───  test ─────────",
+        "  weight            elbo       n",
+        "     0.5   -90.33 ± 0.21       3",
+        "     1.0   -90.80 ± 0.28  2 of 3",
+        "    10.0  -100.00 ±    -  1 of 2",
+    ]
+
+
+def test_what_did_not_end_well_is_listed_by_state_each_with_its_error(sweep):
+    text = terminal_table(answer(read_runs(sweep)))
+    failed, interrupted = (next(r for r in read_runs(sweep).runs if r.state == s) for s in ("failed", "interrupted"))
+    assert text.startswith(f"  {sweep}: 8 runs: 6 done, 1 interrupted, 1 failed\n")
+    assert f"\n  failed (1)\n    {failed.name}  NonFiniteLoss: the loss is NaN\n" in text
+    assert f"\n  interrupted (1)\n    {interrupted.name}  SIGTERM\n" in text
+
+
+def test_many_failures_are_counted_where_they_are_not_listed(tmp_path):
+    for seed in range(30):
+        add(tmp_path, {"seed": seed}, state="failed", error="OSError: disk full")
+    sweep_yaml(tmp_path, "seed")
+    text = results_table(tmp_path, width=80)
+    assert text.count("OSError: disk full") == 20
+    assert "and 10 more, which runs=true shows" in text
+
+
+def test_a_done_run_without_a_finite_number_is_counted_in_that_cell(tmp_path):
+    for seed, value in enumerate([-1.0, math.nan, -3.0]):
+        add(tmp_path, {"seed": seed, "kl.weight": 1}, {"test/elbo": value, "test/rate": 1.5 + seed})
+    sweep_yaml(tmp_path, "kl.weight", "seed")
+    line = next(line for line in results_table(tmp_path, width=100).splitlines() if "±" in line)
+    assert line.split("  ")[-3:] == ["-2.0 ± 1.4 (n=2)", "2.5 ± 1.0", "3"]
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 100, 150])
+def test_the_table_fits_and_says_what_it_left_out(tmp_path, width):
+    metrics = ["test/elbo", "test/rate", "test/distortion", "posterior/active_units"]
+    for seed in (0, 1):
+        add(tmp_path, {"kl.weight": 1, "model.latent_dim": 8, "seed": seed}, dict.fromkeys(metrics, -123.4 - seed))
+    sweep_yaml(tmp_path, "kl.weight", "model.latent_dim", "seed")
+    lines = results_table(tmp_path, width).splitlines()
+    table = lines[2 : lines.index("", 2)]
+    assert max(map(len, table)) <= width
+    left_out = [m for m in metrics if any(f"{m}" in line for line in lines if "no room for" in line)]
+    for metric in metrics:
+        assert (metric.rpartition("/")[2] in table[1]) != (metric in left_out)
+    numbers = "\n".join(table).count("-123.90")
+    assert numbers == len(metrics) - len(left_out)
+    assert "\n".join(table).count("± 0.71") == numbers
+    assert (left_out == []) == (width >= 80)
+
+
+def test_digits_follow_the_standard_deviation(tmp_path):
+    values = {
+        "a/units": [17.0, 17.0], "b/rate": [0.01234567, 0.01334567], "c/mse": [1234.5, 1300.25],
+        "d/tiny": [1.23456e-7, 1.23456e-7], "e/zero": [-0.0001, 100.0],
+    }  # fmt: skip
+    for seed in (0, 1):
+        add(tmp_path, {"seed": seed}, {name: several[seed] for name, several in values.items()})
+    sweep_yaml(tmp_path, "seed")
+    table = markdown_table(answer(read_runs(tmp_path), Query(["?/*"]))).splitlines()
+    assert table[-1] == "| 17 ± 0 | 0.01285 ± 0.00071 | 1267 ± 46 | 1.235e-07 ± 0 | 50 ± 71 | 2 |"
+
+
+def test_names_of_other_scripts_keep_the_columns_aligned(tmp_path):
+    for i, name in enumerate(["größe", "模型", "plain"]):
+        add(tmp_path, {"model": name, "seed": 0}, {"test/elbo": -1.25 - i})
+    sweep_yaml(tmp_path, "model", "seed")
+    lines = results_table(tmp_path, 80).splitlines()
+    assert [line for line in lines if line.endswith("  1")] == [
+        "  größe  -1.250  1",
+        "  plain  -3.250  1",
+        "  模型   -2.250  1",
+    ]
+
+
+def test_one_run_each_is_shown_without_deviations(tmp_path):
+    add(tmp_path, {"kl.weight": 1}, {"test/elbo": -97.123456})
+    sweep_yaml(tmp_path, "kl.weight")
+    text = results_table(tmp_path, 80)
+    assert "±" not in text
+    assert "-97.12 " in text
+
+
+def test_each_run_by_itself(sweep):
+    table = answer(read_runs(sweep), Query(["test/elbo"], runs=True, sort="test/elbo"))
+    lines = terminal_table(table, 120).splitlines()
+    found = [line.split()[:4] for line in lines[4:12]]
+    assert found[0] == ["0.5", "2", "done", "-90.10"]
+    assert [cells[2:] for cells in found[-2:]] == [["failed", "-"], ["interrupted", "-"]]
+    with pytest.raises(ConfigError, match="by: is for groups of runs"):
+        answer(read_runs(sweep), Query(by=["seed"], runs=True))
+
+
+# ---- files
+
+
+def test_markdown_has_whole_names_and_escapes_bars(tmp_path):
+    for seed in (0, 1):
+        add(tmp_path, {"model": "a|b", "kl.weight": 1e-5, "seed": seed}, {"test/elbo": -1.0 - seed})
+    sweep_yaml(tmp_path, "model", "kl.weight", "seed")
+    assert markdown_table(answer(read_runs(tmp_path))) == (
+        "| model | kl.weight | test/elbo | n |\n| :--- | ---: | ---: | ---: |\n| a\\|b | 1e-05 | -1.50 ± 0.71 | 2 |\n"
+    )
+
+
+def test_csv_of_groups_gives_the_numbers_back_exactly(sweep):
+    table = answer(read_runs(sweep), Query(["test/elbo"]))
+    stream = StringIO()
+    write_groups_csv(stream, table)
+    rows = list(csv.DictReader(StringIO(stream.getvalue())))
+    assert list(rows[0]) == ["kl.weight", "runs", "done", "test/elbo/mean", "test/elbo/std", "test/elbo/n"]
+    for row, group in zip(rows, table.rows, strict=True):
+        cell = group.cells[0]
+        assert float(row["test/elbo/mean"]) == cell.mean
+        assert (float(row["test/elbo/std"]) if row["test/elbo/std"] else None) == cell.std
+        assert (row["test/elbo/n"], row["runs"], row["done"]) == (str(cell.n), str(len(group.runs)), str(group.done))
+    assert rows[2]["test/elbo/std"] == ""
+
+
+# ---- pandas
+
+
+def test_load_sweep_has_typed_columns(sweep):
+    frame = lehr.load_sweep(sweep)
+    assert list(frame.columns) == [
+        "run", "id", "state", "kl.weight", "seed", "collapse/active_units", "test/elbo", "test/rate", "time/step_ms",
+        "seconds/training", "seconds/total", "host", "started", "finished", "error",
+    ]  # fmt: skip
+    assert list(frame.index) == list(range(8))
+    types = {name: str(frame[name].dtype) for name in frame}
+    assert types["kl.weight"] == types["test/elbo"] == types["seconds/total"] == "float64"
+    assert types["seed"] == "int64"
+    assert types["collapse/active_units"] == "Int64"  # missing where a run is not done
+    assert types["state"] == "category"
+    assert types["error"] == types["run"] == "string"
+    assert types["started"].startswith("datetime64[")
+    assert types["started"].endswith(", UTC]")
+    assert frame["started"][0] == pd.Timestamp("2026-01-01", tz="UTC")
+    assert frame["error"].notna().sum() == 2
+    group = frame[frame.state == "done"].groupby("kl.weight")["test/elbo"]
+    for row in answer(read_runs(sweep), Query(["test/elbo"])).rows:
+        (weight,), (cell,) = row.values, row.cells
+        assert group.mean()[weight] == pytest.approx(cell.mean, rel=1e-15)
+        std = math.nan if cell.std is None else cell.std
+        assert group.std()[weight] == pytest.approx(std, rel=1e-13, nan_ok=True)
+
+
+def test_values_of_all_kinds_have_a_column(tmp_path):
+    kinds: dict[str, list[Any]] = {
+        "trainer.gradient_clip_val": [None, 1.5, 2],
+        "kl.warmup": [0, 5, None],
+        "data.flip": [True, False, True],
+        "model.hidden": [[16], [32, 32], []],
+        "kl.weight": [0.1, "learned", 1],
+    }
+    for i in range(3):
+        add(tmp_path, {"seed": i, **{key: values[i] for key, values in kinds.items()}}, {"test/elbo": -1.0})
+    sweep_yaml(tmp_path, "seed", *kinds)
+    frame = lehr.load_sweep(tmp_path).sort_values("seed")
+    types = [str(frame[key].dtype) for key in kinds]
+    assert types == ["float64", "Int64", "bool", "string", "string"]
+    assert list(frame["model.hidden"]) == ["[16]", "[32, 32]", "[]"]
+    assert list(frame["kl.weight"]) == ["0.1", "learned", "1"]
+    assert list(frame["kl.warmup"])[:2] == [0, 5]
+    assert frame["kl.warmup"].isna()[frame.seed == 2].all()
+
+
+def test_load_sweep_can_have_the_whole_configuration(sweep):
+    frame = lehr.load_sweep(sweep, config=True)
+    assert list(frame["config/kl.weight"]) == list(frame["kl.weight"])
+    assert set(frame["config/model._target_"]) == {"lehr.models.MLP"}
+    assert set(frame["config/trainer.gradient_clip_val"].isna()) == {True}
+    assert not any(name.startswith("config/") for name in lehr.load_sweep(sweep))
+
+
+# ---- a real run
+
+
+def test_the_columns_of_a_finished_run(finished_run, tmp_path):
+    folder = tmp_path / "sweep"
+    shutil.copytree(finished_run, folder / "a")
+    config = yaml.safe_load((folder / "a" / "config.yaml").read_text())
+    Point(config, {"kl.warmup": 1, "seed": 0}).write(folder / "a")
+    sweep_yaml(folder, "kl.warmup", "seed")
+    metrics = json.loads((folder / "a" / "metrics.json").read_text())
+    frame = lehr.load_sweep(folder)
+    assert frame.loc[0, list(metrics)].to_dict() == metrics
+    assert frame["test/elbo"].dtype == "float64"
+    assert frame["collapse/mi_saturated"].dtype == "bool"
+    assert frame["likelihood/iwae_samples"].dtype == "int64"
+    assert frame["seconds/total"][0] > 0
+    text = results_table(folder)
+    for name in ("elbo", "rate", "distortion", "active_units", "iwae"):
+        assert f" {name}" in text
+    assert f"{metrics['test/elbo']:.2f}" in text
+    header, row = csv.reader(write_results(folder).read_text(encoding="utf-8").splitlines())
+    assert not any(name.startswith(("time/", "seconds/")) for name in header)
+    assert float(row[header.index("test/elbo")]) == metrics["test/elbo"]
