@@ -36,7 +36,7 @@ COMMANDS = {
     "lehr results out=runs.csv": ["runs=true", "metrics=[*]", "out={folder}/runs.csv"],
 }
 PYTHON = {
-    "write_results": "from lehr.sweep.results import write_results as f",
+    "write_results": "from lehr.sweep.results import *; f = lambda path: write_results(read_runs(path))",
     "lehr.load_sweep": "from lehr import load_sweep as f",
 }
 

@@ -19,7 +19,7 @@ from lehr.config.schema import ResultsConfig
 from lehr.sweep.groups import Query, answer
 from lehr.sweep.point import Point
 from lehr.sweep.results import read_runs, write_results
-from lehr.sweep.tables import markdown_table, results_table
+from lehr.sweep.tables import markdown_table, terminal_table
 
 
 @pytest.fixture
@@ -44,8 +44,8 @@ def sweep() -> Path:
 
 def test_the_table_is_that_of_the_function(lehr, sweep, monkeypatch):
     monkeypatch.setenv("COLUMNS", "50")
-    assert lehr("results", str(sweep)) == (0, f"\n{results_table(sweep, 50)}\n", "")
-    lines = results_table(sweep, 50).splitlines()
+    assert lehr("results", str(sweep)) == (0, f"\n{terminal_table(answer(read_runs(sweep)), 50)}\n", "")
+    lines = terminal_table(answer(read_runs(sweep)), 50).splitlines()
     assert lines[0] == f"  {sweep}: 4 runs: 3 done, 1 failed"
     assert "     1.0  -91.50 ± 0.71  1 ± 0       2" in lines
     assert "     2.0  -92.00 ±    -  2 ± -  1 of 2" in lines
@@ -87,7 +87,7 @@ def test_the_formats_of_groups_and_of_runs(lehr, sweep):
 
 def test_all_runs_with_all_metrics_are_results_csv(lehr, sweep):
     _, out, _ = lehr("results", str(sweep), "format=csv", "runs=true", "metrics=[test/*]")
-    assert out == write_results(sweep).read_text(encoding="utf-8")
+    assert out == write_results(read_runs(sweep)).read_text(encoding="utf-8")
 
 
 def test_what_is_written_is_what_would_be_printed(lehr, sweep):

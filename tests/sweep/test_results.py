@@ -22,7 +22,7 @@ from lehr.sweep.identity import identity
 from lehr.sweep.names import name_of
 from lehr.sweep.point import Point
 from lehr.sweep.results import natural, read_runs, write_results
-from lehr.sweep.tables import markdown_table, results_table, terminal_table, write_groups_csv
+from lehr.sweep.tables import markdown_table, terminal_table, write_groups_csv
 
 BASE: dict[str, Any] = {
     "seed": 0,
@@ -170,7 +170,7 @@ def test_a_run_of_which_nothing_can_be_read_is_in_no_group_but_is_shown(sweep):
     results = read_runs(sweep)
     assert [run.name for run in results.runs if not run.swept] == [run.name]
     assert [len(row.runs) for row in answer(results).rows] == [2, 3, 2]
-    assert f"    {run.name}  point.json: cannot be read" in results_table(sweep)
+    assert f"    {run.name}  point.json: cannot be read" in terminal_table(answer(read_runs(sweep)))
     assert len(answer(results, Query(runs=True)).rows) == 8
 
 
@@ -261,12 +261,12 @@ def test_results_csv_to_the_byte(tmp_path):
         f'"{ids[12][0]}",{ids[12][1]},done,2,"a,b",10,3,,-1e-05',
         f'"{ids[10][0]}",{ids[10][1]},done,10.0,größe,0,,,-0.30000000000000004',
     ]
-    assert write_results(folder) == folder / "results.csv"
+    assert write_results(read_runs(folder)) == folder / "results.csv"
     assert (folder / "results.csv").read_bytes() == "".join(f"{row}\n" for row in rows).encode()
 
 
 def test_results_csv_does_not_depend_on_when_where_and_how_often(sweep):
-    before = write_results(sweep).read_bytes()
+    before = write_results(read_runs(sweep)).read_bytes()
     for i, path in enumerate(sweep.glob("*/status.json")):
         status = json.loads(path.read_text())
         later = {"host": f"node{i}", "started": None, "finished": "2027-01-01T00:00:00", "seconds": {"total": float(i)}}
@@ -274,7 +274,7 @@ def test_results_csv_does_not_depend_on_when_where_and_how_often(sweep):
     for i, path in enumerate(sweep.glob("*/metrics.json")):
         path.write_text(json.dumps({**json.loads(path.read_text()), "time/step_ms": float(i)}))
     (sweep / "results.csv").write_text("what an earlier one held\n" * 100)
-    assert write_results(sweep).read_bytes() == before
+    assert write_results(read_runs(sweep)).read_bytes() == before
     assert not list(sweep.glob(".*"))
 
 
@@ -384,7 +384,7 @@ def test_many_failures_are_counted_where_they_are_not_listed(tmp_path):
     for seed in range(30):
         add(tmp_path, {"seed": seed}, state="failed", error="OSError: disk full")
     sweep_yaml(tmp_path, "seed")
-    text = results_table(tmp_path, width=80)
+    text = terminal_table(answer(read_runs(tmp_path)), 80)
     assert text.count("OSError: disk full") == 20
     assert "and 10 more, which runs=true shows" in text
 
@@ -393,7 +393,7 @@ def test_a_done_run_without_a_finite_number_is_counted_in_that_cell(tmp_path):
     for seed, value in enumerate([-1.0, math.nan, -3.0]):
         add(tmp_path, {"seed": seed, "kl.weight": 1}, {"test/elbo": value, "test/rate": 1.5 + seed})
     sweep_yaml(tmp_path, "kl.weight", "seed")
-    line = next(line for line in results_table(tmp_path, width=100).splitlines() if "±" in line)
+    line = next(line for line in terminal_table(answer(read_runs(tmp_path)), 100).splitlines() if "±" in line)
     assert line.split("  ")[-3:] == ["-2.0 ± 1.4 (n=2)", "2.5 ± 1.0", "3"]
 
 
@@ -403,7 +403,7 @@ def test_the_table_fits_and_says_what_it_left_out(tmp_path, width):
     for seed in (0, 1):
         add(tmp_path, {"kl.weight": 1, "model.latent_dim": 8, "seed": seed}, dict.fromkeys(metrics, -123.4 - seed))
     sweep_yaml(tmp_path, "kl.weight", "model.latent_dim", "seed")
-    lines = results_table(tmp_path, width).splitlines()
+    lines = terminal_table(answer(read_runs(tmp_path)), width).splitlines()
     table = lines[2 : lines.index("", 2)]
     assert max(map(len, table)) <= width
     left_out = [m for m in metrics if any(f"{m}" in line for line in lines if "no room for" in line)]
@@ -431,7 +431,7 @@ def test_names_of_other_scripts_keep_the_columns_aligned(tmp_path):
     for i, name in enumerate(["größe", "模型", "plain"]):
         add(tmp_path, {"model": name, "seed": 0}, {"test/elbo": -1.25 - i})
     sweep_yaml(tmp_path, "model", "seed")
-    lines = results_table(tmp_path, 80).splitlines()
+    lines = terminal_table(answer(read_runs(tmp_path)), 80).splitlines()
     assert [line for line in lines if line.endswith("  1")] == [
         "  größe  -1.250  1",
         "  plain  -3.250  1",
@@ -442,7 +442,7 @@ def test_names_of_other_scripts_keep_the_columns_aligned(tmp_path):
 def test_one_run_each_is_shown_without_deviations(tmp_path):
     add(tmp_path, {"kl.weight": 1}, {"test/elbo": -97.123456})
     sweep_yaml(tmp_path, "kl.weight")
-    text = results_table(tmp_path, 80)
+    text = terminal_table(answer(read_runs(tmp_path)), 80)
     assert "±" not in text
     assert "-97.12 " in text
 
@@ -555,10 +555,10 @@ def test_the_columns_of_a_finished_run(finished_run, tmp_path):
     assert frame["collapse/mi_saturated"].dtype == "bool"
     assert frame["likelihood/iwae_samples"].dtype == "int64"
     assert frame["seconds/total"][0] > 0
-    text = results_table(folder)
+    text = terminal_table(answer(read_runs(folder)))
     for name in ("elbo", "rate", "distortion", "active_units", "iwae"):
         assert f" {name}" in text
     assert f"{metrics['test/elbo']:.2f}" in text
-    header, row = csv.reader(write_results(folder).read_text(encoding="utf-8").splitlines())
+    header, row = csv.reader(write_results(read_runs(folder)).read_text(encoding="utf-8").splitlines())
     assert not any(name.startswith(("time/", "seconds/")) for name in header)
     assert float(row[header.index("test/elbo")]) == metrics["test/elbo"]

@@ -23,6 +23,15 @@ What people change most:
   dir=outputs/...          the run directory
   resume=DIR               go on with an interrupted run
 
+Many runs, with -m:
+  key=a,b,c                one run for each combination; the same command again goes on with what is left
+  sweep=NAME               a whole grid by its name
+  sweep.retry=failed       try again what has failed
+  pool.workers=auto        runs at once on CPUs; pool.gpus, pool.gpus_per_run and pool.per_gpu on GPUs
+  hydra.sweep.dir=auto     the directory of all of them; auto for the same whenever the grid is
+  hydra/launcher=pool      or basic, joblib, submitit_local, submitit_slurm, ray
+  hydra/sweeper=optuna     a search: 'kl.weight=tag(log, interval(0.1,10))'
+
 Groups and their choices:
 {groups}
 
@@ -30,6 +39,7 @@ Examples:
   lehr train
   lehr train data=mnist model.latent_dim=50 kl.warmup=20 trainer.max_epochs=60
   lehr train data=images data.path=photos model=conv likelihood=gaussian dir=outputs/photos
+  lehr train -m kl.weight=0.1,1,4 kl.warmup=0,5,20 seed=0,1,2
 
 Flags:
   --cfg job                show the configuration and stop; --resolve gives its final values
@@ -113,7 +123,7 @@ def train_help(config_dir: Path | None) -> str:
     for folder in filter(None, (conf_dir(), config_dir)):
         for file in folder.rglob("*.yaml"):
             group = file.parent.relative_to(folder).as_posix()
-            if group != "." and not file.stem.startswith("_"):
+            if group != "." and not group.startswith("hydra/") and not file.stem.startswith("_"):
                 choices.setdefault(group, set()).add(file.stem)
     width = max(map(len, choices))
     groups = "\n".join(f"  {group:<{width}}  {', '.join(sorted(names))}" for group, names in sorted(choices.items()))

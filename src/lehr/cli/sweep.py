@@ -17,12 +17,12 @@ from lehr.cli.grid import SEARCH, Grid, grid
 from lehr.config.problems import section_problems
 from lehr.errors import ConfigError, Interrupted, LehrError
 from lehr.sweep.coordinator import run_grid, run_search
-from lehr.sweep.directory import STATES, SweepDirectory, state_of
+from lehr.sweep.directory import STATES, SweepDirectory
+from lehr.sweep.groups import answer
 from lehr.sweep.launching import Launcher
 from lehr.sweep.names import words_of
-from lehr.sweep.point import Point
-from lehr.sweep.results import write_results
-from lehr.sweep.tables import results_table
+from lehr.sweep.results import read_runs, write_results
+from lehr.sweep.tables import terminal_table
 from lehr.training.directory import DONE, FAILED
 
 if TYPE_CHECKING:
@@ -50,18 +50,21 @@ def sweep(command: Command) -> int:
             code = int(bool(search.ended[FAILED]))
         else:
             points = found.points
-            print(f"sweep in {directory.path}: {_counted(directory, points)}", file=sys.stderr, flush=True)
-            run_grid(directory, points, _launcher(found, len(points)), _retries(found))
-            code = int(any(state_of(directory.run_dir(point)) != DONE for point in points))
+            states = [directory.state(point) for point in points]
+            print(f"sweep in {directory.path}: {_counted(states)}", file=sys.stderr, flush=True)
+            run_grid(directory, points, states, _launcher(found, len(points)), _retries(found))
+            left = (point for point, state in zip(points, states, strict=True) if state != DONE)
+            code = int(any(directory.state(point) != DONE for point in left))
     except ConfigError as error:
         return report(error.problems, "train")
     except (Interrupted, LehrError) as stop:
         report(str(stop).splitlines(), "train")
         code = stop.exit_code if isinstance(stop, Interrupted) else 1
         print("what is done is kept; the same command goes on with the rest", file=sys.stderr)
+    results = read_runs(directory.path)
     with suppress(OSError):  # a full disk
-        write_results(directory.path)
-    print(results_table(directory.path))
+        write_results(results)
+    print(terminal_table(answer(results)))
     print(f"  sweep        {directory.path}\n  TensorBoard  tensorboard --logdir {directory.path}\n", flush=True)
     return code
 
@@ -74,9 +77,9 @@ def _directory(found: Grid) -> str:
     return f"outputs/sweeps/{'-'.join([*kinds, *words_of(found.keys)])[:100]}-{digits}"
 
 
-def _counted(directory: SweepDirectory, points: Sequence[Point]) -> str:
-    counts = Counter(state_of(directory.run_dir(point)) for point in points)
-    return f"{len(points)} runs, " + ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state])
+def _counted(states: Sequence[str]) -> str:
+    counts = Counter(states)
+    return f"{len(states):,} runs, " + ", ".join(f"{counts[state]:,} {state}" for state in STATES if counts[state])
 
 
 def _retries(found: Grid) -> bool:

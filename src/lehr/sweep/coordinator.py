@@ -14,7 +14,7 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from lehr.errors import Interrupted
-from lehr.sweep.directory import ENDED, SweepDirectory, left_to_do
+from lehr.sweep.directory import ENDED, SweepDirectory
 from lehr.sweep.launching import Jobs, Launcher
 from lehr.sweep.point import Point
 from lehr.sweep.view import View
@@ -26,12 +26,15 @@ if TYPE_CHECKING:
 _ATTEMPTS = 2  # at a point that ends interrupted although nobody has stopped the sweep
 
 
-def run_grid(directory: SweepDirectory, points: Sequence[Point], launcher: Launcher, retry: bool = False) -> None:
+def run_grid(
+    directory: SweepDirectory, points: Sequence[Point], states: Sequence[str], launcher: Launcher, retry: bool = False
+) -> None:
     """Train what is left to do of `points`.
 
     Args:
         directory: where they lie.
         points: without repetitions.
+        states: of each, as of `SweepDirectory.state`.
         launcher: trains them.
         retry: whether to train again what has failed.
 
@@ -39,11 +42,10 @@ def run_grid(directory: SweepDirectory, points: Sequence[Point], launcher: Launc
         DiskFull: as soon as a point has stopped for want of space.
         Interrupted: upon SIGTERM or Ctrl-C, after what runs has been stopped in order.
     """
-    states = [left_to_do(point, directory.run_dir(point)) for point in points]
-    over = (None,) if retry else (None, FAILED)
+    over = (DONE,) if retry else (DONE, FAILED)
     todo = [point for point, state in zip(points, states, strict=True) if state not in over]
     if todo:
-        with _watched(len(points), Counter(state or DONE for state in states if state in over)) as view:
+        with _watched(len(points), Counter(state for state in states if state in over)) as view:
             queue = _Queue(directory, todo, view)
             launcher.launch(queue.jobs(), queue.finished)
 
@@ -99,7 +101,7 @@ class _Queue:
                 continue
             point = self._waiting.pop()
             run_dir = self._directory.prepare(point)
-            if left_to_do(point, run_dir) in (RUNNING, None):  # another sweep on this directory has been faster
+            if self._directory.state(point) in (RUNNING, DONE):  # another sweep on this directory has been faster
                 self._elsewhere.append(point)
                 continue
             self._handed_out[run_dir] = point
@@ -109,10 +111,10 @@ class _Queue:
     def finished(self, run_dir: Path) -> None:
         point = self._handed_out.pop(run_dir)
         self._view.ended(run_dir)
-        state = left_to_do(point, run_dir)
+        state = self._directory.state(point)
         if state == RUNNING:
             self._elsewhere.append(point)
-        elif state not in (None, *ENDED):
+        elif state not in ENDED:
             self._attempts[point.id] += 1
             if self._attempts[point.id] < _ATTEMPTS:
                 self._waiting.append(point)
@@ -121,12 +123,11 @@ class _Queue:
         """Take back what another process has given up."""
         points, self._elsewhere = self._elsewhere, []
         for point in points:
-            run_dir = self._directory.run_dir(point)
-            state = left_to_do(point, run_dir)
+            state = self._directory.state(point)
             if state == RUNNING:
                 self._elsewhere.append(point)
-            elif state in (None, *ENDED):
-                self._view.ended_elsewhere(state or DONE)
+            elif state in ENDED:
+                self._view.ended_elsewhere(state)
             else:
                 self._waiting.append(point)
 

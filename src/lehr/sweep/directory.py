@@ -16,33 +16,38 @@ from lehr.files import write_text
 from lehr.sweep.names import DIGITS, digits_of
 from lehr.sweep.point import FILE, Point
 from lehr.training.claim import Claim, is_claimed
-from lehr.training.directory import DONE, FAILED, INTERRUPTED, PRUNED, RUNNING, RunDirectory, provenance
+from lehr.training.directory import (
+    DONE,
+    FAILED,
+    INTERRUPTED,
+    PRUNED,
+    RUNNING,
+    RunDirectory,
+    lacks_evaluation,
+    provenance,
+)
 
 WAITING = "waiting"
 STATES = (DONE, PRUNED, RUNNING, WAITING, INTERRUPTED, FAILED)
 ENDED = (DONE, PRUNED, FAILED)
 
 
-def state_of(run_dir: Path) -> str:
+def state_of(run_dir: Path, evaluate: str = "none") -> str:
     """What has become of the point in `run_dir`: one of `STATES`.
 
-    A run that nobody is working on, although its status.json says so, is interrupted; one that somebody has
-    taken, although it does not say so yet, is running.
+    A run that nobody is working on, although its status.json says so, is interrupted, and so is one that is done but
+    for an evaluation on the level `evaluate` at its end. One that somebody has taken, although it does not say so yet,
+    is running.
     """
-    state = RunDirectory(run_dir).state()
+    status = RunDirectory(run_dir).read_status()
+    state = status.get("state")
+    if state == DONE and lacks_evaluation(status, evaluate):
+        state = INTERRUPTED
     if state in ENDED:
         return str(state)
     if is_claimed(run_dir):
         return RUNNING
     return INTERRUPTED if state in (RUNNING, INTERRUPTED) else WAITING
-
-
-def left_to_do(point: Point, run_dir: Path) -> str | None:
-    """The state of `point` if there is anything left to do for it, were it only its evaluation; None if it is done."""
-    state = state_of(run_dir)
-    if state != DONE:
-        return state
-    return INTERRUPTED if RunDirectory(run_dir).lacks_evaluation(point.config["evaluate"]) else None
 
 
 @dataclass(frozen=True)
@@ -112,6 +117,10 @@ class SweepDirectory:
             self._known = self.run_dirs()
         return self._known.get(point.id[:DIGITS]) or self.path / point.name
 
+    def state(self, point: Point) -> str:
+        """What has become of `point`, its evaluation included."""
+        return state_of(self.run_dir(point), point.config["evaluate"])
+
     def prepare(self, point: Point) -> Path:
         """The directory of `point`, with everything in it from which it can be trained.
 
@@ -121,7 +130,7 @@ class SweepDirectory:
         run_dir = self.run_dir(point)
         if (run_dir / FILE).exists() and Point.read(run_dir).id != point.id:
             raise ConfigError(f"{run_dir}: is another point whose name ends alike; choose another hydra.sweep.dir")
-        if left_to_do(point, run_dir) not in (RUNNING, None):
+        if self.state(point) not in (RUNNING, DONE):
             point.write(run_dir)
         return run_dir
 

@@ -121,15 +121,14 @@ def read_runs(path: str | Path, config: bool = False) -> SweepResults:
     return SweepResults(path, keys, runs)
 
 
-def write_results(path: str | Path) -> Path:
-    """Write results.csv of the sweep in `path` anew, from its run directories; the file.
+def write_results(results: SweepResults) -> Path:
+    """Write results.csv of a sweep anew, from what was read of its run directories; the file.
 
     What is in it depends on what was trained alone, not on when, where or how long, or how often it was interrupted:
     one row a run, with its state, its swept values, and its metrics by name. Numbers are exact. Empty is what there is
     not, or is not finite; `null` is a value of the configuration.
     """
-    results = read_runs(path)
-    file = SweepDirectory(path).results
+    file = SweepDirectory(results.path).results
     with replacing(file) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
         write_csv(stream, results, [name for name in results.metrics if not name.startswith("time/")])
     return file

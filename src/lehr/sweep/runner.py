@@ -14,7 +14,7 @@ from pathlib import Path
 from lehr.errors import CheckpointError, LehrError
 from lehr.sweep.point import Point
 from lehr.training.claim import Claim
-from lehr.training.directory import DONE, FAILED, INTERRUPTED, PRUNED, RUNNING, RunDirectory
+from lehr.training.directory import DONE, FAILED, INTERRUPTED, PRUNED, RUNNING, RunDirectory, lacks_evaluation
 
 LOG = "log.txt"
 LITTLE_SPACE = 16 * 2**20
@@ -46,8 +46,9 @@ def run_point(run_dir: Path, retry: bool = False, own_process: bool = True, devi
     if claim is None:
         return RUNNING
     with claim:
-        state = RunDirectory(run_dir).state()  # as it is now that no other process can change it
-        if state == DONE and RunDirectory(run_dir).lacks_evaluation(point.config["evaluate"]):
+        status = RunDirectory(run_dir).read_status()  # as it is now that no other process can change it
+        state = status.get("state")
+        if state == DONE and lacks_evaluation(status, point.config["evaluate"]):
             with _output_to(run_dir / LOG, own_process):
                 _evaluate(point, run_dir)
             return DONE

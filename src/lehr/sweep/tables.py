@@ -9,22 +9,16 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
-from pathlib import Path
 from statistics import median
 from typing import IO
 
-from lehr.sweep.groups import Answer, Cell, Row, answer, direction, has_direction, values_by_name
-from lehr.sweep.results import SEED, STATES, RunResult, SweepResults, number, read_runs, shown
+from lehr.sweep.groups import Answer, Cell, Row, direction, has_direction, values_by_name
+from lehr.sweep.results import SEED, STATES, RunResult, SweepResults, number, shown
 from lehr.training.directory import DONE
 
 _VALUE_WIDTH = 40  # of a swept value in the terminal
 _LISTED = 20  # runs of a state that are listed in the terminal
 _UNLIMITED = 10_000
-
-
-def results_table(path: str | Path, width: int | None = None) -> str:
-    """What `lehr results` prints of the sweep in `path`; `width` in characters, None for that of the terminal."""
-    return terminal_table(answer(read_runs(path)), width)
 
 
 @dataclass(frozen=True)

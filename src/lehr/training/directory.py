@@ -12,6 +12,7 @@ import platform
 import shutil
 import socket
 import subprocess
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -80,7 +81,7 @@ class RunDirectory:
 
     def state(self) -> str | None:
         """The state in status.json, None where there is none."""
-        state = self._fields().get("state")
+        state = self.read_status().get("state")
         return None if state is None else str(state)
 
     def holder(self) -> str | None:
@@ -164,25 +165,26 @@ class RunDirectory:
             )
         return self.last_checkpoint
 
-    def lacks_evaluation(self, level: str) -> bool:
-        """Whether the evaluation at the end of the run was not on this level, or did not come to its end."""
-        return _LEVELS.index(level) > _LEVELS.index(self._fields().get("evaluated", "none"))
-
     def record_evaluation(self, level: str) -> None:
         """Note in status.json that the evaluation at the end of the run has come to its end, whatever that was."""
-        write_json(self.status, {**self._fields(), "evaluated": level})
+        write_json(self.status, {**self.read_status(), "evaluated": level})
 
     def record_failure(self, error: str) -> None:
         """Note in status.json what ended a run that could not do so itself."""
-        write_json(self.status, {**self._fields(), "state": FAILED, "finished": _now(), "error": error})
+        write_json(self.status, {**self.read_status(), "state": FAILED, "finished": _now(), "error": error})
 
-    def _fields(self) -> dict[str, Any]:
+    def read_status(self) -> dict[str, Any]:
         """What status.json holds; nothing if it is not there, or damaged."""
         try:
             fields = json.loads(self.status.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return {}
         return fields if isinstance(fields, dict) else {}
+
+
+def lacks_evaluation(status: Mapping[str, Any], level: str) -> bool:
+    """Whether the evaluation at the end of a run was not on this level, or did not come to its end."""
+    return _LEVELS.index(level) > _LEVELS.index(status.get("evaluated", "none"))
 
 
 class Status:
