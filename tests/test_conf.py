@@ -40,6 +40,7 @@ BASES: dict[str, Any] = {
     "callbacks": Callback,
     "logger": Logger,
 }
+OF_MANY_RUNS = ("sweep", "hydra/launcher", "hydra/sweeper")
 SHIPPED = [(group, target) for group, schemas in SCHEMAS.items() for target in schemas]
 GIVEN_BY_CODE = {
     "model": {"image_shape"},
@@ -52,13 +53,13 @@ GIVEN_BY_CODE = {
 @cache
 def compose_with(choice: str) -> dict[str, Any]:
     """What `lehr train` composes with a choice; not to be changed."""
-    group, _, name = choice.removesuffix(".yaml").partition("/")
+    group, _, name = choice.removesuffix(".yaml").rpartition("/")
     overrides = [f"{group}={name}"]
     if choice in ("data/arrays.yaml", "data/images.yaml", "experiment/capacity_sprites.yaml"):
         overrides.append("data.path=/")
     if choice == "likelihood/discretized_logistic.yaml":
         overrides.append("data.binarize=none")
-    config, problems = composed(Command("train", None, overrides))
+    config, problems = composed(Command("train", None, overrides, multirun=group in OF_MANY_RUNS))
     assert config is not None
     assert problems == []
     return config.values
@@ -196,7 +197,7 @@ def values(path: Path) -> dict[str, bool]:
     found: dict[str, bool] = {}
     sections: list[tuple[int, str, bool]] = []
     for line in path.read_text().splitlines():
-        match = re.match(r"( *)(\w+):(.*)", line)
+        match = re.match(r"( *)([\w.]+):(.*)", line)
         if not match or match[2] == "defaults":
             continue
         indent, key, rest = len(match[1]), match[2], match[3]

@@ -8,7 +8,7 @@ import traceback
 from argparse import Namespace
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NoReturn
@@ -264,15 +264,6 @@ def changed(values: dict[str, Any], command: Command) -> tuple[dict[str, Any], l
         return values, [*problems, _one_line(error)]
     assert isinstance(result, dict)
     return {str(key): value for key, value in result.items()}, problems
-
-
-def points(command: Command) -> Iterator[Command]:
-    """Of a sweep, a command for each single value of each key, so that every value is looked at once."""
-    overrides, _ = parsed(command.overrides, command.multirun)
-    for override in overrides:
-        if override.is_sweep_override():
-            for value in override.sweep_string_iterator():
-                yield replace(command, overrides=[*command.overrides, f"{override.key_or_group}={value}"])
 
 
 def keys(config: DictConfig, prefix: str = "") -> Iterator[str]:

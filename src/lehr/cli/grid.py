@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import math
 from collections.abc import Iterable, Mapping
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hydra.core.override_parser.types import Override, OverrideType, RangeSweep, Transformer
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from lehr.cli.components import component_problems, let_import
 from lehr.cli.compose import NOT_OF_A_RUN, Command, Composer, plain, resolved, told_in_a_line
@@ -211,7 +212,7 @@ class Option:
 def _options(override: Override, recipe: Recipe, is_search: bool = False) -> list[Option]:
     """The values of an override; of an interval, or a range in a search, its ends."""
     if not override.is_sweep_override():
-        return [recipe.option(override, override.input_line or "", override.value())]
+        return [recipe.option(override, line(override), override.value())]
     if override.is_interval_sweep():
         elements: list[Any] = [override.value().start, override.value().end]  # type: ignore[union-attr]
     elif is_search and isinstance(values := override.value(), RangeSweep):
@@ -281,8 +282,14 @@ class Recipe:
         return chosen
 
     def base(self) -> DictConfig:
-        """What is composed with the first value of each key; values that can simply be set are not in it."""
-        return self.composer.compose(*(line(o) for o in self.overrides if o.key_or_group not in self._simple))
+        """What Hydra composes with the first value of each key."""
+        first = [self.option(override, text := line(override), _read(text)) for override in self.overrides]
+        config = copy.deepcopy(self.composer.compose(*(option.text for option in first if not option.simple)))
+        with told_in_a_line():
+            for option in first:
+                if option.simple:
+                    OmegaConf.update(config, option.override.key_or_group, option.value)
+        return config
 
     def point(self, chosen: Iterable[Option]) -> Point:
         """The point with these options, checked.

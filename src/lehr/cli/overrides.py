@@ -41,11 +41,11 @@ def parsed(texts: Iterable[str], multirun: bool, search: bool = False) -> tuple[
     Only a search may have an interval.
     """
     parser, overrides, problems = OverridesParser.create(), [], []
-    for text in map(literal, texts):
+    for text in texts:
         key, equals, _ = text.partition("=")
         quoted = f"if the value is one string, quote it twice: {key}=\"'...'\""
         try:
-            override = parser.parse_override(text)
+            override = parser.parse_override(literal(text))
         except HydraException as error:
             if equals and key == key.strip():
                 reason = str(error).splitlines()[0].partition(" expecting ")[0]
@@ -53,6 +53,7 @@ def parsed(texts: Iterable[str], multirun: bool, search: bool = False) -> tuple[
             else:
                 problems.append(f"{text}: is not key=value")
             continue
+        override.input_line = text
         if not override.key_or_group:
             problems.append(f"{text}: is not key=value")
         elif override.is_sweep_override() and not multirun:
@@ -73,8 +74,8 @@ def to_write_out(override: Override) -> str:
 
 
 def line(override: Override) -> str:
-    """The override as text; of a sweep its first value."""
-    text = override.input_line or ""
+    """The override as Hydra reads it; of a sweep its first value."""
+    text = literal(override.input_line or "")
     if override.is_sweep_override():
         value = override.value()
         first = value.start if isinstance(value, IntervalSweep) else next(iter(override.sweep_string_iterator()))

@@ -44,7 +44,7 @@ class Structure:
         leaves = {key: value for key, value in flat(raw) if key not in ("dir", *_sections_of_many(raw))}
         texts = {key: str(value) for key, value in leaves.items() if "${" in str(value)}
         found = {key: match[1] for key, text in texts.items() if (match := _REFERENCE.fullmatch(text))}
-        links = {key: other for key, other in found.items() if other in leaves}
+        links = {key: other for key, other in found.items() if other in leaves and _leads_there(key, raw)}
         rest = (text for key, text in texts.items() if key not in links)
         try:
             composed = resolved(config)
@@ -98,3 +98,12 @@ class Structure:
 
 def _sections_of_many(raw: Mapping[str, Any]) -> set[str]:
     return {key for name in NOT_OF_A_RUN if name in raw for key, _ in flat({name: raw[name]})}
+
+
+def _leads_there(key: str, node: Any) -> bool:
+    """Whether the parts of a dotted key are names of sections; a name can have dots in it."""
+    for name in key.split("."):
+        if not isinstance(node, dict) or name not in node:
+            return False
+        node = node[name]
+    return True

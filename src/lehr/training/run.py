@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.fabric.plugins.environments import LightningEnvironment
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.loggers import Logger
 from torch import Tensor
@@ -341,7 +341,7 @@ def _trainer(
         accelerator=accelerator,
         devices=devices,
         num_nodes=values["num_nodes"],
-        strategy=RunDirectoryDDP(directory.path, checkpoint, trust) if distributed else "auto",
+        strategy=RunDirectoryDDP(directory.path, config, checkpoint, trust) if distributed else "auto",
         precision=values["precision"],
         max_epochs=-1 if values["max_epochs"] is None else values["max_epochs"],
         max_steps=-1 if values["max_steps"] is None else values["max_steps"],

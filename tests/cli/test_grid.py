@@ -1,0 +1,470 @@
+"""From the command line to the points of a grid; compared with what Hydra itself makes of it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from omegaconf import DictConfig, OmegaConf
+
+import lehr.cli.compose
+from lehr.cli.compose import Command, Composer, composed, conf_dir, resolved
+from lehr.cli.grid import MOST_LINES, Grid, grid
+from lehr.cli.structure import Structure
+from lehr.errors import ConfigError
+from lehr.sweep.identity import identity, is_part
+
+OWN = {
+    # every kind of interpolation there is
+    "experiment/linked.yaml": """# @package _global_
+kl:
+  hold: ${model.latent_dim}
+  warmup: ${kl.hold}
+  cycles: ${.hold}
+data:
+  key: seed-${seed}
+""",
+    "experiment/section.yaml": """# @package _global_
+callbacks:
+  early_stopping: ${callbacks.mine}
+  a.b:
+    _target_: lehr.training.EarlyStopping
+    patience: ${seed}
+    min_delta: 0
+  mine:
+    _target_: lehr.training.EarlyStopping
+    patience: ${seed}
+    min_delta: ${optimizer.lr}
+""",
+    "experiment/resolvers.yaml": """# @package _global_
+data:
+  root: ${oc.env:HOME,${seed}}/${oc.select:optimizer.lr,3}
+optimizer:
+  betas: [0.9, "${optimizer.eps}"]
+""",
+    "experiment/constant.yaml": """# @package _global_
+defaults: [override /data: mnist]
+data:
+  root: ${oc.env:LEHR_NOWHERE,data}-${hydra:runtime.choices.model}-${hydra:runtime.choices.kl}
+trainer:
+  check_val_every_n_epoch: ${trainer.max_epochs}
+  max_epochs: ${model.latent_dim}
+""",
+    "experiment/grid.yaml": """# @package _global_
+kl: {warmup: 3}
+hydra:
+  sweeper:
+    params:
+      kl.weight: 0.5,1
+      seed: range(3)
+      trainer.max_epochs: 7
+      model.hidden: '[8],[4]'
+""",
+}
+
+
+@pytest.fixture
+def own() -> Path:
+    for name, text in OWN.items():
+        path = Path("own") / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return Path("own")
+
+
+def found(*typed: str, config_dir: Path | None = None) -> Grid:
+    """The grid of a command line with nothing wrong in it."""
+    result, problems = grid(Command("train", config_dir, list(typed), multirun=True))
+    assert problems == []
+    assert result is not None
+    return result
+
+
+def problems_of(*typed: str, config_dir: Path | None = None) -> list[str]:
+    result, problems = grid(Command("train", config_dir, list(typed), multirun=True))
+    assert (result is None) == bool(problems)
+    return problems
+
+
+def by_hydra(*typed: str, config_dir: Path | None = None) -> list[dict[str, Any]]:
+    """The configurations that Hydra's own sweeper would train, each composed by Hydra alone."""
+    overrides = OverridesParser.create().parse_overrides(list(typed))
+    (lists,) = BasicSweeper.split_arguments(overrides, max_batch_size=None)
+    composer = Composer(Command("train", config_dir, []))
+    return [resolved(composer.compose(*lines)).values for lines in lists]
+
+
+def exact(config: dict[str, Any]) -> str:
+    """As text, so that 1, 1.0 and true differ; `dir` is the sweep's."""
+    return json.dumps({key: value for key, value in config.items() if key != "dir"}, sort_keys=True)
+
+
+def slow(*values: Any) -> Any:
+    return pytest.param(*values, marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        ["seed=1,2", "kl=mmd", "kl.weight=1e-3,5e-1", "compile=TRUE"],  # data.seed and kl.seed follow seed
+        ["data=arrays", "data.path='a,b/ü x.npy'", "data.key=null,'null',\"it's\"", "data.seed=7"],
+        ["model=mlp,conv", "trainer.precision=bf16-mixed", "model.latent_dim=3", "callbacks.early_stopping=null"],
+        ["callbacks.early_stopping.patience=3,4", "callbacks.early_stopping={min_delta:0.5}", "model.hidden=[8,4]"],
+        ["kl.warmup='${kl.hold}',2", "kl.hold=1", "~callbacks.samples"],
+        slow([]),
+        slow(["model.hidden=[],[8,4]", "compile=true,FALSE"]),
+        slow(["kl.weight=choice(3,0.5)", "seed=range(4,0,-3)", "optimizer.lr=sort(0.3,0.1)"]),
+        slow(["callbacks.early_stopping=null,{patience:3}", "seed=1"]),
+        slow(["~callbacks.samples", "seed=0,1"]),
+        slow(["+callbacks.mine._target_=lehr.training.EarlyStopping", "+callbacks.mine.patience=2,3",
+             "+callbacks.mine.min_delta=0"]),
+        slow(["++kl.weight=1,2", "seed=3"]),
+        slow(["kl.weight=${kl.hold}", "kl.hold=0,1"]),
+        slow(["optimizer.betas=[0.5,0.9],[0,0.5]", "model._target_=lehr.models.MLP"]),
+        slow(["logger=none", "prior=standard_normal,vamp"]),
+    ],
+    ids=" ".join,
+)  # fmt: skip
+def test_points_are_what_hydra_composes_in_its_order(typed):
+    Path("a,b").mkdir()
+    Path("a,b/ü x.npy").touch()
+    assert [exact(point.config) for point in found(*typed).points] == [exact(config) for config in by_hydra(*typed)]
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        ["experiment=linked", "data=arrays", "data.path=x", "model.latent_dim=2,3"],
+        ["experiment=constant", "trainer.max_epochs=21", "model.latent_dim=20,30"],
+        slow(["experiment=section", "seed=1,2", "optimizer.lr=0.1"]),
+        slow(["experiment=resolvers", "data=mnist", "seed=1,2", "optimizer.eps=1e-3"]),
+        slow(["experiment=constant", "model=mlp,conv", "model.latent_dim=20", "kl=constant"]),
+    ],
+    ids=" ".join,
+)
+def test_interpolations_of_every_kind_are_resolved_for_each_point(own, typed):
+    Path("x").touch()
+    configs = [point.config for point in found(*typed, config_dir=own).points]
+    assert [exact(config) for config in configs] == [exact(config) for config in by_hydra(*typed, config_dir=own)]
+    assert len({exact(config) for config in configs}) == len(configs) == 2
+
+
+@pytest.fixture(scope="module")
+def mmd() -> DictConfig:
+    return Composer(Command("train", None, [])).compose("kl=mmd", "data=mnist")
+
+
+scalars = (
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text("aé,$={} \\'\"#~1", max_size=6)
+)
+
+
+@settings(deadline=None, max_examples=25, derandomize=True)
+@given(st.data())
+def test_any_value_set_in_a_composition_is_what_omegaconf_makes_of_it(mmd, data):
+    structure = Structure.of(mmd)
+    named = st.sampled_from(sorted(structure.leaves))
+    changes = data.draw(st.dictionaries(named | st.sampled_from(["seed", "data.seed"]), scalars, max_size=4))
+    changes = {key: value for key, value in changes.items() if "${" not in str(value) and value != "???"}
+    before = exact(structure.composed.values)
+    expected = OmegaConf.masked_copy(mmd, [key for key in mmd if key not in ("hydra", "pool", "sweep")])
+    expected.dir = "x"
+    for key, value in changes.items():
+        OmegaConf.update(expected, key, value, merge=True)
+    assert structure.takes(changes)
+    assert exact(structure.with_values(changes)) == exact(OmegaConf.to_container(expected, resolve=True))
+    assert exact(structure.composed.values) == before
+
+
+def compositions(monkeypatch) -> list[Any]:
+    """What Hydra is asked to compose from now on."""
+    asked: list[Any] = []
+    compose = lehr.cli.compose.compose
+
+    def counted(*args: Any, **kwargs: Any) -> Any:
+        asked.append(kwargs["overrides"])
+        return compose(*args, **kwargs)
+
+    monkeypatch.setattr(lehr.cli.compose, "compose", counted)
+    return asked
+
+
+def test_thousands_of_points_take_a_few_compositions(monkeypatch):
+    asked = compositions(monkeypatch)
+    points = found("model=mlp,conv", "kl.weight=range(0,25)", "seed=range(0,20)", "hydra.sweep.dir=x").points
+    assert len(points) == len({point.id for point in points}) == 1000
+    assert len(asked) <= 4
+
+
+def test_what_a_grid_says_of_its_points():
+    result = found(
+        "model=mlp,conv", "kl.weight=0.5,1", "trainer.max_epochs=50", "pool.workers=3", "hydra.sweep.dir=my,grid=1"
+    )
+    assert result.keys == ["model", "kl.weight"]
+    assert [point.swept for point in result.points] == [
+        {"model": model, "kl.weight": weight} for model in ("mlp", "conv") for weight in (0.5, 1)
+    ]
+    assert result.choices["data"] == "digits"
+    assert "model" not in result.choices
+    assert not {"sweep", "pool", "experiment"} & set(result.choices)
+    assert result.sweep_dir == "my,grid=1"
+    assert result.pool == {"workers": 3, "gpus": "auto", "gpus_per_run": 1, "per_gpu": 1}
+    assert result.settings == {"retry": "none"}
+    assert (result.launcher_name, result.sweeper_name) == ("pool", "basic")
+    assert result.launcher["_target_"] == "lehr.sweep.pool.Pool"
+    assert result.space == {"model": "mlp,conv", "kl.weight": "0.5,1"}
+    assert result.typed == [
+        "model=mlp,conv",
+        "kl.weight=0.5,1",
+        "trainer.max_epochs=50",
+        "pool.workers=3",
+        "hydra.sweep.dir=my,grid=1",
+    ]
+    assert result.recipe.base().trainer.max_epochs == 50
+    for point in result.points:
+        assert not {"pool", "sweep", "hydra"} & set(point.config)
+        assert point.id == identity(point.config)
+
+
+def test_constant_is_what_all_points_have_in_common_of_what_makes_them_up():
+    result = found("seed=1,2", "model=mlp,conv", "kl.weight=3")
+    assert result.constant["kl.weight"] == 3
+    assert result.constant["data.split_seed"] == 0
+    assert result.constant["model.latent_dim"] == 20
+    for key in ("seed", "data.seed", "model._target_", "model.hidden", "model.channels", "model.activation"):
+        assert key not in result.constant
+    assert all(is_part(key) for key in result.constant)
+    assert found("kl.weight=1,1").constant.keys() == found().constant.keys() - {"kl.weight"}
+
+
+def test_points_that_are_the_same_run_are_one():
+    points = found("kl.weight=1,1.0,2", "seed=0,0").points
+    assert [point.swept for point in points] == [{"kl.weight": 1, "seed": 0}, {"kl.weight": 2, "seed": 0}]
+
+
+def test_a_sweep_of_nothing_is_one_run():
+    (point,) = found("kl.weight=2").points
+    assert point.swept == {}
+    assert point.config["kl"]["weight"] == 2
+    assert point.name == point.id[:10]
+
+
+def test_a_grid_in_a_file_is_a_grid_and_the_command_line_comes_first(own):
+    def swept(*typed: str) -> list[tuple[Any, ...]]:
+        result = found("experiment=grid", *typed, config_dir=own)
+        assert {point.config["kl"]["warmup"] for point in result.points} == {3}
+        assert {point.config["trainer"]["max_epochs"] for point in result.points} == {7}
+        return [tuple(point.swept.items()) for point in result.points]
+
+    as_it_is = [
+        (("kl.weight", weight), ("seed", seed), ("model.hidden", hidden))
+        for weight in (0.5, 1)
+        for seed in range(3)
+        for hidden in ([8], [4])
+    ]
+    assert swept() == as_it_is
+    assert swept("seed=5", "model.hidden=[2]") == [(("kl.weight", 0.5),), (("kl.weight", 1),)]
+    assert swept("optimizer.lr=0.1,0.2", "kl.weight=3", "seed=8,9", "++model.hidden=[2]") == [
+        (("seed", seed), ("optimizer.lr", lr)) for seed in (8, 9) for lr in (0.1, 0.2)
+    ]
+    assert problems_of("experiment=grid", "seed=1,-1", "trainer.max_epochs=2", config_dir=own) == [
+        "kl.hold=0 + kl.warmup=3 must be shorter than a training of 2 epochs: the target would never be reached; "
+        "lower them or train for longer",
+        "seed=-1: must be greater than or equal to 0",
+    ]
+    config, problems = composed(Command("train", own, ["experiment=grid"]))
+    assert (config.values["seed"], problems) == (0, [])
+
+
+NAMED = sorted(path.stem for path in (conf_dir() / "sweep").glob("*.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("name", "keys", "number"),
+    [
+        ("kl_weight", ["kl.weight", "seed"], 18),
+        ("warmup", ["kl.warmup", "seed"], 15),
+        ("latent_size", ["model.latent_dim", "seed"], 18),
+        ("precision", ["trainer.precision", "seed"], 12),
+        ("collapse_map", ["kl.weight", "kl.warmup"], 16),
+    ],
+)
+def test_every_named_grid_is_ready_to_run(name, keys, number):
+    result = found(f"sweep={name}", "data=digits,mnist")
+    assert result.keys == [*keys, "data"]
+    assert len(result.points) == 2 * number
+    assert {point.config["seed"] for point in result.points} == ({0, 1, 2} if "seed" in keys else {0})
+    assert NAMED == ["collapse_map", "kl_weight", "latent_size", "precision", "warmup"]
+
+
+def test_named_grids_are_changed_and_crossed_on_the_command_line():
+    assert [p.swept for p in found("sweep=warmup", "kl.warmup=0,3", "seed=1").points] == [
+        {"kl.warmup": 0},
+        {"kl.warmup": 3},
+    ]
+    assert found("sweep=[kl_weight,precision]", "seed=1").keys == ["kl.weight", "trainer.precision"]
+    assert problems_of("sweep=warmpu") == ["sweep=warmpu: there is no such choice; did you mean warmup?"]
+    assert problems_of("sweep=warmup,precision") == ["sweep=warmup,precision: is of the whole sweep; give one value"]
+    assert composed(Command("train", None, ["sweep=kl_weight"]))[1] == ["sweep=kl_weight: is for many runs; add -m"]
+
+
+def test_one_run_is_told_of_many_in_vain():
+    config, problems = composed(Command("train", None, ["pool.workers=3", "sweep.retry=failed"]))
+    assert problems == []
+    assert (config.pool["workers"], config.sweep) == (3, {"retry": "failed"})
+    assert not {"pool", "sweep"} & set(config.values)
+
+
+@pytest.mark.parametrize(
+    ("typed", "lines"),
+    [
+        (
+            "seed=1,-2 kl.weight=0.1,abc model=mlp,mpl foo=1,2",
+            [
+                "seed=-2: must be greater than or equal to 0",
+                "kl.weight=abc: must be a number",
+                "model=mpl: there is no such choice; did you mean mlp?",
+                "foo: unknown key",
+            ],
+        ),
+        (
+            "seed=range(0,0) kl.weight=interval(0,1) model=glob(*) optimizer=interval(0,1) dir=x resume=y "
+            "pool.workers=0 pool.gpus=-1 pool.gpus_per_run=1.5 +pool.x=1 sweep.retry=all hydra.sweep.dir=file/x "
+            "pool.per_gpu=1,2 hydra/launcher=basic,joblib hydra.job.name=a,b "
+            "trainer.devices=1,2 logger=none,tensorboard callbacks.samples.n=1,2",
+            [
+                "seed=range(0,0): has no values",
+                "kl.weight=interval(0,1): write out the values, as in kl.weight=a,b or kl.weight=range(1,5)",
+                "optimizer=interval(0,1): write out the values, as in optimizer=a,b or optimizer=range(1,5)",
+                "model=glob(*): write out the values, as in model=a,b or model=range(1,5)",
+                "dir: is of a single run; say hydra.sweep.dir=DIR, each run of a sweep has a folder in it",
+                "resume: a run is resumed by itself, without -m",
+                "pool.workers=0: must be greater than 0 or 'auto'",
+                "pool.gpus=-1: must be greater than or equal to 0 or 'auto'",
+                "pool.gpus_per_run=1.5: must be an integer",
+                "pool.x: unknown key; there are: pool.gpus, pool.gpus_per_run, pool.per_gpu, pool.workers",
+                "sweep.retry=all: must be 'none' or 'failed'",
+                "hydra.sweep.dir=file/x: file is a file, not a directory",
+                "pool.per_gpu=1,2: is of the whole sweep; give one value",
+                "hydra/launcher=basic,joblib: is of the whole sweep; give one value",
+                "hydra.job.name=a,b: is of the whole sweep; give one value",
+                "trainer.devices=1,2: no number of a run depends on trainer.devices; give one value",
+                "logger=none,tensorboard: no number of a run depends on logger; give one value",
+                "callbacks.samples.n=1,2: no number of a run depends on callbacks.samples.n; give one value",
+            ],
+        ),
+        (
+            "model=conv,mlp model.channels=[8],[9] model.latent_dim=0,1 hydra.sweep.dir=",
+            [
+                "hydra.sweep.dir=: must not be empty",
+                "model.channels: unknown key; there are: model._target_, model.activation, model.hidden, "
+                "model.latent_dim, model.logvar_max, model.logvar_min",
+                "model.latent_dim=0: must be greater than 0",
+            ],
+        ),
+        ("seed=range(0,1000) kl.weight=range(0,101)", ["-m: these are 101,000 runs; a sweep may have 100,000"]),
+        (
+            "seed=range(-25,0)",
+            [*(f"seed={seed}: must be greater than or equal to 0" for seed in range(-25, -5)), "and 5 more"],
+        ),
+        slow(
+            "model=mlp,conv ++model.channels=[8],[9]",
+            ["model.channels: unknown key; there are: model._target_, model.activation, model.hidden, "
+             "model.latent_dim, model.logvar_max, model.logvar_min"],
+        ),
+        slow(
+            "kl.weight='${x}',2 data.split_seed=3",
+            ["Interpolation key 'x' not found full_key: kl.weight object_type=dict"],
+        ),
+        slow(
+            "model.hidden={a:1},[2]",
+            ["Error merging override model.hidden={a:1} "
+             "(Cannot merge DictConfig with ListConfig full_key: model.hidden object_type=list)"],
+        ),
+    ],
+)  # fmt: skip
+def test_whatever_is_wrong_with_any_point_is_a_line_each(typed, lines):
+    Path("file").write_text("x")
+    assert sorted(problems_of(*typed.split())) == sorted(lines)
+    assert len(lines) <= MOST_LINES + 1
+
+
+def test_hydra_is_not_asked_about_thousands_of_points_that_it_refuses(monkeypatch):
+    monkeypatch.setattr("lehr.cli.grid.MOST_LINES", 3)
+    asked = compositions(monkeypatch)
+    assert problems_of("kl.weight=${x}", "seed=range(0,100)") == [
+        "Interpolation key 'x' not found full_key: kl.weight object_type=dict"
+    ]
+    assert len(asked) < 10
+
+
+def test_a_combination_that_cannot_work_is_found_where_one_value_makes_it():
+    (line,) = problems_of("trainer.max_epochs=5,50", "kl.warmup=2,10")
+    assert line.startswith("kl.hold=0 + kl.warmup=10 must be shorter than a training of 5 epochs")
+    (line,) = problems_of("objective=elbo,iwae", "kl=geco", "seed=0,1,2")
+    assert line.startswith("objective=iwae: has no rate by itself, which lehr.objective.GECO needs")
+
+
+def test_a_component_of_the_user_s_own_is_looked_at_in_each_point(tmp_path, monkeypatch):
+    Path("mine_in_a_grid.py").write_text("from lehr.models import MLP\nclass Mine(MLP):\n    pass\n")
+    typed = ("model._target_=lehr.models.MLP,mine_in_a_grid.Mine", "seed=0,1")
+    assert problems_of(*typed) == [
+        "model._target_=mine_in_a_grid.Mine: package 'mine_in_a_grid' is not trusted; if you trust it, say "
+        "'trust=[mine_in_a_grid]'"
+    ]
+    monkeypatch.syspath_prepend(".")
+    assert len(found(*typed, "trust=[mine_in_a_grid]").points) == 4
+
+
+SEARCH = ("hydra/sweeper=optuna", "hydra.sweep.dir=x")
+
+
+def test_a_search_has_a_space_and_makes_its_points_one_by_one():
+    typed = (
+        "kl.weight=tag(log, interval(0.1,4))",
+        "model=mlp,conv",
+        "model.latent_dim=range(2,10)",
+        "trainer.max_epochs=30",
+    )
+    result = found(*SEARCH, *typed)
+    assert result.points == []
+    assert result.sweeper_name == "optuna"
+    assert result.sweeper["metric"] == "val/elbo"
+    assert result.space == {
+        "kl.weight": "tag(log, interval(0.1,4))", "model": "mlp,conv", "model.latent_dim": "range(2,10)"
+    }  # fmt: skip
+    assert result.constant["trainer.max_epochs"] == 30
+    assert not {"kl.weight", "model.latent_dim", "model.channels", "model._target_"} & set(result.constant)
+    point = result.compose_point({"kl.weight": "0.25", "model": "conv", "model.latent_dim": "4"})
+    (config,) = by_hydra("kl.weight=0.25", "model=conv", "model.latent_dim=4", "trainer.max_epochs=30")
+    assert exact(point.config) == exact(config)
+    assert point.swept == {"kl.weight": 0.25, "model": "conv", "model.latent_dim": 4}
+    assert result.compose_point({"model": "mlp"}).config["kl"]["weight"] == 1
+    for wrong, line in [
+        ({"kl.weight": "-1"}, "kl.weight=-1: must be greater than or equal to 0"),
+        ({"model": "cnov"}, "model=cnov: there is no such choice; did you mean conv?"),
+        ({"kl.weight": "1,2"}, "kl.weight=1,2: has several values; "),
+        ({"kl.weight": "[1"}, "kl.weight=[1: cannot be read "),
+    ]:
+        with pytest.raises(ConfigError) as caught:
+            result.compose_point(wrong)
+        assert str(caught.value).startswith(line)
+
+
+def test_the_ends_of_a_space_are_checked_before_a_search_starts():
+    assert sorted(
+        problems_of(*SEARCH, "kl.weight=interval(-1,1)", "model.latent_dim=interval(2,8)", "seed=range(-2,9)",
+                    "optimizer.lr=0.1,abc")
+    ) == [
+        "kl.weight=-1.0: must be greater than or equal to 0",
+        "model.latent_dim=2.0: must be an integer",
+        "model.latent_dim=8.0: must be an integer",
+        "optimizer.lr=abc: must be a number",
+        "seed=-2: must be greater than or equal to 0",
+    ]  # fmt: skip
