@@ -28,7 +28,7 @@ def choices(group: str) -> list[str]:
 
 
 def test_commands(complete):
-    assert complete("lehr ") == ["completion ", "evaluate ", "sample ", "train "]
+    assert complete("lehr ") == ["completion ", "evaluate ", "results ", "sample ", "train "]
     assert complete("lehr t") == ["train "]
     assert complete("lehr tarin mo") == []
     assert complete("lehr completion ") == ["bash ", "zsh "]

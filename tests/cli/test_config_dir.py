@@ -7,6 +7,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from lehr.cli.compose import Command
+from lehr.cli.grid import grid
+
 
 @pytest.fixture
 def own() -> Path:
@@ -35,13 +38,14 @@ def test_a_file_of_the_same_name_replaces_the_shipped_one(own, lehr):
 
 def test_a_new_experiment_works_alone_and_in_a_sweep(own, lehr, trainings):
     assert lehr("train", "--config-dir", "own", "experiment=mine", "dir=run")[0] == 0
-    sweep = ("-m", "--config-dir", "own", "experiment=mine", "seed=1,2", "hydra.sweep.dir=grid")
-    assert lehr("train", *sweep)[0] == 0
-    assert [t.config["seed"] for t in trainings] == [0, 1, 2]
-    for training in trainings:
-        assert training.config["kl"]["weight"] == 3.5
-        assert training.config["model"]["latent_dim"] == 2
-        assert training.config["model"]["hidden"] == [7]
+    sweep, problems = grid(Command("train", Path("own"), ["experiment=mine", "seed=1,2"], multirun=True))
+    assert problems == []
+    configs = [trainings[0].config, *(point.config for point in sweep.points)]
+    assert [config["seed"] for config in configs] == [0, 1, 2]
+    for config in configs:
+        assert config["kl"]["weight"] == 3.5
+        assert config["model"]["latent_dim"] == 2
+        assert config["model"]["hidden"] == [7]
 
 
 def test_a_main_file_of_the_user_s_own(own, lehr, trainings):

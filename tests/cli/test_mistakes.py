@@ -64,7 +64,8 @@ TWICE = "if the value is one string, quote it twice:"
                 "experiment=null: leave experiment out, there is none by default",
                 "experiment=minst: there is no such choice; did you mean mnist?",
                 "model=['mlp', 'conv']: must be one of conv, linear, mlp; its keys are set as model.KEY",
-                "hydra/launcher=nope: there is no such choice; there are: basic",
+                "hydra/launcher=nope: there is no such choice; "
+                "there are: basic, joblib, pool, ray, submitit_local, submitit_slurm",
                 "seed=-1: must be greater than or equal to 0",
             ],
             id="choices",
@@ -87,7 +88,6 @@ TWICE = "if the value is one string, quote it twice:"
             ],
             id="values",
         ),
-        pytest.param("dir=[a,b]", ["dir=['a', 'b']: must be a string"], id="list"),
         pytest.param("dir=", ["dir=: must not be empty"], id="empty"),
         pytest.param(
             "model.hidden={a:1}",

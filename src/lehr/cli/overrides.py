@@ -13,6 +13,8 @@ from hydra.errors import HydraException
 from lehr.config.problems import did_you_mean, nearest
 from lehr.config.schema import SCHEMAS
 
+_EXTRAS = {"hydra/launcher": {"joblib": "joblib", "submitit_local": "slurm", "submitit_slurm": "slurm"}}
+"""Choices that plugins of Hydra bring, and which extra of lehr brings the plugin."""
 _ONE_CHOICE = {*SCHEMAS, "trainer"} - {"callbacks"}  # groups of which a list of choices means nothing
 _LITERAL = ("dir", "out", "resume", "run", "hydra.run.dir", "hydra.sweep.dir")
 _QUOTED = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\"""", re.DOTALL)
@@ -110,7 +112,12 @@ def choice_problems(override: Override, options: list[str], defaults: dict[str, 
                 how = f"; its keys are set as {group}.KEY" if group in _ONE_CHOICE or group == "callbacks" else ""
                 problems.append(f"{group}={shown}: must be one of {names}{how}")
             elif choice not in options:
-                problems.append(f"{group}={choice}: there is no such choice{did_you_mean(choice, options)}")
+                extras = _EXTRAS.get(group, {})
+                if choice in extras:
+                    problems.append(f"{group}={choice}: is not installed; pip install 'lehr[{extras[choice]}]'")
+                else:
+                    hint = did_you_mean(choice, {*options, *extras})
+                    problems.append(f"{group}={choice}: there is no such choice{hint}")
     return problems
 
 

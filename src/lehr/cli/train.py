@@ -29,6 +29,7 @@ from lehr.cli.compose import (
 )
 from lehr.cli.grid import run_problems
 from lehr.cli.help import train_help
+from lehr.cli.overrides import literal
 from lehr.errors import ConfigError, Interrupted, LehrError
 from lehr.training.directory import DONE, RunDirectory
 from lehr.training.launched import rank_from_outside
@@ -138,7 +139,7 @@ def run_hydra(argv: list[str], config_dir: Path | None, name: str) -> int:
 
     Hydra's own --config-dir comes after the application's folder; the user's is to come first.
     """
-    arguments = list(argv)
+    arguments = [literal(word) for word in argv]
     for i, word in enumerate(argv):
         flag, _, value = word.partition("=")
         if flag in ("--config-dir", "-cd"):
