@@ -101,7 +101,7 @@ def make_sweep(folder: Path, n: int) -> None:
     rng = random.Random(0)
     for i, point in enumerate(points(n)):
         write_run(folder / point.name, point, rng, failed=i % 100 == 99)
-    record = {"keys": list(KEYS), "choices": {"data": "digits", "model": "mlp"}, "constant": {}, "grids": []}
+    record = {"keys": list(KEYS), "constant": {}, "grids": []}
     (folder / "sweep.yaml").write_text(yaml.safe_dump(record))
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,12 +17,25 @@ from typing import Any
 def replacing(path: Path) -> Iterator[Path]:
     """Give a temporary path beside `path` to write to; rename it to `path` when the block ends without an error."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    # processes of different machines may have the same number
+    temporary = path.with_name(f".{path.name}.{os.urandom(4).hex()}.tmp")
     try:
         yield temporary
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+_LITTLE_SPACE = 16 * 2**20  # bytes on a disk that count as full: less than what a run leaves there
+
+
+def is_disk_full(error: BaseException | None, folder: Path) -> bool:
+    """Whether `error`, in writing to `folder`, came of a full disk: what wraps such an error often does not say so."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        error = error.__cause__ or error.__context__
+    return shutil.disk_usage(folder).free < _LITTLE_SPACE
 
 
 def write_text(path: Path, text: str) -> None:

@@ -38,7 +38,7 @@ def sweep() -> Path:
             if not failed:
                 numbers = {"test/elbo": -90.0 - weight - seed, "test/rate": weight, "time/step_ms": 1.0}
                 (path / "metrics.json").write_text(json.dumps(numbers))
-    (folder / "sweep.yaml").write_text(yaml.safe_dump({"keys": ["kl.weight", "seed"], "choices": {}, "constant": {}}))
+    (folder / "sweep.yaml").write_text(yaml.safe_dump({"keys": ["kl.weight", "seed"], "constant": {}}))
     return folder
 
 
@@ -150,7 +150,7 @@ def test_names_that_the_sweep_has_not_are_a_line_each(refused, sweep):
 
 def test_a_sweep_that_has_not_begun_is_a_line(refused):
     Path("sweep").mkdir()
-    Path("sweep/sweep.yaml").write_text("{keys: [seed], choices: {}, constant: {}}")
+    Path("sweep/sweep.yaml").write_text("{keys: [seed], constant: {}}")
     assert refused("results", "sweep") == ["sweep: holds no runs yet"]
 
 

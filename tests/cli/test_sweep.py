@@ -1,6 +1,16 @@
+"""`lehr train -m`: what is refused, and what is said and left of a sweep; nothing is trained."""
+
 from __future__ import annotations
 
+import errno
+import signal
+from pathlib import Path
+
 import pytest
+
+from lehr.errors import Interrupted
+from lehr.files import write_json
+from lehr.sweep.runner import run_point
 
 
 @pytest.mark.parametrize(
@@ -37,34 +47,169 @@ def test_a_combination_that_cannot_work_is_found_where_one_value_makes_it(refuse
     assert line.startswith("kl.hold=0 + kl.warmup=10 must be shorter than a training of 5 epochs")
 
 
-def test_each_combination_is_one_run_in_a_directory_of_its_own(lehr, trainings):
+@pytest.fixture
+def here(monkeypatch):
+    """Points are trained in this process, by nothing; `fails` are the seeds that end in an error."""
+
+    class Here:
+        def __init__(self):
+            self.configs, self.fails, self.retries = [], {}, []
+
+        def launch(self, jobs, finished):
+            for job in jobs:
+                run_point(job, self.retries[-1], own_process=False)
+                finished(job)
+
+        def launcher(self, found, count):
+            self.retries.append(found.settings["retry"] == "failed")
+            return self
+
+        def train(self, config, directory, resume=False, trust=(), import_seconds=0.0, claim=None, extras=None):
+            write_json(directory.status, {"state": "running"})
+            if error := self.fails.get(config["seed"]):
+                raise error
+            self.configs.append(config)
+            write_json(directory.metrics, {"test/elbo": -1.0 - config["seed"]})
+            write_json(directory.status, {"state": "done", "evaluated": config["evaluate"]})
+            return {}
+
+        @property
+        def seeds(self):
+            return [config["seed"] for config in self.configs]
+
+    fake = Here()
+    monkeypatch.setattr("lehr.cli.sweep._launcher", fake.launcher)
+    monkeypatch.setattr("lehr.training.run.train", fake.train)
+    return fake
+
+
+def test_each_combination_is_one_run_in_a_directory_of_its_own(lehr, here):
     code, _, err = lehr("train", "-m", "kl.weight=0.5,2", "model.hidden=[8],[8,4]", "hydra.sweep.dir=grid")
-    assert (code, err) == (0, "")
-    assert [(t.config["kl"]["weight"], t.config["model"]["hidden"]) for t in trainings] == [
+    assert code == 0
+    assert err.splitlines()[0] == "sweep in grid: 4 runs, 4 waiting"
+    assert [(c["kl"]["weight"], c["model"]["hidden"]) for c in here.configs] == [
         (0.5, [8]),
         (0.5, [8, 4]),
         (2, [8]),
         (2, [8, 4]),
     ]
-    assert len({t.path for t in trainings}) == 4
-    assert all(t.path.parts[0] == "grid" for t in trainings)
-    assert all(t.config["dir"] == str(t.path) for t in trainings)
+    paths = [Path(c["dir"]) for c in here.configs]
+    assert len(set(paths)) == 4
+    assert {path.name.rpartition("-")[0] for path in paths} == {
+        "weight=0.5,hidden=8", "weight=0.5,hidden=8-4", "weight=2,hidden=8", "weight=2,hidden=8-4",
+    }  # fmt: skip
+    assert sorted(p.name for p in Path("grid").iterdir()) == sorted(
+        [*(path.name for path in paths), "results.csv", "sweep.yaml"]
+    )
 
 
-def test_a_run_that_fails_does_not_stop_the_sweep_and_is_not_remembered_by_the_next_command(lehr, monkeypatch):
-    done = []
+def test_the_same_command_again_does_what_is_left_to_do(lehr, here):
+    assert lehr("train", "-m", "seed=1,2", "hydra.sweep.dir=grid")[0] == 0
+    results = Path("grid/results.csv").read_bytes()
+    code, out, err = lehr("train", "-m", "seed=2,1", "hydra.sweep.dir=grid")
+    assert (code, err) == (0, "sweep in grid: 2 runs, 2 done\n")
+    assert "grid: 2 runs: 2 done" in out
+    assert Path("grid/results.csv").read_bytes() == results
+    assert lehr("train", "-m", "seed=range(1,5)", "hydra.sweep.dir=grid")[0] == 0
+    assert here.seeds == [1, 2, 3, 4]
 
-    def train(config, *_, **__):
-        if config["seed"] == 1:
-            raise RuntimeError("no")
-        done.append(config["seed"])
-        return {"test/elbo": -1.0}
 
-    monkeypatch.setattr("lehr.training.run.train", train)
+def test_a_sweep_finds_its_directory_by_what_it_is_about(lehr, here):
+    for typed in (["seed=1,2", "kl.weight=3"], ["kl.weight=3.0", "seed=2,3"], ["seed=1,2", "kl.weight=4"]):
+        assert lehr("train", "-m", *typed)[0] == 0
+    assert here.seeds == [1, 2, 3, 1, 2]
+    folders = [path.name for path in Path("outputs/sweeps").iterdir()]
+    assert len(folders) == 2
+    assert all(name.startswith("digits-mlp-seed-") for name in folders)
+
+
+def test_a_run_that_fails_is_shown_with_its_error_and_does_not_stop_the_sweep(lehr, here):
+    here.fails = {1: RuntimeError("no")}
+    code, out, err = lehr("train", "-m", "seed=1,2", "hydra.sweep.dir=grid")
+    assert (code, here.seeds) == (1, [2])
+    first, failed, done = err.splitlines()
+    assert first == "sweep in grid: 2 runs, 2 waiting"
+    assert failed.startswith("[1/2] failed seed=1-")
+    assert failed.split("  ")[1] == "RuntimeError: no"
+    assert done.startswith("[2/2] done   seed=2-")
+    assert "2 runs: 1 done, 1 failed" in out
+    assert "RuntimeError: no" in out
+    assert lehr("train", "--cfg", "job")[0] == 0  # nothing of it is remembered by the next command
+
+
+def test_what_failed_is_tried_again_when_that_is_said_and_the_exit_code_is_of_how_it_stands(lehr, here):
+    here.fails = {1: RuntimeError("no"), 3: RuntimeError("no")}
+    grid = ["seed=1,2,3", "hydra.sweep.dir=grid"]
+    assert lehr("train", "-m", *grid)[0] == 1
+    assert lehr("train", "-m", *grid)[0] == 1
+    assert here.seeds == [2]
+    here.fails = {3: RuntimeError("still")}
+    code, out, _ = lehr("train", "-m", *grid, "sweep.retry=failed")
+    assert (code, here.seeds) == (1, [2, 1])
+    assert "RuntimeError: still" in out
+    here.fails = {}
+    assert lehr("train", "-m", *grid, "sweep.retry=failed")[0] == 0
+    assert here.seeds == [2, 1, 3]
+
+
+def test_a_full_disk_stops_the_sweep_in_a_line_and_nothing_has_failed(lehr, here):
+    here.fails = {2: OSError(errno.ENOSPC, "No space left on device")}
+    code, out, err = lehr("train", "-m", "seed=1,2,3", "hydra.sweep.dir=grid")
+    assert (code, here.seeds) == (1, [1])
+    (run_dir,) = Path("grid").glob("seed=2-*")
+    assert err.splitlines()[2:] == [
+        f"lehr train: {run_dir}: there is no space left on the disk",
+        "what is done is kept; the same command goes on with the rest",
+    ]
+    assert "2 runs: 1 done, 1 interrupted" in out
+    here.fails = {}
+    assert lehr("train", "-m", "seed=1,2,3", "hydra.sweep.dir=grid")[0] == 0
+    assert here.seeds == [1, 2, 3]
+
+
+def test_no_room_for_the_small_files_of_a_sweep_is_a_full_disk_too(lehr, here, monkeypatch):
+    def write(self, directory):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("lehr.sweep.point.Point.write", write)
     code, _, err = lehr("train", "-m", "seed=1,2", "hydra.sweep.dir=grid")
-    assert (code, done) == (1, [2])
-    assert err == "lehr train: RuntimeError: no (debug=true shows where)\n"
-    assert lehr("train", "--cfg", "job")[0] == 0
+    assert code == 1
+    assert "no space left" in err.lower()
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_the_sweep_with_its_code_and_says_how_to_go_on(lehr, here, signum):
+    here.fails = {2: Interrupted(signum)}
+    code, out, err = lehr("train", "-m", "seed=1,2,3", "hydra.sweep.dir=grid")
+    assert (code, here.seeds) == (128 + signum, [1])
+    assert err.splitlines()[2:] == [
+        f"lehr train: interrupted by {signal.Signals(signum).name}",
+        "what is done is kept; the same command goes on with the rest",
+    ]
+    assert "1 done" in out
+    here.fails = {}
+    assert lehr("train", "-m", "seed=1,2,3", "hydra.sweep.dir=grid")[0] == 0
+    assert here.seeds == [1, 2, 3]
+
+
+def test_another_grid_does_not_get_into_a_sweep_by_mistake(lehr, refused, here):
+    assert lehr("train", "-m", "seed=1,2", "hydra.sweep.dir=grid")[0] == 0
+    assert refused("train", "-m", "seed=3,4", "kl.warmup=7", "hydra.sweep.dir=grid") == [
+        "kl.warmup=7: is 10 in this sweep; sweep it (kl.warmup=10,7) or choose another hydra.sweep.dir"
+    ]
+
+
+def test_a_directory_that_is_no_sweep_s_is_refused(refused):
+    Path("run").mkdir()
+    Path("run/status.json").write_text('{"state": "done"}')
+    assert refused("train", "-m", "seed=1,2", "hydra.sweep.dir=run") == [
+        "hydra.sweep.dir=run: is the directory of a single run; choose another"
+    ]
+    Path("damaged").mkdir()
+    Path("damaged/sweep.yaml").write_text("keys: [")
+    (line,) = refused("train", "-m", "seed=1,2", "hydra.sweep.dir=damaged")
+    assert line.startswith("damaged/sweep.yaml: cannot be read (")
 
 
 def test_sampling_does_not_sweep(refused):

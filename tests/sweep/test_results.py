@@ -66,7 +66,7 @@ def add(
     path = folder / (name or name_of(swept, identity(config)))
     path.mkdir(parents=True)
     if point:
-        Point(config, swept).write(path)
+        Point(config, swept, choices={"model": "mlp"}).write(path)
     (path / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
     if metrics is not None or status:
         (path / "status.json").write_text(json.dumps({**STATUS, **status}))
@@ -77,8 +77,8 @@ def add(
     return path
 
 
-def sweep_yaml(folder: Path, *keys: str, **choices: str) -> None:
-    record = {"keys": list(keys), "choices": {"model": "mlp", **choices}, "constant": {}, "grids": []}
+def sweep_yaml(folder: Path, *keys: str) -> None:
+    record = {"keys": list(keys), "constant": {}, "grids": []}
     (folder / "sweep.yaml").write_text(yaml.safe_dump(record))
 
 

@@ -41,7 +41,7 @@ def values_of(typed: Mapping[str, str]) -> dict[str, Any]:
 
 
 def compose(typed: Mapping[str, str]) -> Point:
-    return Point(values_of(typed), values_of(typed))
+    return Point({**values_of(typed), "evaluate": "none"}, values_of(typed))
 
 
 def start(
@@ -469,7 +469,7 @@ def prepare(point):
     return folder / point.name
 
 def compose(typed):
-    return Point(dict(typed), dict(typed))
+    return Point({{**typed, "evaluate": "none"}}, dict(typed))
 
 settings = Settings.model_validate({values})
 search = Search(folder, settings, space({{"a": "interval(0,1)"}}), compose, prepare)

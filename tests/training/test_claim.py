@@ -85,12 +85,41 @@ def test_a_process_of_another_machine_is_known_by_its_heartbeat_alone(tmp_path, 
 
 
 def test_a_job_of_a_cluster_that_is_started_again_takes_its_own_claim_over(tmp_path, monkeypatch):
-    write(tmp_path, job="17")
+    write(tmp_path, job=["17", 0])
     assert Claim.take(tmp_path) is None
     monkeypatch.setenv("SLURM_JOB_ID", "17")
+    assert Claim.take(tmp_path) is None  # another task of the same job
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
     claim = Claim.take(tmp_path)
     assert claim is not None
     claim.release()
+
+
+def test_a_process_that_the_system_hides_is_known_by_its_heartbeat(tmp_path, monkeypatch):
+    write(tmp_path, pid=os.getppid(), machine=claims._machine(), started="1")
+    monkeypatch.setattr(claims, "_started", lambda pid: None)
+    assert is_claimed(tmp_path)
+    os.utime(tmp_path / ".claim-1", (0, 0))
+    assert not is_claimed(tmp_path)
+
+
+def test_a_takeover_that_comes_after_another_one_has_been_released_gives_way(tmp_path, monkeypatch):
+    write(tmp_path, machine=claims._machine(), started="1")
+    dead = claims._read(tmp_path, 1)
+    looked = []
+
+    def slow(directory, number):
+        if not looked:  # what it has read here is no longer so when it goes on
+            looked.append(number)
+            (tmp_path / ".claim-1").unlink()
+            write(tmp_path)
+            return dead
+        return read(directory, number)
+
+    read = claims._read
+    monkeypatch.setattr(claims, "_read", slow)
+    assert Claim.take(tmp_path) is None
+    assert names(tmp_path) == [".claim-1"]
 
 
 def test_a_damaged_claim_dies_of_age(tmp_path):

@@ -15,7 +15,6 @@ from lehr.training.directory import RunDirectory, Status
 from lehr.training.module import VAEModule
 
 
-
 def claim_of(pid, folder):
     """Claim `folder` as that process would have done."""
     about = {"pid": pid, "host": socket.gethostname(), "machine": claims._machine(), "started": claims._started(pid)}

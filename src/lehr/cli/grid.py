@@ -41,6 +41,7 @@ class Grid(directory.Grid):
     """What is to be trained, checked.
 
     Attributes:
+        choices: group -> choice, of those that all points have in common.
         points: without repetitions, the last key changing fastest; none of a search.
         typed: the command line.
         sweep_dir: where.
@@ -51,6 +52,7 @@ class Grid(directory.Grid):
         space: swept key -> its values as they were typed, such as `0.1,1` or `interval(0.1,4)`.
     """
 
+    choices: dict[str, str]
     points: list[Point]
     typed: list[str]
     sweep_dir: str
@@ -164,8 +166,7 @@ def _varied(overrides: Iterable[Override], problems: list[str]) -> list[Override
 def _directory_problems(sweep_dir: str) -> list[str]:
     if not sweep_dir:
         return ["hydra.sweep.dir=: must not be empty"]
-    # of the lines about a run's directory, those that hold for any directory
-    return [f"hydra.sweep.{problem}" for problem in RunDirectory(sweep_dir).problems(overwrite=True)]
+    return [f"hydra.sweep.{problem}" for problem in RunDirectory(sweep_dir).place_problems()]
 
 
 def _points(recipe: Recipe, problems: list[str], is_search: bool) -> dict[str, Point]:
@@ -302,7 +303,12 @@ class Recipe:
         if problems := run_problems(values):
             raise ConfigError(*problems)
         swept = {_place(o.override): self._said(o, values) for o in chosen if o.override.is_sweep_override()}
-        return Point(values, swept)
+        return Point(values, swept, choices=self._choices(chosen))
+
+    def _choices(self, chosen: tuple[Option, ...]) -> dict[str, str]:
+        structure = self._structures[tuple(option.text for option in chosen if not option.simple)]
+        assert isinstance(structure, Structure)
+        return structure.of_a_run
 
     def choices(self) -> dict[str, str]:
         """group -> choice, of those that all points so far have in common."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -30,9 +29,6 @@ def main(argv: list[str]) -> int:
     try:
         directory, values = _parsed(argv)
         _act(directory, values)
-    except KeyboardInterrupt:
-        print("lehr results: interrupted", file=sys.stderr)
-        return 128 + signal.SIGINT
     except LehrError as error:
         return _report(str(error).splitlines())
     except OSError as error:

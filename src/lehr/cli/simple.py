@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-import sys
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -61,9 +59,6 @@ def run_simple(
     let_import(config.values["trust"])
     try:
         act(values)
-    except KeyboardInterrupt:
-        print(f"lehr {name}: interrupted", file=sys.stderr)
-        return 128 + signal.SIGINT
     except LehrError as error:
         if wants_traceback(bool(values["debug"])):
             traceback.print_exc()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -58,6 +59,15 @@ class Structure:
             links=links,
             simple=composed is not None and all("${" not in _OF_NO_KEY.sub("", text) for text in rest),
         )
+
+    @cached_property
+    def of_a_run(self) -> dict[str, str]:
+        """The choices that a run is made of."""
+        return {
+            group: name
+            for group, name in self.choices.items()
+            if isinstance(name, str) and group.partition("/")[0] not in NOT_OF_A_RUN
+        }
 
     def takes(self, changes: Mapping[str, Any]) -> bool:
         """Whether `with_values` gives for these values what Hydra would."""

@@ -30,7 +30,9 @@ from lehr.cli.compose import (
 from lehr.cli.grid import run_problems
 from lehr.cli.help import train_help
 from lehr.cli.overrides import literal
-from lehr.errors import ConfigError, Interrupted, LehrError
+from lehr.errors import CheckpointError, ConfigError, Interrupted, LehrError
+from lehr.sweep.identity import canonical, parts
+from lehr.sweep.point import FILE, Point
 from lehr.training.directory import DONE, RunDirectory
 from lehr.training.launched import rank_from_outside
 from lehr.training.preflight import directory_problems
@@ -62,7 +64,7 @@ def main(argv: list[str]) -> int:
     if not problems and config and not arguments.cfg:
         directory = RunDirectory(config.output_dir)
         if not rank_from_outside(config.values):
-            problems += directory_problems(config.values, directory)
+            problems += [*directory_problems(config.values, directory), *_point_problems(config.values, directory)]
         if not problems:
             return run({**config.values, "dir": config.output_dir}, directory)
     return report(problems, "train") if problems else run_hydra(argv, config_dir, "train")
@@ -80,7 +82,7 @@ def _resume(directory: RunDirectory, command: Command, show: bool) -> int:
     # what a directory says about trust is not believed, only what is said now
     values, problems = changed({**saved, "trust": []}, command)
     values |= {"dir": str(directory.path), "resume": None}
-    problems += run_problems(values)
+    problems += run_problems(values) or _point_problems(values, directory)
     if show and not problems:
         print(yaml.safe_dump(values, sort_keys=False, allow_unicode=True), end="")
         return 0
@@ -93,6 +95,20 @@ def _resume(directory: RunDirectory, command: Command, show: bool) -> int:
     if problems:
         return report(problems, "train")
     return run(values, directory, resume=True)
+
+
+def _point_problems(values: dict[str, Any], directory: RunDirectory) -> list[str]:
+    """Where a run is no longer the point of a sweep that the sweep would take it for."""
+    if not (directory.path / FILE).exists():
+        return []
+    with suppress(CheckpointError):
+        there, here = parts(Point.read(directory.path).config), parts(values)
+        return [
+            f"{key}={here.get(key)}: the run in {directory.path} is a point of a sweep with {key}={there.get(key)}"
+            for key in sorted({*there, *here})
+            if canonical(there.get(key)) != canonical(here.get(key))
+        ]
+    return []
 
 
 def run(values: dict[str, Any], directory: RunDirectory, resume: bool = False) -> int:

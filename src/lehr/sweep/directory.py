@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from lehr.errors import ConfigError
+from lehr.errors import CheckpointError, ConfigError
 from lehr.files import write_text
+from lehr.sweep.identity import canonical, parts
 from lehr.sweep.names import DIGITS, digits_of
 from lehr.sweep.point import FILE, Point
 from lehr.training.claim import Claim, is_claimed
@@ -56,12 +58,10 @@ class Grid:
 
     Attributes:
         keys: that are swept, in order.
-        choices: group -> choice, of what is not swept.
         constant: dotted key -> value, of what is the same in all points.
     """
 
     keys: list[str]
-    choices: dict[str, str]
     constant: dict[str, Any]
 
     def differences(self, other: Grid) -> list[str]:
@@ -81,7 +81,6 @@ class Grid:
         """Both together."""
         return Grid(
             keys=[*self.keys, *(key for key in other.keys if key not in self.keys)],
-            choices={**other.choices, **self.choices},
             constant={key: value for key, value in self.constant.items() if other.constant.get(key, _NONE) == value},
         )
 
@@ -127,12 +126,27 @@ class SweepDirectory:
         Raises:
             ConfigError: if another point has the same digits.
         """
+        if not (self.run_dir(point) / FILE).exists():
+            with self._to_itself():  # another sweep may have made it, under another name, since we looked
+                self._known = None
+                if not (run_dir := self.run_dir(point)).exists():
+                    point.write(run_dir)
+                    return run_dir
         run_dir = self.run_dir(point)
-        if (run_dir / FILE).exists() and Point.read(run_dir).id != point.id:
-            raise ConfigError(f"{run_dir}: is another point whose name ends alike; choose another hydra.sweep.dir")
+        with suppress(CheckpointError):  # a damaged one is written anew
+            if Point.read(run_dir).id != point.id:
+                raise ConfigError(f"{run_dir}: is another point whose name ends alike; choose another hydra.sweep.dir")
         if self.state(point) not in (RUNNING, DONE):
             point.write(run_dir)
         return run_dir
+
+    @contextmanager
+    def _to_itself(self) -> Iterator[None]:
+        """Let no other process change the directory of the sweep meanwhile."""
+        while (claim := Claim.take(self.path)) is None:
+            time.sleep(0.05)
+        with claim:
+            yield
 
     def read(self) -> dict[str, Any]:
         """sweep.yaml; empty if there is none.
@@ -146,41 +160,72 @@ class SweepDirectory:
             return {}
         except (OSError, ValueError, yaml.YAMLError) as error:
             raise ConfigError(f"{self.file}: cannot be read ({' '.join(str(error).split())})") from error
-        if not isinstance(found, dict) or not {"keys", "choices", "constant"} <= set(found):
+        if not isinstance(found, dict) or not (
+            isinstance(found.get("keys"), list) and isinstance(found.get("constant"), dict)
+        ):
             raise ConfigError(f"{self.file}: is not the record of a sweep")
         return found
 
-    def problems(self, grid: Grid) -> list[str]:
-        """Why the points of `grid` cannot lie here, a line each."""
-        if problems := RunDirectory(self.path).problems(overwrite=True):
-            return [f"hydra.sweep.{line}" for line in problems]
+    def problems(self, grid: Grid, points: Sequence[Point] = ()) -> list[str]:
+        """Why `points`, those of `grid`, cannot lie here, a line each."""
         if RunDirectory(self.path).state() is not None:
             return [f"hydra.sweep.dir={self.path}: is the directory of a single run; choose another"]
         try:
             found = self.read()
         except ConfigError as error:
             return list(error.problems)
-        return _grid(found).differences(grid) if found else []
+        if not found:
+            return []
+        return _grid(found).differences(grid) or self._conflicts(points, [*found["keys"], *grid.keys])
 
-    def record(self, grid: Grid, typed: Iterable[str]) -> None:
-        """Write sweep.yaml, or add to it.
+    def _conflicts(self, points: Iterable[Point], keys: Iterable[str]) -> list[str]:
+        """Where a run that lies here differs from one of `points` in something that no table of `keys` would show."""
+        keys = [key for key in dict.fromkeys(keys) if key != "seed"]
+        new: dict[str, Point] = {}
+        for point in points:
+            new.setdefault(_text(point.values(keys)), point)
+        ours = {point.id[:DIGITS] for point in points}
+        lines: dict[str, str] = {}
+        for digits, path in self.run_dirs().items():
+            if digits in ours:
+                continue
+            with suppress(CheckpointError):  # it is only a directory whose name ends alike
+                old = Point.read(path)
+                alike = new.get(_text(old.values(keys)))
+                there = _but_for_the_seed(old.config) if alike else {}
+                here = _but_for_the_seed(alike.config) if alike else {}
+                for key in sorted({*there, *here}):
+                    if there.get(key, _NONE) != here.get(key, _NONE):
+                        lines.setdefault(
+                            key,
+                            f"{key}={_shown(here.get(key))}: is {_shown(there.get(key))} in {path.name}, which could "
+                            "not be told apart; sweep it in both or choose another hydra.sweep.dir",
+                        )
+        return list(lines.values())[:10]
+
+    def record(self, grid: Grid, typed: Iterable[str]) -> list[str]:
+        """Write sweep.yaml, or add to it; the keys that are swept in it then.
 
         Raises:
             ConfigError: if the directory cannot be written to.
         """
+        typed, now = list(typed), provenance()
         try:
-            while (claim := Claim.take(self.path)) is None:
-                time.sleep(0.1)
-            with claim:
+            with self._to_itself():
                 found = self.read()
+                made = found or now
                 both = _grid(found).extended(grid) if found else grid
-                kept = {"keys": both.keys, "choices": both.choices, "constant": both.constant}
-                typed = list(typed)
-                grids = [*found.get("grids", ()), *([typed] if typed not in found.get("grids", ()) else [])]
-                made = found or provenance()
-                of_the_start = {key: made.get(key) for key in ("git_commit", "versions")}
-                record = {"grids": grids, **kept, **of_the_start}
+                grids = found.get("grids", [])
+                record = {
+                    "grids": grids if typed in grids else [*grids, typed],
+                    "keys": both.keys,
+                    "constant": both.constant,
+                    **{key: made.get(key) for key in ("git_commit", "versions")},
+                }
+                for left in self.path.glob(f".{self.file.name}.*.tmp"):  # by a start that was killed
+                    left.unlink(missing_ok=True)
                 write_text(self.file, yaml.dump(record, Dumper=_Dumper, sort_keys=False, allow_unicode=True))
+                return both.keys
         except OSError as error:
             raise ConfigError(f"hydra.sweep.dir={self.path}: cannot be written to ({error.strerror})") from error
 
@@ -190,7 +235,19 @@ _Dumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 
 def _grid(found: Mapping[str, Any]) -> Grid:
-    return Grid(list(found["keys"]), dict(found["choices"]), dict(found["constant"]))
+    return Grid(list(found["keys"]), dict(found["constant"]))
+
+
+def _but_for_the_seed(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What makes up the identity of a run, without its seed and what is the seed's."""
+    found = {key: canonical(value) for key, value in parts(config).items() if key != "seed"}
+    return {
+        key: "${seed}" if key.endswith(".seed") and value == config["seed"] else value for key, value in found.items()
+    }
+
+
+def _text(values: Any) -> str:
+    return json.dumps(canonical(values), sort_keys=True)
 
 
 def _shown(value: Any) -> str:

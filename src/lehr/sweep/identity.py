@@ -38,7 +38,7 @@ def identity(config: Mapping[str, Any]) -> str:
 
     Numbers that are equal are the same (1 and 1.0), the order of keys does not count.
     """
-    text = _encode({key: _canonical(value) for key, value in parts(config).items()})
+    text = _encode({key: canonical(value) for key, value in parts(config).items()})
     return hashlib.blake2b(text.encode(), digest_size=20).hexdigest()
 
 
@@ -64,11 +64,12 @@ def _collect(config: Mapping[str, Any], prefix: str, found: dict[str, Any]) -> N
             found[key] = value
 
 
-def _canonical(value: Any) -> Any:
+def canonical(value: Any) -> Any:
+    """The same for values that are the same: a whole number is an integer."""
     if isinstance(value, float):
         return int(value) if value.is_integer() else value
     if isinstance(value, list | tuple):
-        return [_canonical(item) for item in value]
+        return [canonical(item) for item in value]
     if isinstance(value, dict):
-        return {str(key): _canonical(item) for key, item in value.items()}
+        return {str(key): canonical(item) for key, item in value.items()}
     return value

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Protocol
 
 from lehr.sweep.directory import ENDED
+from lehr.sweep.point import Point
 from lehr.sweep.runner import LOG
 from lehr.training.claim import is_claimed
-from lehr.training.directory import RUNNING, RunDirectory
+from lehr.training.directory import DONE, FAILED, RUNNING, RunDirectory, lacks_evaluation
 
 Jobs = Iterator[Path | None]
 """Run directories that are ready to be trained, pulled when there is room; None while there may be one later."""
@@ -38,10 +39,15 @@ def record_end(run_dir: Path, problem: str | None = None) -> None:
         problem: what is known of its end; None if nothing is.
     """
     directory = RunDirectory(run_dir)
-    state = directory.state()
-    if state in ENDED or is_claimed(run_dir):  # it has said so, or another process is at it now
+    status = directory.read_status()
+    if is_claimed(run_dir):  # by another process that is at it now
         return
-    if problem is None and state == RUNNING:
-        problem = f"the process ended without a word; {LOG} in the run directory may say why"
-    if problem is not None:
-        directory.record_failure(problem)
+    if status.get("state") == DONE:
+        level = Point.read(run_dir).config["evaluate"]
+        if problem and lacks_evaluation(status, level):
+            directory.record_evaluation(level, problem)
+    elif status.get("state") not in ENDED:
+        if problem is None and status.get("state") == RUNNING:
+            problem = f"the process ended without a word; {LOG} in the run directory may say why"
+        if problem is not None:
+            directory.record_end(FAILED, problem)

@@ -52,10 +52,10 @@ class Pool:
 
     Args:
         slots: one for each point that is to run at the same time.
-        retry: whether to try again what has failed.
+        retry: try again what has failed before this time; as of `run_point`.
     """
 
-    def __init__(self, slots: list[Slot], retry: bool = False) -> None:
+    def __init__(self, slots: list[Slot], retry: str | None = None) -> None:
         self._slots = slots
         self._retry = retry
         self._running: dict[Any, tuple[Path, Slot, int]] = {}  # process -> what it does, and kills for memory before it
@@ -127,10 +127,17 @@ def slots(count: int, workers: int | str, gpus: int | str, gpus_per_run: int, pe
     groups = [",".join(visible[i : i + gpus_per_run]) for i in range(0, len(visible) - gpus_per_run + 1, gpus_per_run)]
     if groups:
         shared = [group for _ in range(per_gpu) for group in groups][:count]
-        threads = max(1, cores // (len(shared) * gpus_per_run))
+        threads = _threads(cores // (len(shared) * gpus_per_run))
         return [Slot(threads, group, gpus_per_run if gpus_per_run > 1 else None) for group in shared]
     at_once = max(1, min(count, cores // devices)) if workers == "auto" else min(count, int(workers))
-    return [Slot(max(1, cores // (at_once * devices)))] * at_once
+    # without any, runs must not find the GPUs that there are
+    return [Slot(_threads(cores // (at_once * devices)), "" if gpus == 0 else None)] * at_once
+
+
+def _threads(share: int) -> int:
+    """Of each process: what the user has said, or its share of the cores."""
+    said = os.environ.get("OMP_NUM_THREADS", "")
+    return int(said) if said.isdigit() and int(said) else max(1, share)
 
 
 def visible_gpus() -> list[str]:
@@ -164,7 +171,7 @@ def _template(threads: int) -> Any:
     return context
 
 
-def _child(run_dir: Path, slot: Slot, retry: bool) -> None:
+def _child(run_dir: Path, slot: Slot, retry: str | None) -> None:
     """What a process of the pool does; its exit code says how it went where status.json cannot."""
     import torch
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from time import sleep
 from typing import Any
 
 from lehr.sweep.launching import Finished, Jobs, record_end
-from lehr.sweep.runner import DiskFull, run_point
+from lehr.sweep.runner import LOG, DiskFull, run_point
+
+_POLL_SECONDS = 0.5
 
 
 class RayLauncher:
@@ -17,11 +20,11 @@ class RayLauncher:
         address: of the cluster; "auto" for the one that this machine is part of, None to start one on this machine.
         cpus_per_run: that a run needs.
         gpus_per_run: that a run needs; a part of one for several runs on a GPU.
-        retry: whether to try again what has failed.
+        retry: try again what has failed before this time; as of `run_point`.
     """
 
     def __init__(
-        self, address: str | None = None, cpus_per_run: float = 1, gpus_per_run: float = 0, retry: bool = False
+        self, address: str | None = None, cpus_per_run: float = 1, gpus_per_run: float = 0, retry: str | None = None
     ) -> None:
         self._address, self._cpus, self._gpus, self._retry = address, cpus_per_run, gpus_per_run, retry
 
@@ -46,7 +49,10 @@ class RayLauncher:
                 if not isinstance(job, Path):
                     break
                 running[task.remote(job.absolute(), self._retry)] = job
-            ended, _ = ray.wait(list(running), timeout=0.5) if running else ([], [])
+            if not running:
+                sleep(_POLL_SECONDS if more else 0)
+                continue
+            ended, _ = ray.wait(list(running), timeout=_POLL_SECONDS)
             for reference in ended:
                 run_dir = running.pop(reference)
                 problem = _problem(ray, reference)
@@ -74,6 +80,7 @@ def _problem(ray: Any, reference: Any) -> str | None:
         if isinstance(error.cause, DiskFull):
             raise error.cause from None
         return " ".join(f"{type(error.cause).__name__}: {error.cause}".split())
-    except ray.exceptions.RayError as error:
-        return " ".join(f"{type(error).__name__}: {str(error).partition(chr(10))[0]}".split())
+    except ray.exceptions.RayError as error:  # the process is gone; Ray's advice where to look does not help
+        reason = str(error).partition("\n")[0].partition(". ")[0]
+        return f"{type(error).__name__}: {reason}; {LOG} in the run directory may say why"
     return None

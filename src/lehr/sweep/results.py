@@ -25,6 +25,7 @@ from lehr.files import replacing
 from lehr.sweep import directory as sweep_directory
 from lehr.sweep.directory import ENDED, SweepDirectory, state_of
 from lehr.sweep.identity import NOT_PART_OF_IT, flat, identity
+from lehr.sweep.point import value_of
 from lehr.training.directory import DONE
 
 DAMAGED = "damaged"
@@ -44,7 +45,7 @@ class RunResult:
         name: of its directory.
         id: its identity, empty where nothing of its configuration can be read.
         state: one of `STATES`.
-        error: what went wrong, one line; None where nothing did.
+        error: what went wrong, one line; None where nothing did. Of a run that is done, with its evaluation.
         swept: the values of the sweep's keys, None for a key that its configuration has not; of a group the name of
             the choice. Empty where nothing of its configuration can be read.
         metrics: metrics.json and the numbers of evaluation.json, None where they are not finite; empty unless done.
@@ -192,7 +193,7 @@ def _read_run(path: Path, record: Mapping[str, Any], keep_config: bool) -> RunRe
     metrics = _read_metrics(path, wrong) if state == DONE else {}
     if wrong:
         state, metrics = DAMAGED, {}
-    error = status.get("error")
+    error = status.get("evaluation_error" if state == DONE else "error")
     seconds = status.get("seconds")
     return RunResult(
         name=path.name,
@@ -216,10 +217,10 @@ def _swept(point: Mapping[str, Any], config: Mapping[str, Any], record: Mapping[
     swept = point.get("swept")
     swept = dict(_interned(swept.items())) if isinstance(swept, dict) else {}
     if swept or config:
-        # a key that was swept only later had the value of the base configuration in this run
+        # a key that was swept only later has in this run the value that it was configured with
         for key in record["keys"]:
             if key not in swept:
-                swept[key] = record["choices"].get(key, _at(config, key))
+                swept[key] = value_of(key, swept, point.get("choices") or {}, config)
     return swept
 
 
@@ -252,16 +253,6 @@ def _differing(configs: Sequence[Mapping[str, Any]]) -> list[str]:
         return same and any(".".join(sections[: i + 1]) in differing for i in range(len(sections)))
 
     return [key for key in differing if not follows(key)]
-
-
-def _at(config: Mapping[str, Any], key: str) -> Any:
-    node: Any = config
-    for name in key.split("."):
-        if not isinstance(node, Mapping) or name not in node:
-            return None
-        node = node[name]
-    # what a section holds is not one value
-    return node.get("_target_") if isinstance(node, Mapping) else node
 
 
 def _read_metrics(path: Path, wrong: list[str]) -> dict[str, float | int | bool | None]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import errno
 import os
-import shutil
 import sys
 import traceback
 from collections.abc import Iterator
@@ -12,27 +10,26 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppres
 from pathlib import Path
 
 from lehr.errors import CheckpointError, LehrError
+from lehr.files import is_disk_full
 from lehr.sweep.point import Point
 from lehr.training.claim import Claim
 from lehr.training.directory import DONE, FAILED, INTERRUPTED, PRUNED, RUNNING, RunDirectory, lacks_evaluation
 
 LOG = "log.txt"
-LITTLE_SPACE = 16 * 2**20
-"""Bytes on a disk that count as full: less than what a run leaves there."""
 
 
 class DiskFull(LehrError):
     """There is no room for what a run writes; it can go on from what it has written before."""
 
 
-def run_point(run_dir: Path, retry: bool = False, own_process: bool = True, devices: int | None = None) -> str:
+def run_point(run_dir: Path, retry: str | None = None, own_process: bool = True, devices: int | None = None) -> str:
     """Train the point in `run_dir`, unless that is done or another process is at it.
 
     Args:
         run_dir: holds point.json, and whatever an earlier attempt has left.
-        retry: whether to try again what has failed.
-        devices: in place of `trainer.devices`.
+        retry: try again what has failed before this time (ISO 8601, UTC); None for nothing.
         own_process: whether this process is there for the point alone, so that all of its output belongs to it.
+        devices: in place of `trainer.devices`.
 
     Returns:
         The state in which the point is then, as of `state_of`. What it printed is in log.txt.
@@ -41,46 +38,49 @@ def run_point(run_dir: Path, retry: bool = False, own_process: bool = True, devi
         DiskFull: if that is what stopped it.
         Interrupted: upon SIGTERM or Ctrl-C, after a checkpoint was written.
     """
-    point = Point.read(run_dir)
+    point, directory = Point.read(run_dir), RunDirectory(run_dir)
     claim = Claim.take(run_dir)
     if claim is None:
         return RUNNING
     with claim:
-        status = RunDirectory(run_dir).read_status()  # as it is now that no other process can change it
+        status = directory.read_status()  # as it is now that no other process can change it
         state = status.get("state")
-        if state == DONE and lacks_evaluation(status, point.config["evaluate"]):
-            with _output_to(run_dir / LOG, own_process):
-                _evaluate(point, run_dir)
-            return DONE
-        if state == DONE or (state == FAILED and not retry) or (state == PRUNED and point.trial):
+        if state == PRUNED and point.trial:
+            return state
+        if state == FAILED and not (retry and str(status.get("finished") or "") <= retry):
+            return state
+        if state == DONE and not lacks_evaluation(status, point.config["evaluate"]):
             return state
         with _output_to(run_dir / LOG, own_process):
             try:
-                _train(point, run_dir, claim, devices)
+                if state == DONE:
+                    _evaluate(point, directory)
+                else:
+                    _train(point, directory, claim, devices)
             except Exception as error:
-                if _is_disk_full(error, run_dir):
+                if is_disk_full(error, run_dir):
                     raise DiskFull(f"{run_dir}: there is no space left on the disk") from error
                 line = " ".join(f"{type(error).__name__}: {error}".split())
                 print(f"lehr train: {line}", file=sys.stderr)
                 if point.config["debug"]:
                     traceback.print_exc()
-                if RunDirectory(run_dir).state() != FAILED:  # an attempt that did not get as far as to say so
-                    RunDirectory(run_dir).record_failure(line)
-        return str(RunDirectory(run_dir).state())
+                now = directory.read_status()
+                if now.get("state") != FAILED or now == status:  # it did not get as far as to say so
+                    directory.record_end(FAILED, line)
+        return str(directory.state())
 
 
-def _evaluate(point: Point, run_dir: Path) -> None:
+def _evaluate(point: Point, directory: RunDirectory) -> None:
     from lehr.training.run import evaluate_finished
 
-    evaluate_finished(point.config, RunDirectory(run_dir), tuple(point.config["trust"]))
+    evaluate_finished(point.config, directory, tuple(point.config["trust"]))
 
 
-def _train(point: Point, run_dir: Path, claim: Claim, devices: int | None) -> None:
+def _train(point: Point, directory: RunDirectory, claim: Claim, devices: int | None) -> None:
     from lehr.training.callbacks.pruning import Pruned, Pruning
     from lehr.training.run import Extras, train
 
-    directory = RunDirectory(run_dir)
-    config = {**point.config, "dir": str(run_dir), "resume": None}
+    config = {**point.config, "dir": str(directory.path), "resume": None}
     if devices is not None:
         config["trainer"] = {**config["trainer"], "devices": devices}
     extras = Extras(point.swept, (Pruning(point.trial),) if point.trial else ())
@@ -95,15 +95,6 @@ def _train(point: Point, run_dir: Path, claim: Claim, devices: int | None) -> No
             # what an earlier attempt left cannot be gone on with: better trained anew than not at all
             print(f"note: {error}; the run starts again", file=sys.stderr)
             train(config, directory, False, trust, claim=claim, extras=extras)
-
-
-def _is_disk_full(error: BaseException | None, run_dir: Path) -> bool:
-    """Whether `error` came of a full disk: what wraps such an error often does not say so."""
-    while error is not None:
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-            return True
-        error = error.__cause__ or error.__context__
-    return shutil.disk_usage(run_dir).free < LITTLE_SPACE
 
 
 @contextmanager

@@ -26,7 +26,7 @@ from pydantic import Field, model_validator
 
 from lehr.config.problems import did_you_mean
 from lehr.config.schema import Component, NonNegative, PathString, Positive
-from lehr.errors import ConfigError
+from lehr.errors import CheckpointError, ConfigError
 from lehr.sweep.directory import ENDED, WAITING, state_of
 from lehr.sweep.point import FILE, Point
 from lehr.training.claim import is_claimed
@@ -220,7 +220,7 @@ class Search:
         trial = self._handed.pop(run_dir.name, None)
         if trial is None:
             return
-        state = state_of(run_dir)
+        state = self._state(run_dir)
         if state in ENDED:
             self._tell(trial.number, run_dir, state)
         elif state != RUNNING:  # if it is, another process has it
@@ -317,7 +317,7 @@ class Search:
         run_dir = self._prepare(replace(point, trial=about))
         trial.set_user_attr("point", point.id)
         trial.set_user_attr("run", run_dir.name)
-        if (state := state_of(run_dir)) in (DONE, PRUNED):  # in this sweep before the search, or by another study
+        if (state := self._state(run_dir)) in (DONE, PRUNED):  # in this sweep before the search, or by another study
             self._tell(trial.number, run_dir, state)
             return None
         self._handed[run_dir.name] = trial
@@ -329,7 +329,7 @@ class Search:
 
         for found in self._elsewhere():
             run_dir = self._directory / found.user_attrs.get("run", "")
-            state = state_of(run_dir) if "run" in found.user_attrs else WAITING
+            state = self._state(run_dir) if "run" in found.user_attrs else WAITING
             if state in ENDED:
                 self._tell(found.number, run_dir, state)
             elif state in states:
@@ -340,6 +340,14 @@ class Search:
                 else:
                     self._handed[run_dir.name] = trial
                     yield run_dir
+
+    @staticmethod
+    def _state(run_dir: Path) -> str:
+        """What has become of a trial, its evaluation included, of which the metric may be."""
+        try:
+            return state_of(run_dir, Point.read(run_dir).config["evaluate"])
+        except CheckpointError:
+            return WAITING
 
     def _elsewhere(self) -> list[FrozenTrial]:
         """The trials that are under way, but not handed out by this process, nor left to the next start."""

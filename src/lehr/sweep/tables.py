@@ -191,6 +191,9 @@ def _legend(table: Answer) -> Iterator[str]:
             yield f"mean ± standard deviation over {what}; n: how many runs"
         if any(row.done != len(row.runs) for row in table.rows):
             yield "n = 2 of 3: two of three runs are done, and the mean is over these"
+    samples = {run.metrics.get("likelihood/iwae_samples") for row in table.rows for run in row.runs} - {None}
+    if len(samples) > 1 and any(name.startswith("likelihood/") for name in table.metrics):
+        yield "likelihood: of evaluations with different numbers of samples, which do not compare"
     if sort := table.query.sort:
         word = sort.removeprefix("-")
         if word in table.metrics:
@@ -206,12 +209,12 @@ def _and(words: Sequence[str]) -> str:
 
 
 def _unfinished(runs: Sequence[RunResult]) -> Iterator[list[str]]:
-    """Of each state but done, which runs are in it, and what is wrong with them."""
+    """Of each state, which runs in it did not end well, and what is wrong with them."""
     for state in _counts(runs):
-        if state == DONE:
+        those = [run for run in runs if run.state == state and (state != DONE or run.error)]
+        if not those:
             continue
-        those = [run for run in runs if run.state == state]
-        lines = [f"{state} ({len(those):,})"]
+        lines = [f"{state if state != DONE else 'done, but not evaluated'} ({len(those):,})"]
         width = max(_width(run.name) for run in those[:_LISTED])
         lines += [f"  {_pad(run.name, width, right=False)}  {run.error or ''}" for run in those[:_LISTED]]
         if len(those) > _LISTED:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import pickle
 import warnings
@@ -43,9 +44,13 @@ def read_checkpoint(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
             checkpoint = torch.load(path, map_location=map_location, weights_only=True)
     except FileNotFoundError as error:
         raise CheckpointError(f"{path}: there is no such checkpoint") from error
+    except (MemoryError, PermissionError, TimeoutError):  # says nothing of what is in it
+        raise
     except Exception as error:  # on damaged files torch raises errors of a dozen kinds
         if isinstance(error, pickle.UnpicklingError) and zipfile.is_zipfile(path):
             raise CheckpointError(f"{path}: is not a checkpoint of lehr's: it holds more than tensors") from error
+        if isinstance(error, OSError) and error.errno in (errno.EIO, errno.ESTALE, errno.EMFILE, errno.ENFILE):
+            raise
         raise CheckpointError(f"{path}: is damaged, or is no checkpoint") from error
     if (
         not isinstance(checkpoint, dict)

@@ -23,6 +23,7 @@ from types import TracebackType
 from typing import Any, Self
 
 BEAT_SECONDS = 5.0
+_SECOND_LOOK_SECONDS = 1.0
 DEAD_AFTER_SECONDS = 60.0
 TAKEN_OVER = 75
 """Exit code of a process whose run another has taken over (EX_TEMPFAIL)."""
@@ -66,15 +67,19 @@ class Claim:
         """
         directory.mkdir(parents=True, exist_ok=True)
         newest = _newest(directory)
-        if newest and (found := _read(directory, newest)) and found.alive:
-            return None
+        if newest and ((found := _read(directory, newest)) is None or found.alive):
+            return None  # where it has just been released, another process may be making it anew
         number = newest + 1
         try:
             _make(_path(directory, number), json.dumps(_self(None)))
         except FileExistsError:
             return None
-        for older in range(max(1, number - 8), number):
-            _path(directory, older).unlink(missing_ok=True)
+        for older in _numbers(directory):
+            if older < number and (found := _read(directory, older)) and found.alive:
+                _path(directory, number).unlink(missing_ok=True)  # made after the dead one was taken over and released
+                return None
+            if older < number:
+                _path(directory, older).unlink(missing_ok=True)
         return cls(directory, number)
 
     def release(self) -> None:
@@ -97,7 +102,9 @@ class Claim:
         pid = os.getpid()
         while not self._released.wait(BEAT_SECONDS) and os.getpid() == pid:
             try:
-                if _newest(self._directory) > self._number:
+                if _newest(self._directory) > self._number and not self._released.wait(_SECOND_LOOK_SECONDS):
+                    if _newest(self._directory) <= self._number:
+                        continue  # somebody was too late, and has seen so
                     # a process that was stopped for a minute may find that another has gone on with its run
                     print(f"lehr: {self._directory}: another process has taken this run over", file=sys.stderr)
                     os._exit(TAKEN_OVER)
@@ -124,12 +131,13 @@ def is_claimed(directory: Path) -> bool:
 def _make(path: Path, text: str) -> None:
     """Make the file `path` with this content, or raise FileExistsError."""
     # linking fails where the name exists, on NFS too, and the content is there as soon as the name is
-    own = path.with_name(f".claim.{socket.gethostname()}.{os.getpid()}.{threading.get_ident()}.new")
+    own = path.with_name(f".claim.{os.urandom(6).hex()}.new")
     own.write_text(text, encoding="utf-8")
     try:
         os.link(own, path)
     except FileExistsError:
-        raise
+        if own.stat().st_nlink != 2:  # else it was made, and NFS has lost the answer
+            raise
     except OSError:  # a file system without hard links
         with path.open("x", encoding="utf-8") as file:
             file.write(text)
@@ -143,10 +151,14 @@ def _path(directory: Path, number: int) -> Path:
 
 def _newest(directory: Path) -> int:
     """The highest number of a claim, 0 if there is none."""
+    return max(_numbers(directory), default=0)
+
+
+def _numbers(directory: Path) -> list[int]:
     try:
-        return max((int(found[1]) for name in os.listdir(directory) if (found := _NAME.fullmatch(name))), default=0)
+        return [int(found[1]) for name in os.listdir(directory) if (found := _NAME.fullmatch(name))]
     except FileNotFoundError:
-        return 0
+        return []
 
 
 def _read(directory: Path, number: int) -> Holder | None:
@@ -158,10 +170,11 @@ def _read(directory: Path, number: int) -> Holder | None:
         return None
     except (OSError, ValueError, KeyError, TypeError):  # being written, or damaged
         return Holder(0, "", None, alive=_age(path) < DEAD_AFTER_SECONDS)
-    if found.get("machine") == _machine():
-        alive = found.get("started") == _started(pid)
-    elif found.get("job") and found["job"] == _job():
-        alive = False  # this is the same job of the cluster, started again elsewhere: it runs once at a time
+    is_there = found.get("machine") == _machine() and _is_there(pid, found.get("started"))
+    if found.get("machine") == _machine() and is_there is not None:
+        alive = bool(is_there)
+    elif _is_of_an_earlier_start(found.get("job")):
+        alive = False
     else:
         alive = _age(path) < DEAD_AFTER_SECONDS
     return Holder(pid, host, found.get("fraction"), alive)
@@ -169,7 +182,7 @@ def _read(directory: Path, number: int) -> Holder | None:
 
 def _age(path: Path) -> float:
     """Seconds since `path` was touched, by the clock of its file system, which may be another machine's."""
-    probe = path.with_name(f".claim.{socket.gethostname()}.{os.getpid()}.{threading.get_ident()}.now")
+    probe = path.with_name(f".claim.{os.urandom(6).hex()}.now")
     try:
         touched = path.stat().st_mtime
         try:
@@ -195,8 +208,16 @@ def _self(fraction: float | None) -> dict[str, Any]:
     }
 
 
-def _job() -> str | None:
-    return os.environ.get("SLURM_JOB_ID")
+def _job() -> list[Any] | None:
+    """The job of a cluster that this process is part of, and how often it was put back into the queue."""
+    job = os.environ.get("SLURM_JOB_ID")
+    return [job, int(os.environ.get("SLURM_RESTART_COUNT", "0"))] if job else None
+
+
+def _is_of_an_earlier_start(job: Any) -> bool:
+    """Whether the claim of `job` is of this very job before it went back into the queue: none of that runs any more."""
+    own = _job()
+    return own is not None and isinstance(job, list) and job[0] == own[0] and job[1] < own[1]
 
 
 @cache
@@ -210,23 +231,26 @@ def _machine() -> str:
     return " ".join(parts)
 
 
-def _started(pid: int) -> str | None:
-    """When the process with this number started, so that another with the same number is not taken for it.
-
-    None if there is no such process, or none that still runs; where the system does not say when, "yes".
-    """
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        return None if fields[0] in "ZX" else fields[19]
-    except FileNotFoundError:
-        if Path("/proc/self/stat").exists():
-            return None
-    except OSError:
-        pass
+def _is_there(pid: int, started: str | None) -> bool | None:
+    """Whether the process with this number that started then still runs; None where the system does not let see."""
+    if (since := _started(pid)) is not None:
+        return since == started
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
-        return None
+        return False
     except PermissionError:
-        pass
-    return "yes"
+        return None  # it may be another with the same number
+    return None if Path("/proc/self/stat").exists() else True
+
+
+def _started(pid: int) -> str | None:
+    """When the process with this number started, so that another with the same number is not taken for it.
+
+    "" if it has ended and nobody has asked how; None where there is none, or the system does not say.
+    """
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+    return "" if fields[0] in "ZX" else fields[19]

@@ -2,14 +2,20 @@
 
 Lightning starts the other ranks by repeating the command. Under Hydra that composes the configuration once more in
 each of them, and a value that is not the same twice (a time, a sweep's choice) makes ranks train different models.
+They compare their configurations before they start.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
+import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -17,8 +23,9 @@ import torch
 from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
 
-from lehr.errors import LehrError, NonFiniteLoss
+from lehr.errors import ConfigError, LehrError, NonFiniteLoss
 
+_SECONDS_TO_EXIT = 0.5  # for a rank whose connection has broken to be gone
 _SECONDS_TO_FAIL = 3.0  # for the other ranks to fail by themselves, once the first has
 _VARIABLES = ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK", "LOCAL_RANK", "WORLD_SIZE")
 
@@ -43,6 +50,18 @@ class _RunDirectoryLauncher(_SubprocessScriptLauncher):
             command = [sys.executable, "-m", "lehr.training.worker", *self._arguments]
             self.procs.append(subprocess.Popen(command, env={**os.environ, "LOCAL_RANK": str(local_rank)}))
 
+    def failures(self) -> list[str]:
+        """What ended other ranks before this one, as each has said."""
+        found = []
+        for rank, process in enumerate(self.procs, start=1):
+            with suppress(subprocess.TimeoutExpired, OSError):
+                code = process.wait(_SECONDS_TO_EXIT)
+                said = _last_words(Path(self._arguments[0]), rank)
+                reason = f"killed by {signal.Signals(-code).name}" if code < 0 else said.read_text(encoding="utf-8")
+                said.unlink(missing_ok=True)
+                found.append(f"rank {rank}: {reason}")
+        return found
+
     def end(self, seconds: float) -> None:
         """Wait for the other ranks to end, end those that have not by then, and forget them."""
         others = list(self.procs)
@@ -59,20 +78,42 @@ class _RunDirectoryLauncher(_SubprocessScriptLauncher):
                 os.environ.pop(name, None)
 
 
+class RanksDiffer(ConfigError):
+    """The ranks of a run were given different configurations; each of them raises this."""
+
+
 class RunDirectoryDDP(DDPStrategy):
     """Lightning's DDP strategy, with ranks that read the configuration from the run directory.
 
     Args:
         run_dir: the run directory, whose config.yaml is written before the ranks start.
+        config: that this rank was given.
         checkpoint: what they resume from.
         trust: packages whose classes may be built.
     """
 
     def __init__(
-        self, run_dir: Path, checkpoint: Path | None = None, trust: tuple[str, ...] = (), **kwargs: Any
+        self,
+        run_dir: Path,
+        config: Mapping[str, Any],
+        checkpoint: Path | None = None,
+        trust: tuple[str, ...] = (),
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self._arguments = [str(run_dir), str(checkpoint or ""), *trust]
+        self._run_dir, self._digest = run_dir, config_digest(config)
+
+    def setup_environment(self) -> None:
+        super().setup_environment()
+        mine = torch.tensor(list(self._digest), dtype=torch.uint8, device=self.root_device)
+        theirs = [torch.empty_like(mine) for _ in range(self.world_size)]
+        torch.distributed.all_gather(theirs, mine)
+        if others := [rank for rank, digest in enumerate(theirs) if not torch.equal(digest, theirs[0])]:
+            raise RanksDiffer(
+                f"rank {', '.join(map(str, others))}: not the configuration of rank 0; was "
+                f"{self._run_dir / 'config.yaml'} changed while the run started?"
+            )
 
     def _configure_launcher(self) -> None:
         assert self.cluster_environment is not None
@@ -83,7 +124,9 @@ class RunDirectoryDDP(DDPStrategy):
     def on_exception(self, exception: BaseException) -> None:
         if self.global_rank != 0:
             # at once: to free what connects the ranks can wait for the first, and the first waits for this one
-            end_rank(self.global_rank, exception)
+            end_rank(self.global_rank, exception, self._run_dir)
+        if isinstance(self._launcher, _RunDirectoryLauncher) and (failures := self._launcher.failures()):
+            exception.args = ("; ".join(failures),)  # this one only knows that a connection broke
         super().on_exception(exception)
         # the other ranks may be waiting for this one, with some backends for ever; or they may have failed before it,
         # and be about to say why
@@ -114,9 +157,23 @@ class RunDirectoryDDP(DDPStrategy):
             return self.lightning_module.test_step(*args, **kwargs)
 
 
-def end_rank(rank: int, error: BaseException) -> NoReturn:
-    """End this process, which is not the first rank, and say why; of a loss that is not finite the first rank tells."""
-    if not isinstance(error, NonFiniteLoss):
+def config_digest(config: Mapping[str, Any]) -> bytes:
+    """What tells apart the configurations of ranks. Where each takes itself to write does not count."""
+    values = {key: value for key, value in config.items() if key != "dir"}
+    return hashlib.blake2b(json.dumps(values, sort_keys=True).encode(), digest_size=16).digest()
+
+
+def end_rank(rank: int, error: BaseException, run_dir: Path) -> NoReturn:
+    """End this process, which is not the first rank, and say why; what all ranks find, the first one tells."""
+    if not isinstance(error, NonFiniteLoss | RanksDiffer):
         message = str(error) if isinstance(error, LehrError) else f"{type(error).__name__}: {error}"
-        print(f"lehr train: rank {rank}: {' '.join(message.split())}", file=sys.stderr, flush=True)
+        message = " ".join(message.split())
+        print(f"lehr train: rank {rank}: {message}", file=sys.stderr, flush=True)
+        with suppress(OSError):
+            _last_words(run_dir, rank).write_text(message, encoding="utf-8")
     os._exit(1)
+
+
+def _last_words(run_dir: Path, rank: int) -> Path:
+    """Where a rank leaves why it ended: a temporary file, which the next start removes where the first rank has not."""
+    return run_dir / f".rank-{rank}.tmp"

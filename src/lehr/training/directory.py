@@ -113,6 +113,16 @@ class RunDirectory:
 
     def problems(self, overwrite: bool) -> list[str]:
         """Why no run may start here, one line a problem; empty where one may."""
+        if problems := self.place_problems():
+            return problems
+        if process := self.holder():
+            return [f"dir={self.path}: {process} is running there; choose another directory"]
+        if self.state() == DONE and not overwrite:
+            return [f"dir={self.path}: holds a finished run; choose another directory, or say overwrite=true"]
+        return []
+
+    def place_problems(self) -> list[str]:
+        """Why nothing can be written here, one line a problem."""
         existing = self.path
         while not existing.exists() and existing != existing.parent:
             existing = existing.parent
@@ -120,10 +130,6 @@ class RunDirectory:
             return [f"dir={self.path}: {existing} is a file, not a directory"]
         if not os.access(existing, os.W_OK | os.X_OK):
             return [f"dir={self.path}: {existing} cannot be written to"]
-        if process := self.holder():
-            return [f"dir={self.path}: {process} is running there; choose another directory"]
-        if self.state() == DONE and not overwrite:
-            return [f"dir={self.path}: holds a finished run; choose another directory, or say overwrite=true"]
         return []
 
     def clear(self) -> None:
@@ -148,7 +154,8 @@ class RunDirectory:
     def remove_unfinished(self) -> None:
         """Remove the temporary files of a run that was killed while it wrote."""
         for temporary in self.path.rglob(".*.tmp"):
-            temporary.unlink(missing_ok=True)
+            if not temporary.name.startswith(".point.json."):  # another sweep's, which may be writing it
+                temporary.unlink(missing_ok=True)
 
     def require_checkpoint(self) -> Path:
         """The checkpoint to resume from.
@@ -165,13 +172,13 @@ class RunDirectory:
             )
         return self.last_checkpoint
 
-    def record_evaluation(self, level: str) -> None:
-        """Note in status.json that the evaluation at the end of the run has come to its end, whatever that was."""
-        write_json(self.status, {**self.read_status(), "evaluated": level})
+    def record_evaluation(self, level: str, error: str | None) -> None:
+        """Note in status.json that the evaluation at the end of the run has ended, by what `error` if by any."""
+        write_json(self.status, {**self.read_status(), "evaluated": level, "evaluation_error": error})
 
-    def record_failure(self, error: str) -> None:
+    def record_end(self, state: str, error: str) -> None:
         """Note in status.json what ended a run that could not do so itself."""
-        write_json(self.status, {**self.read_status(), "state": FAILED, "finished": _now(), "error": error})
+        write_json(self.status, {**self.read_status(), "state": state, "finished": _now(), "error": error})
 
     def read_status(self) -> dict[str, Any]:
         """What status.json holds; nothing if it is not there, or damaged."""
@@ -213,6 +220,7 @@ class Status:
         error: str | None = None,
         seconds: dict[str, float] | None = None,
         evaluated: str = "none",
+        evaluation_error: str | None = None,
     ) -> None:
         """The run has ended; where it never started, an earlier run's state is left alone.
 
@@ -221,10 +229,12 @@ class Status:
             error: that ended it.
             seconds: what it spent on what.
             evaluated: the level of the evaluation that has come to its end.
+            evaluation_error: by which it has.
         """
         if not self._fields:
             return
-        self._fields |= {"state": state, "finished": _now(), "error": error, "evaluated": evaluated}
+        self._fields |= {"state": state, "finished": _now(), "error": error}
+        self._fields |= {"evaluated": evaluated, "evaluation_error": evaluation_error}
         self._fields["seconds"] = {name: round(value, 3) for name, value in (seconds or {}).items()}
         write_json(self._path, self._fields)
 

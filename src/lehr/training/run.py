@@ -28,7 +28,7 @@ from lehr import randomness
 from lehr.config.build import build, find_class
 from lehr.data.module import ImageDataModule
 from lehr.errors import ConfigError, Interrupted
-from lehr.files import write_json
+from lehr.files import is_disk_full, write_json
 from lehr.objective.bits import levels_problem
 from lehr.objective.bounds import Objective
 from lehr.objective.rate import RateTerm
@@ -49,6 +49,8 @@ from lehr.training.load import load
 from lehr.training.module import OptimizerPlan, VAEModule, images_in
 
 Config = Mapping[str, Any]
+
+_INTERRUPTED = "interrupted"
 
 
 _GREY = (
@@ -199,7 +201,9 @@ def train(
         status.finish(INTERRUPTED, str(stop), seconds)
         raise stop from error
     except BaseException as error:
-        status.finish(FAILED, " ".join(f"{type(error).__name__}: {error}".split()), seconds)
+        # what did not fit on the disk can go on from what did
+        state = INTERRUPTED if is_disk_full(error, directory.path) else FAILED
+        status.finish(state, " ".join(f"{type(error).__name__}: {error}".split()), seconds)
         raise
     finally:
         if parts:
@@ -209,19 +213,20 @@ def train(
     status.finish(DONE, seconds=seconds)
     if config["evaluate"] != "none":
         evaluating = time.perf_counter()
-        _evaluate(
-            lambda request: evaluate_module(parts.module, parts.data, request, directory), config["evaluate"], directory
+        problem = _evaluate(
+            lambda request: evaluate_module(parts.module, parts.data, request, directory), config, directory
         )
         seconds["evaluation"] = time.perf_counter() - evaluating
-        status.finish(DONE, seconds=seconds, evaluated=config["evaluate"])
+        level = "none" if problem == _INTERRUPTED else config["evaluate"]
+        status.finish(DONE, seconds=seconds, evaluated=level, evaluation_error=problem)
     return metrics
 
 
 def evaluate_finished(config: Config, directory: RunDirectory, trust: tuple[str, ...] = ()) -> None:
     """The evaluation at the end of a run that is done, but was ended before it, or told to do less then."""
-    run = load(directory.path, trust)
-    _evaluate(lambda request: evaluate_run(run, request, trust), config["evaluate"], directory)
-    directory.record_evaluation(config["evaluate"])
+    error = _evaluate(lambda request: evaluate_run(load(directory.path, trust), request, trust), config, directory)
+    if error != _INTERRUPTED:
+        directory.record_evaluation(config["evaluate"], error)
 
 
 @contextmanager
@@ -236,17 +241,22 @@ def _claimed(directory: RunDirectory) -> Iterator[Claim]:
         yield claim
 
 
-def _evaluate(evaluate: Callable[[Request], Any], level: str, directory: RunDirectory) -> None:
+def _evaluate(evaluate: Callable[[Request], Any], config: Config, directory: RunDirectory) -> str | None:
+    """Evaluate a run that is done whatever comes of it; what went wrong, if anything."""
     try:
         with _quiet():
-            evaluate(Request(level=level))
-        return
+            evaluate(Request(level=config["evaluate"]))
+        return None
     except KeyboardInterrupt:
-        reason = "was interrupted"
-    except Exception as error:
-        reason = "failed (" + " ".join(f"{type(error).__name__}: {error}".split()) + ")"
+        error, what = _INTERRUPTED, "was interrupted"
+    except Exception as problem:
+        if is_disk_full(problem, directory.path):
+            raise
+        error = " ".join(f"{type(problem).__name__}: {problem}".split())
+        what = f"failed ({error})"
     again = f"lehr evaluate run={directory.path}"
-    print(f"note: the run is finished, but its evaluation {reason}; once more: {again}", file=sys.stderr)
+    print(f"note: the run is finished, but its evaluation {what}; once more: {again}", file=sys.stderr)
+    return error
 
 
 def _begin(directory: RunDirectory, config: Config, status: Status) -> None:

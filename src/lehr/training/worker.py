@@ -22,7 +22,7 @@ def main() -> int:
     try:
         follow(directory, Path(checkpoint) if checkpoint else None, tuple(trust))
     except Exception as error:
-        end_rank(int(os.environ["LOCAL_RANK"]), error)
+        end_rank(int(os.environ["LOCAL_RANK"]), error, directory.path)
     return 0
 
 

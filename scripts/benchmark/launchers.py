@@ -1,0 +1,108 @@
+"""How long many small runs take: a shell loop of `lehr train`, and the launchers of `lehr train -m` on this machine.
+
+The runs are of the digits, KL weight by seed, and whole: training, statistics, pictures, TensorBoard, evaluation. Each
+contender starts from nothing in a directory of its own, one after the other; what is timed is the wall clock of the
+command as a user waits for it; the last column is how often that of the last contender, `pool`, goes into it. How many
+threads a run has is left to lehr.
+
+    python scripts/benchmark/launchers.py                       # 24 runs of 30 epochs, four times
+    python scripts/benchmark/launchers.py --points 4 --epochs 5 --only pool joblib
+
+joblib comes with `pip install 'lehr[joblib]'`; without it the script measures the others.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shlex
+import subprocess
+import sys
+import time
+from importlib.util import find_spec
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+WEIGHTS = (0.1, 0.3, 1, 2, 4, 8)
+CONTENDERS = {
+    "shell loop": [],
+    "basic": ["hydra/launcher=basic"],
+    "joblib": ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"],
+    "pool": ["hydra/launcher=pool"],
+}
+LEHR = [sys.executable, "-m", "lehr", "train"]
+
+
+def grid(points: int) -> dict[str, list[str]]:
+    """key -> values of a grid of so many points."""
+    weights = WEIGHTS if points % len(WEIGHTS) == 0 else WEIGHTS[2:3]
+    return {"kl.weight": [str(x) for x in weights], "seed": [str(i) for i in range(points // len(weights))]}
+
+
+def shell_loop(keys: dict[str, list[str]], options: list[str]) -> list[str]:
+    """One `lehr train` after the other, as it is typed in a shell."""
+    loops = " ".join(f"for v{i} in {' '.join(values)}; do" for i, values in enumerate(keys.values()))
+    swept = " ".join(f"{key}=$v{i}" for i, key in enumerate(keys))
+    where = "dir=runs/" + "-".join(f"$v{i}" for i in range(len(keys)))
+    return ["sh", "-ec", f"{loops} {shlex.join(LEHR)} {swept} {where} {shlex.join(options)}{'; done' * len(keys)}"]
+
+
+def command(name: str, points: int, epochs: int) -> list[str]:
+    keys = grid(points)
+    options = [f"trainer.max_epochs={epochs}", f"kl.warmup={epochs // 3}"]
+    if name == "shell loop":
+        return shell_loop(keys, options)
+    swept = [f"{key}={','.join(values)}" for key, values in keys.items()]
+    return [*LEHR, "-m", *CONTENDERS[name], *swept, *options, "hydra.sweep.dir=runs"]
+
+
+def measure(name: str, points: int, epochs: int) -> float:
+    """Seconds from nothing to `points` finished runs."""
+    environment = {key: value for key, value in os.environ.items() if key not in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
+    with TemporaryDirectory() as folder:
+        log = Path(folder, "log.txt")
+        started = time.perf_counter()
+        with log.open("w") as output:
+            ended = subprocess.run(
+                command(name, points, epochs), cwd=folder, env=environment, stdout=output, stderr=subprocess.STDOUT
+            )
+        seconds = time.perf_counter() - started
+        states = [json.loads(path.read_text())["state"] for path in Path(folder).glob("runs/*/status.json")]
+        if ended.returncode or states != ["done"] * points:
+            raise SystemExit(f"{log.read_text()[-2000:]}\n{name}: ended with {ended.returncode}, {states}")
+    return seconds
+
+
+def installed(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:  # not even the package around it
+        return False
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--points", type=int, default=24, help="runs; default: %(default)s")
+    parser.add_argument("--epochs", type=int, default=30, help="of each; default: %(default)s")
+    parser.add_argument("--only", nargs="+", choices=list(CONTENDERS), default=list(CONTENDERS), help="default: all")
+    options = parser.parse_args()
+    names = [name for name in CONTENDERS if name in options.only]
+    if "joblib" in names and not installed("hydra_plugins.hydra_joblib_launcher"):
+        names.remove("joblib")
+        print("joblib: left out, hydra-joblib-launcher is not installed")
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    print(f"{options.points} runs of {options.epochs} epochs on {cores} cores\n", flush=True)
+    seconds = {}
+    for name in names:
+        seconds[name] = measure(name, options.points, options.epochs)
+        print(f"{name:<12}{seconds[name]:>9.1f} s", flush=True)
+    last = names[-1]
+    print(f"\n{'':<12}{'seconds':>9}{'a run':>9}{f'/ {last}':>12}")
+    for name in names:
+        a_run, ratio = seconds[name] / options.points, seconds[name] / seconds[last]
+        print(f"{name:<12}{seconds[name]:>9.1f}{a_run:>9.2f}{ratio:>12.2f}")
+
+
+if __name__ == "__main__":
+    main()

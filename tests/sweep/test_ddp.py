@@ -1,0 +1,105 @@
+"""Points of two processes each: both train the same, in one directory, and what befalls one ends its point alone."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+TWO = ("trainer.devices=2", "trainer.accelerator=cpu", "pool.workers=1")
+USER = """
+import hashlib
+import json
+import os
+import signal
+from pathlib import Path
+
+from lightning.pytorch import Callback
+
+
+class Witness(Callback):
+    def on_train_end(self, trainer, pl_module) -> None:
+        weights = hashlib.sha256(b"".join(w.numpy().tobytes() for w in pl_module.state_dict().values())).hexdigest()
+        seen = {"seed": pl_module.seed, "weights": weights}
+        Path(trainer.default_root_dir, f"rank-{trainer.global_rank}.json").write_text(json.dumps(seen))
+
+
+class Fault(Callback):
+    def __init__(self, raises: list[list[int]], kills: list[list[int]]) -> None:
+        self.raises, self.kills = raises, kills  # [seed, rank]
+
+    def on_train_batch_start(self, trainer, pl_module, *args) -> None:
+        who = [pl_module.seed, trainer.global_rank]
+        if trainer.global_step == 3 and who in self.raises:
+            raise RuntimeError("there was no paper left")
+        if trainer.global_step == 3 and who in self.kills:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+class Tamper(Callback):
+    def __init__(self, config: str) -> None:
+        if "LOCAL_RANK" not in os.environ:  # the first rank, which has started no other yet
+            path = Path(config)
+            path.write_text(path.read_text().replace("\\nseed: 0\\n", "\\nseed: 1\\n"))
+"""
+WITNESS = ("+callbacks.witness._target_=user.Witness", "trust=[user]")
+
+
+@pytest.fixture
+def commands(commands):
+    (commands.folder / "user.py").write_text(USER)
+    return commands
+
+
+@pytest.mark.parametrize(
+    ("launcher", "sweeper"), [("pool", "basic"), ("basic", "basic"), ("pool", "optuna"), ("basic", "optuna")]
+)
+def test_both_ranks_train_the_same_point_in_one_directory_in_the_place_that_is_chosen_by_itself(
+    commands, alone, launcher, sweeper
+):
+    if sweeper == "optuna":
+        pytest.importorskip("optuna")
+    search = ["hydra/sweeper=optuna", "hydra.sweeper.n_trials=2", "hydra.sweeper.sampler=random"]
+    words = [*TWO, *WITNESS, "seed=1,2", *(search if sweeper == "optuna" else [])]
+    sweep = commands.sweep(launcher, *words, name="")
+    assert sweep.code == 0, sweep.err
+    assert sweep.metrics() == alone
+    for seed, path in sweep.points().items():
+        first, second = (json.loads((path / f"rank-{rank}.json").read_text()) for rank in (0, 1))
+        assert first == second
+        assert first["seed"] == seed
+    # no directory but these
+    assert {path for path in sweep.path.iterdir() if path.is_dir()} == set(sweep.points().values())
+    assert list((commands.folder / "outputs").iterdir()) == [sweep.path.parent]
+    assert list(sweep.path.parent.iterdir()) == [sweep.path]
+
+
+@pytest.mark.parametrize("launcher", ["pool", "basic"])
+def test_a_rank_that_fails_ends_its_point_and_no_other(commands, alone, launcher):
+    kills = [[4, 1], [5, 0]] if launcher == "pool" else [[4, 1]]  # the first rank of basic is the sweep itself
+    fault = ("+callbacks.fault._target_=user.Fault", "+callbacks.fault.raises=[[2,1],[3,0]]")
+    failing = [2, 3, *(seed for seed, _ in kills)]
+    seeds = ",".join(map(str, [*failing, 1]))
+    words = [*TWO, *fault, f"+callbacks.fault.kills={kills}".replace(" ", ""), "trust=[user]", f"seed={seeds}"]
+    sweep = commands.sweep(launcher, *words)
+    assert sweep.code == 1
+    assert sweep.states() == {1: "done"} | dict.fromkeys(failing, "failed")
+    assert sweep.metrics() == {1: alone[1]}
+    errors = sweep.errors()
+    assert errors[2] == "RuntimeError: rank 1: RuntimeError: there was no paper left"
+    assert errors[3] == "RuntimeError: there was no paper left"
+    assert errors[4] == "RuntimeError: rank 1: killed by SIGKILL"
+    if launcher == "pool":
+        assert "killed by SIGKILL" in errors[5]
+
+
+def test_ranks_that_were_given_different_configurations_do_not_start(commands):
+    tamper = ("+callbacks.tamper._target_=user.Tamper", "+callbacks.tamper.config=run/config.yaml", "trust=[user]")
+    ended = commands("train", "trainer.max_epochs=3", "kl.warmup=1", "seed=0", *TWO[:2], *tamper, "dir=run")
+    assert ended.returncode == 1
+    assert ended.stderr == (
+        "lehr train: rank 1: not the configuration of rank 0; was run/config.yaml changed while the run started?\n"
+    )
+    assert json.loads((commands.folder / "run" / "status.json").read_text())["state"] == "failed"
