@@ -61,7 +61,7 @@ def here(monkeypatch):
                 finished(job)
 
         def launcher(self, found, count):
-            self.retries.append(found.settings["retry"] == "failed")
+            self.retries.append("9" if found.settings["retry"] == "failed" else None)
             return self
 
         def train(self, config, directory, resume=False, trust=(), import_seconds=0.0, claim=None, extras=None):
@@ -86,7 +86,7 @@ def here(monkeypatch):
 def test_each_combination_is_one_run_in_a_directory_of_its_own(lehr, here):
     code, _, err = lehr("train", "-m", "kl.weight=0.5,2", "model.hidden=[8],[8,4]", "hydra.sweep.dir=grid")
     assert code == 0
-    assert err.splitlines()[0] == "sweep in grid: 4 runs, 4 waiting"
+    assert err.splitlines()[0] == "sweep in grid: 4 runs: 4 waiting"
     assert [(c["kl"]["weight"], c["model"]["hidden"]) for c in here.configs] == [
         (0.5, [8]),
         (0.5, [8, 4]),
@@ -107,7 +107,7 @@ def test_the_same_command_again_does_what_is_left_to_do(lehr, here):
     assert lehr("train", "-m", "seed=1,2", "hydra.sweep.dir=grid")[0] == 0
     results = Path("grid/results.csv").read_bytes()
     code, out, err = lehr("train", "-m", "seed=2,1", "hydra.sweep.dir=grid")
-    assert (code, err) == (0, "sweep in grid: 2 runs, 2 done\n")
+    assert (code, err) == (0, "sweep in grid: 2 runs: 2 done\n")
     assert "grid: 2 runs: 2 done" in out
     assert Path("grid/results.csv").read_bytes() == results
     assert lehr("train", "-m", "seed=range(1,5)", "hydra.sweep.dir=grid")[0] == 0
@@ -128,7 +128,7 @@ def test_a_run_that_fails_is_shown_with_its_error_and_does_not_stop_the_sweep(le
     code, out, err = lehr("train", "-m", "seed=1,2", "hydra.sweep.dir=grid")
     assert (code, here.seeds) == (1, [2])
     first, failed, done = err.splitlines()
-    assert first == "sweep in grid: 2 runs, 2 waiting"
+    assert first == "sweep in grid: 2 runs: 2 waiting"
     assert failed.startswith("[1/2] failed seed=1-")
     assert failed.split("  ")[1] == "RuntimeError: no"
     assert done.startswith("[2/2] done   seed=2-")
@@ -160,6 +160,7 @@ def test_a_full_disk_stops_the_sweep_in_a_line_and_nothing_has_failed(lehr, here
     assert err.splitlines()[2:] == [
         f"lehr train: {run_dir}: there is no space left on the disk",
         "what is done is kept; the same command goes on with the rest",
+        "3 runs: 1 done, 1 waiting, 1 interrupted",
     ]
     assert "2 runs: 1 done, 1 interrupted" in out
     here.fails = {}
@@ -186,6 +187,7 @@ def test_a_signal_ends_the_sweep_with_its_code_and_says_how_to_go_on(lehr, here,
     assert err.splitlines()[2:] == [
         f"lehr train: interrupted by {signal.Signals(signum).name}",
         "what is done is kept; the same command goes on with the rest",
+        "3 runs: 1 done, 1 waiting, 1 interrupted",
     ]
     assert "1 done" in out
     here.fails = {}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import pytest
 
@@ -93,6 +95,58 @@ def test_a_rank_that_fails_ends_its_point_and_no_other(commands, alone, launcher
     assert errors[4] == "RuntimeError: rank 1: killed by SIGKILL"
     if launcher == "pool":
         assert "killed by SIGKILL" in errors[5]
+
+
+BREAK = """
+import faulthandler
+import multiprocessing
+import os
+import signal
+import socket
+
+import torch
+from torch import distributed, nn
+
+from lehr.training.ddp import leave_process_group
+
+
+def train(rank: int, port: int) -> None:
+    torch.set_num_threads(1)
+    address = f"tcp://127.0.0.1:{port}"
+    distributed.init_process_group("gloo", init_method=address, rank=rank, world_size=2)
+    model = nn.parallel.DistributedDataParallel(nn.Sequential(*[nn.Linear(64, 64) for _ in range(6)]))
+    for step in range(4):
+        if rank == 1 and step == 3:
+            os.kill(os.getpid(), signal.SIGKILL)
+        model(torch.ones(8, 64)).sum().backward()
+
+
+def break_off(context) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    other = context.Process(target=train, args=(1, port), daemon=True)
+    other.start()
+    try:
+        train(0, port)
+    except RuntimeError:
+        other.join()
+        leave_process_group()
+
+
+if __name__ == "__main__":
+    context = multiprocessing.get_context("forkserver")
+    for i in range(150):
+        faulthandler.dump_traceback_later(60, exit=True)
+        break_off(context)
+    print("through")
+"""
+
+
+def test_a_broken_connection_does_not_leave_a_process_waiting_for_itself(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(BREAK)
+    ended = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=200)
+    assert ended.stdout == "through\n", ended.stderr
 
 
 def test_ranks_that_were_given_different_configurations_do_not_start(commands):

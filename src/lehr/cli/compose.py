@@ -75,6 +75,8 @@ def parse(argv: list[str]) -> Namespace:
         raise ConfigError("--config-path and --experimental-rerun are not for lehr; there is --config-dir DIR")
     if arguments.multirun and arguments.cfg:
         raise ConfigError("-m and --cfg: say only one of them; --cfg shows the configuration of a single run")
+    if arguments.multirun and arguments.info:
+        raise ConfigError("-m and --info: say only one of them; --info is of a single run")
     return arguments
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import IntervalSweep, Override, Quote, QuotedString, ValueType
+from hydra.core.override_parser.types import IntervalSweep, Override, Quote, QuotedString, RangeSweep, ValueType
 from hydra.errors import HydraException
 
 from lehr.config.problems import did_you_mean, nearest
@@ -62,6 +62,8 @@ def parsed(texts: Iterable[str], multirun: bool, search: bool = False) -> tuple[
             problems.append(f"{text}: has several values; for one run each, add -m; for a list, write [a,b]; {quoted}")
         elif override.value_type == ValueType.GLOB_CHOICE_SWEEP or (override.is_interval_sweep() and not search):
             problems.append(to_write_out(override))
+        elif isinstance(value := override.value(), RangeSweep) and not value.step:
+            problems.append(f"{text}: a range needs a step that is not 0")
         elif override.is_discrete_sweep() and not any(True for _ in override.sweep_string_iterator()):
             problems.append(f"{text}: has no values")
         else:

@@ -60,7 +60,7 @@ def _parsed(argv: list[str]) -> tuple[Path, dict[str, Any]]:
             f"{directories[1]}: is one directory too many, after {directories[0]}; other words are key=value"
         )
     if not problems and values["out"]:
-        problems += _out_problems(values)
+        problems += _out_problems(values, directories[0])
     if not problems and values["format"] == "parquet" and not values["out"]:
         problems.append("format=parquet: is no text; say out=FILE.parquet")
     if problems:
@@ -79,8 +79,10 @@ def _value(key: str, text: str) -> Any:
     return text
 
 
-def _out_problems(values: dict[str, Any]) -> list[str]:
+def _out_problems(values: dict[str, Any], directory: str) -> list[str]:
     found = _FORMATS.get(Path(values["out"]).suffix.lower())
+    if Path(values["out"]).resolve() == (Path(directory) / "results.csv").resolve():
+        return [f"out={values['out']}: is kept by the sweep itself, with every run and every number"]
     if not found:
         return [f"out={values['out']}: must end in {', '.join(_FORMATS)}"]
     if values["format"] not in (None, found):

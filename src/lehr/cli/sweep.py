@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from lehr.cli.compose import Command, report
 from lehr.cli.grid import SEARCH, Grid, grid
 from lehr.config.problems import section_problems
+from lehr.config.schema import RayLauncher as RaySettings
 from lehr.errors import ConfigError, Interrupted, LehrError
 from lehr.sweep.coordinator import run_grid, run_search
 from lehr.sweep.directory import STATES, SweepDirectory
@@ -23,7 +24,10 @@ from lehr.sweep.groups import answer
 from lehr.sweep.identity import canonical
 from lehr.sweep.launching import Launcher
 from lehr.sweep.names import words_of
+from lehr.sweep.point import Point
+from lehr.sweep.pool import Pool, slots, visible_gpus
 from lehr.sweep.results import read_runs, write_results
+from lehr.sweep.runner import LOG
 from lehr.sweep.tables import terminal_table
 from lehr.training.directory import DONE, FAILED
 
@@ -34,43 +38,58 @@ _AUTO = "auto"
 
 
 def sweep(command: Command) -> int:
-    """Check every point, train what is left to do, print the results; the exit code."""
+    """Check everything, train what is left to do, print the results; the exit code."""
     found, problems = grid(command)
     if found is None:
         return report(problems, "train")
     directory = SweepDirectory(_directory(found) if found.sweep_dir == _AUTO else found.sweep_dir)
-    if problems := [*directory.problems(found, found.points), *_pool_problems(found), *_starter_problems()]:
+    problems += [*directory.problems(found, found.points), *_launcher_problems(found), *_search_problems(found)]
+    if problems:
         return report(problems, "train")
-    code = 0
+    points: Sequence[Point] = ()
     try:
+        launcher = _launcher(found, len(found.points) or found.sweeper["n_trials"])
+        search = _search(found, directory) if found.sweeper_name == SEARCH else None
         keys = directory.record(found, command.overrides)
-        if found.sweeper_name == SEARCH:
-            print(f"search in {directory.path}", file=sys.stderr, flush=True)
-            search = _search(found, directory)
-            run_search(search, _launcher(found, search.wanted))
-            print(search.summary())
-            code = int(bool(search.ended[FAILED]))
-        else:
-            points = [point.of(keys) for point in found.points]
-            states = [directory.state(point) for point in points]
-            print(f"sweep in {directory.path}: {_counted(states)}", file=sys.stderr, flush=True)
-            run_grid(directory, points, states, _launcher(found, len(points)), _retry(found) is not None)
-            left = (point for point, state in zip(points, states, strict=True) if state != DONE)
-            code = int(any(directory.state(point) != DONE for point in left))
+        points = [point.of(keys) for point in found.points]
+        code = _train(directory, points, search, launcher, _retry(found) is not None)
     except ConfigError as error:
         return report(error.problems, "train")
     except (Interrupted, LehrError, OSError) as stop:
         report(str(stop).splitlines(), "train")
-        code = stop.exit_code if isinstance(stop, Interrupted) else 1
         print("what is done is kept; the same command goes on with the rest", file=sys.stderr)
+        code = stop.exit_code if isinstance(stop, Interrupted) else 1
+        if points:
+            print(_counted([directory.state(point) for point in points]), file=sys.stderr, flush=True)
+    _print_results(directory, retry_helps=search is None)
+    return code
+
+
+def _train(
+    directory: SweepDirectory, points: Sequence[Point], search: Search | None, launcher: Launcher, retry: bool
+) -> int:
+    """The exit code."""
+    if search:
+        print(f"search in {directory.path}", file=sys.stderr, flush=True)
+        run_search(search, launcher)
+        print(search.summary())
+        return int(bool(search.ended[FAILED]))
+    states = [directory.state(point) for point in points]
+    print(f"sweep in {directory.path}: {_counted(states)}", file=sys.stderr, flush=True)
+    run_grid(directory, points, states, launcher, retry)
+    left = (point for point, state in zip(points, states, strict=True) if state != DONE)
+    return int(any(directory.state(point) != DONE for point in left))
+
+
+def _print_results(directory: SweepDirectory, retry_helps: bool) -> None:
     results = read_runs(directory.path)
     with suppress(OSError):  # a full disk
         write_results(results)
     print(terminal_table(answer(results)))
     if any(run.state == FAILED for run in results.runs):
-        print("  log.txt in the directory of a run says more; sweep.retry=failed tries again what has failed\n")
+        again = "; sweep.retry=failed tries again what has failed" if retry_helps else ""
+        print(f"  {LOG} in the directory of a run says more{again}\n")
     print(f"  sweep        {directory.path}\n  TensorBoard  tensorboard --logdir {directory.path}\n", flush=True)
-    return code
 
 
 def _directory(found: Grid) -> str:
@@ -85,7 +104,8 @@ def _directory(found: Grid) -> str:
 
 def _counted(states: Sequence[str]) -> str:
     counts = Counter(states)
-    return f"{len(states):,} runs, " + ", ".join(f"{counts[state]:,} {state}" for state in STATES if counts[state])
+    by_state = ", ".join(f"{counts[state]:,} {state}" for state in STATES if counts[state])
+    return f"{len(states):,} run{'s' if len(states) > 1 else ''}: {by_state}"
 
 
 def _retry(found: Grid) -> str | None:
@@ -96,55 +116,71 @@ def _retry(found: Grid) -> str | None:
 def _search(found: Grid, directory: SweepDirectory) -> Search:
     from lehr.sweep.search import Search, Settings, space
 
-    if problems := section_problems(Settings, found.sweeper, "hydra.sweeper"):
-        raise ConfigError(*problems)
     settings = Settings.model_validate(found.sweeper)
     return Search(directory.path, settings, space(found.space), found.compose_point, directory.prepare)
+
+
+def _search_problems(found: Grid) -> list[str]:
+    if found.sweeper_name != SEARCH:
+        return []
+    from lehr.sweep.search import Settings, space
+
+    problems = section_problems(Settings, found.sweeper, "hydra.sweeper")
+    if found.settings["retry"] != "none":
+        problems.append("sweep.retry=failed: is for grids; a search goes on with more hydra.sweeper.n_trials")
+    try:
+        space(found.space)
+    except ConfigError as error:
+        problems += error.problems
+    return problems
 
 
 def _launcher(found: Grid, count: int) -> Launcher:
     """What trains `count` points.
 
     Raises:
-        ConfigError: if it needs what is not installed.
+        ConfigError: if it does not take its settings.
     """
     pool, retry = found.pool, _retry(found)
     if found.launcher_name == "pool":
-        from lehr.sweep.pool import Pool, slots
-
         return Pool(slots(count, **pool, devices=_devices(found)), retry)
     if found.launcher_name == "ray":
         from lehr.sweep.ray_launcher import RayLauncher
 
-        if importlib.util.find_spec("ray") is None:
-            raise ConfigError("hydra/launcher=ray: Ray is not installed; pip install 'lehr[ray]'")
-        return RayLauncher(**{key: value for key, value in found.launcher.items() if key != "_target_"}, retry=retry)
+        settings = RaySettings.model_validate(found.launcher)
+        return RayLauncher(settings.address, settings.cpus_per_run, settings.gpus_per_run, retry)
     from lehr.sweep.hydra_launcher import HydraLauncher
+    from lehr.sweep.submitit_launcher import Submitit
 
     at_once = None
     if found.launcher_name == "basic":
         at_once = 1
     elif found.sweeper_name == SEARCH:  # the next trials are asked for when these have ended
         at_once = pool["workers"] if isinstance(pool["workers"], int) else os.cpu_count()
+    if found.launcher_name.startswith("submitit_"):
+        return Submitit(found.recipe.base(), retry, at_once)
     return HydraLauncher(found.recipe.base(), found.recipe.composer.loader(), retry, at_once)
 
 
-def _pool_problems(found: Grid) -> list[str]:
-    if found.launcher_name != "pool":
-        return []
-    from lehr.sweep.pool import visible_gpus
-
-    gpus, devices = found.pool["gpus_per_run"], _devices(found)
-    if gpus > 1 and devices not in (1, gpus):
-        return [f"trainer.devices={devices}: a run has pool.gpus_per_run={gpus}; leave trainer.devices out"]
-    if gpus > 1 and found.pool["gpus"] != 0 and gpus > (there := len(visible_gpus())):
-        return [f"pool.gpus_per_run={gpus}: this machine has {there} GPUs"]
-    return []
-
-
-def _starter_problems() -> list[str]:
+def _launcher_problems(found: Grid) -> list[str]:
     if "TORCHELASTIC_RUN_ID" in os.environ:
         return ["-m: torchrun starts a single run; a sweep starts the processes of each run itself (trainer.devices)"]
+    if found.launcher_name == "ray" and importlib.util.find_spec("ray") is None:
+        return ["hydra/launcher=ray: Ray is not installed; pip install 'lehr[ray]'"]
+    if found.launcher_name == "ray":
+        return section_problems(RaySettings, found.launcher, "hydra.launcher")
+    if found.launcher_name != "pool":
+        return []
+    if others := [key for key in found.launcher if key != "_target_"]:
+        own = ", ".join(f"pool.{key}" for key in found.pool)
+        return [f"hydra.launcher.{others[0]}: is of another launcher; the pool has {own}"]
+    wanted, gpus, devices = found.pool["gpus"], found.pool["gpus_per_run"], _devices(found)
+    if gpus > 1 and devices not in (1, gpus):
+        return [f"trainer.devices={devices}: a run has pool.gpus_per_run={gpus}; leave trainer.devices out"]
+    needed = max(gpus if wanted != 0 and gpus > 1 else 0, wanted if isinstance(wanted, int) else 0)
+    if needed and needed > (there := len(visible_gpus())):
+        key = "pool.gpus_per_run" if needed == gpus else "pool.gpus"
+        return [f"{key}={needed}: this machine has {there} GPUs"]
     return []
 
 

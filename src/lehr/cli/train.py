@@ -59,6 +59,9 @@ def main(argv: list[str]) -> int:
 
         return sweep(command)
     config, problems = composed(command)
+    for word in arguments.overrides:
+        if word.startswith(("pool.", "sweep.", "hydra.sweep")):
+            problems.append(f"{word}: is for many runs; add -m")
     if config is not None:
         problems += run_problems(config.values)
     if not problems and config and not arguments.cfg:

@@ -331,6 +331,14 @@ class Sweep(Section):
     retry: Literal["none", "failed"]
 
 
+class RayLauncher(Component):
+    """`hydra.launcher` of Ray."""
+
+    address: PathString | None
+    cpus_per_run: PositiveFloat
+    gpus_per_run: NonNegativeFloat
+
+
 class Pool(Section):
     """Of many runs on this machine: how many at once, and on what."""
 

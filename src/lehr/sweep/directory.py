@@ -253,4 +253,4 @@ def _text(values: Any) -> str:
 def _shown(value: Any) -> str:
     if isinstance(value, str):
         return value
-    return json.dumps(value, ensure_ascii=False).replace(" ", "")
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))

@@ -97,6 +97,9 @@ class Pool:
     def _stop(self) -> None:
         """Let what runs write a checkpoint and end; kill what has not after a while, or on a second signal."""
         try:
+            if any(process.is_alive() for process in self._running):
+                what = "the run at hand writes a checkpoint" if len(self._running) == 1 else "runs write a checkpoint"
+                print(f"stopping: {what}; Ctrl-C does not wait for it", file=sys.stderr, flush=True)
             for process in self._running:
                 process.terminate()
             end = time.monotonic() + PATIENCE_SECONDS

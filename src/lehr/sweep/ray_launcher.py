@@ -7,6 +7,7 @@ from pathlib import Path
 from time import sleep
 from typing import Any
 
+from lehr.errors import LehrError
 from lehr.sweep.launching import Finished, Jobs, record_end
 from lehr.sweep.runner import LOG, DiskFull, run_point
 
@@ -62,10 +63,12 @@ class RayLauncher:
     def _room(self, ray: Any) -> int:
         """How many runs the cluster has room for, as it is now."""
         there = ray.cluster_resources()
-        room = there.get("CPU", 0) / self._cpus if self._cpus else float("inf")
-        if self._gpus:
-            room = min(room, there.get("GPU", 0) / self._gpus)
-        return max(1, int(room))
+        for name, key, needed in (("CPU", "cpus", self._cpus), ("GPU", "gpus", self._gpus)):
+            if needed > there.get(name, 0):
+                has = f"{there.get(name, 0):g} {name}s"
+                raise LehrError(f"hydra.launcher.{key}_per_run={needed:g}: the cluster of Ray has {has}")
+        rooms = [there.get(name, 0) / needed for name, needed in (("CPU", self._cpus), ("GPU", self._gpus)) if needed]
+        return int(min(rooms))
 
 
 def _problem(ray: Any, reference: Any) -> str | None:

@@ -13,7 +13,7 @@ import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import IO, Any
@@ -24,7 +24,7 @@ from lehr.errors import CheckpointError
 from lehr.files import replacing
 from lehr.sweep import directory as sweep_directory
 from lehr.sweep.directory import ENDED, SweepDirectory, state_of
-from lehr.sweep.identity import NOT_PART_OF_IT, flat, identity
+from lehr.sweep.identity import canonical, flat, identity, is_part, parts
 from lehr.sweep.point import value_of
 from lehr.training.directory import DONE
 
@@ -52,6 +52,7 @@ class RunResult:
         seconds: how long its parts took.
         host, started, finished: where and when it was computed; ISO 8601.
         config: every flat key, where it was asked for.
+        belongs: whether it is a point of the sweep in whose directory it lies.
     """
 
     name: str
@@ -65,6 +66,7 @@ class RunResult:
     started: str | None
     finished: str | None
     config: dict[str, Any] | None = None
+    belongs: bool = True
 
 
 @dataclass(frozen=True)
@@ -75,11 +77,13 @@ class SweepResults:
         path: the directory.
         keys: that were swept, in the order of the sweep, `seed` last.
         runs: one for each run directory.
+        others: run directories that lie there, but are not of this sweep.
     """
 
     path: Path
     keys: list[str]
     runs: list[RunResult]
+    others: list[str] = field(default_factory=list)
 
     @cached_property
     def metrics(self) -> list[str]:
@@ -108,6 +112,8 @@ def read_runs(path: str | Path, config: bool = False) -> SweepResults:
     with ThreadPoolExecutor(_READERS) as readers:
         read = partial(_read_run, record=record, keep_config=config)
         found = [run for run in readers.map(read, _directories(path)) if run]
+    others = sorted(run.name for run in found if not run.belongs)
+    found = [run for run in found if run.belongs]
     if not found and not record:
         single = (path / "status.json").exists() or (path / "config.yaml").exists()
         hint = "is a single run; say the directory that it lies in" if single else "holds no runs"
@@ -119,7 +125,7 @@ def read_runs(path: str | Path, config: bool = False) -> SweepResults:
     keys = [key for key in keys if key != SEED] + [SEED] * (SEED in keys)
     runs = [replace(run, swept={key: run.swept.get(key) for key in keys}) if run.swept else run for run in found]
     runs.sort(key=lambda run: (not run.swept, [natural(run.swept.get(key)) for key in keys], natural(run.name)))
-    return SweepResults(path, keys, runs)
+    return SweepResults(path, keys, runs, others)
 
 
 def write_results(results: SweepResults) -> Path:
@@ -207,7 +213,14 @@ def _read_run(path: Path, record: Mapping[str, Any], keep_config: bool) -> RunRe
         started=status.get("started"),
         finished=status.get("finished"),
         config=dict(_interned(flat(config))) if keep_config else None,
+        belongs=bool(point) or bool(wrong) or not record or _agrees(config, record),
     )
+
+
+def _agrees(config: Mapping[str, Any], record: Mapping[str, Any]) -> bool:
+    """Whether a run without point.json has what is the same in all runs of the sweep."""
+    own = parts(config)
+    return all(canonical(own.get(key)) == canonical(value) for key, value in record["constant"].items())
 
 
 def _swept(point: Mapping[str, Any], config: Mapping[str, Any], record: Mapping[str, Any]) -> dict[str, Any]:
@@ -227,7 +240,7 @@ def _swept(point: Mapping[str, Any], config: Mapping[str, Any], record: Mapping[
 def _components(config: Mapping[str, Any]) -> Iterable[tuple[str, Any]]:
     """What makes runs differ; a section with a `_target_` has that as its value."""
     for key, value in flat(config):
-        if not any(key == name or key.startswith(f"{name}.") for name in NOT_PART_OF_IT):
+        if is_part(key):
             yield key.removesuffix("._target_"), value
 
 

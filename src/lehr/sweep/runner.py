@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import sys
 import traceback
@@ -62,8 +63,7 @@ def run_point(run_dir: Path, retry: str | None = None, own_process: bool = True,
                     raise DiskFull(f"{run_dir}: there is no space left on the disk") from error
                 line = " ".join(f"{type(error).__name__}: {error}".split())
                 print(f"lehr train: {line}", file=sys.stderr)
-                if point.config["debug"]:
-                    traceback.print_exc()
+                traceback.print_exc()
                 now = directory.read_status()
                 if now.get("state") != FAILED or now == status:  # it did not get as far as to say so
                     directory.record_end(FAILED, line)
@@ -111,8 +111,10 @@ def _output_to(log: Path, own_process: bool) -> Iterator[None]:
     try:
         os.dup2(file, 1)
         os.dup2(file, 2)
+        faulthandler.enable(file)  # where it was when it crashed
         yield
     finally:
+        faulthandler.disable()
         sys.stdout.flush()
         sys.stderr.flush()
         os.dup2(saved[0], 1)

@@ -47,6 +47,9 @@ def terminal_table(table: Answer, width: int | None = None) -> str:
         sections.append(lines)
         sections.append([*_legend(table), *left_out])
     sections += _unfinished(table.results.runs)
+    if others := table.results.others:
+        named = ", ".join(others[:3]) + (", ..." if len(others) > 3 else "")
+        sections.append([f"not of this sweep, and in no number here: {named}"])
     return "\n\n".join("\n".join(f"  {line}".rstrip() for line in lines) for lines in sections if lines) + "\n"
 
 
@@ -190,7 +193,7 @@ def _legend(table: Answer) -> Iterator[str]:
             what = _and(["seeds" if key == SEED else key for key in over] or ["runs"])
             yield f"mean ± standard deviation over {what}; n: how many runs"
         if any(row.done != len(row.runs) for row in table.rows):
-            yield "n = 2 of 3: two of three runs are done, and the mean is over these"
+            yield "n = a of b: of b runs a are done, and the mean is over these"
     samples = {run.metrics.get("likelihood/iwae_samples") for row in table.rows for run in row.runs} - {None}
     if len(samples) > 1 and any(name.startswith("likelihood/") for name in table.metrics):
         yield "likelihood: of evaluations with different numbers of samples, which do not compare"

@@ -88,10 +88,10 @@ class View:
         done = counts.total()
         words = [
             f"{counts[DONE]} done",
+            *([f"{counts[FAILED]} failed"] if counts[FAILED] else []),
+            *([f"{counts[PRUNED]} pruned"] if counts[PRUNED] else []),
             f"{len(running)} running",
             f"{self._total - done - len(running)} waiting",
-            f"{counts[FAILED]} failed",
-            *([f"{counts[PRUNED]} pruned"] if counts[PRUNED] else []),
         ]
         self._line.show(done - self._before + sum(running), ", ".join(words))
 

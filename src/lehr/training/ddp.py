@@ -140,8 +140,7 @@ class RunDirectoryDDP(DDPStrategy):
         """
         if isinstance(self._launcher, _RunDirectoryLauncher):
             self._launcher.end(seconds)
-        if torch.distributed.is_initialized():
-            torch.distributed.destroy_process_group()
+        leave_process_group()
 
     # Evaluation calls the module itself: DDP's wrapper would synchronise buffers at every step, and ranks with
     # unequal shares of a data set would wait for each other for ever.
@@ -155,6 +154,21 @@ class RunDirectoryDDP(DDPStrategy):
         assert self.lightning_module is not None
         with self.precision_plugin.test_step_context():
             return self.lightning_module.test_step(*args, **kwargs)
+
+
+_left: list[Any] = []
+
+
+def leave_process_group() -> None:
+    """Leave the process group, if there is one; this process can then join another.
+
+    Whoever lets go of a group last waits for its threads. After an error one of these may still be about to release a
+    tensor, for which it needs Python's lock, and where DDP's reducer comes last that lock is held: both wait for ever.
+    So the group is kept until the next one is left.
+    """
+    if torch.distributed.is_initialized():
+        _left[:] = [torch.distributed.group.WORLD]
+        torch.distributed.destroy_process_group()
 
 
 def config_digest(config: Mapping[str, Any]) -> bytes:
