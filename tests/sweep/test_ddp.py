@@ -55,9 +55,7 @@ def commands(commands):
     return commands
 
 
-@pytest.mark.parametrize(
-    ("launcher", "sweeper"), [("pool", "basic"), ("basic", "basic"), ("pool", "optuna"), ("basic", "optuna")]
-)
+@pytest.mark.parametrize(("launcher", "sweeper"), [("pool", "basic"), ("basic", "optuna")])
 def test_both_ranks_train_the_same_point_in_one_directory_in_the_place_that_is_chosen_by_itself(
     commands, alone, launcher, sweeper
 ):
@@ -78,7 +76,7 @@ def test_both_ranks_train_the_same_point_in_one_directory_in_the_place_that_is_c
     assert list(sweep.path.parent.iterdir()) == [sweep.path]
 
 
-@pytest.mark.parametrize("launcher", ["pool", "basic"])
+@pytest.mark.parametrize("launcher", ["pool"])
 def test_a_rank_that_fails_ends_its_point_and_no_other(commands, alone, launcher):
     kills = [[4, 1], [5, 0]] if launcher == "pool" else [[4, 1]]  # the first rank of basic is the sweep itself
     fault = ("+callbacks.fault._target_=user.Fault", "+callbacks.fault.raises=[[2,1],[3,0]]")
@@ -121,9 +119,11 @@ def train(rank: int, port: int) -> None:
         model(torch.ones(8, 64)).sum().backward()
 
 
-def break_off(context) -> None:
+def break_off() -> None:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["breaking"])
     other = context.Process(target=train, args=(1, port), daemon=True)
     other.start()
     try:
@@ -133,19 +133,18 @@ def break_off(context) -> None:
         leave_process_group()
 
 
-if __name__ == "__main__":
-    context = multiprocessing.get_context("forkserver")
-    for i in range(150):
+def main() -> None:
+    for _ in range(150):
         faulthandler.dump_traceback_later(60, exit=True)
-        break_off(context)
+        break_off()
     print("through")
 """
 
 
 def test_a_broken_connection_does_not_leave_a_process_waiting_for_itself(tmp_path):
-    script = tmp_path / "script.py"
-    script.write_text(BREAK)
-    ended = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=200)
+    (tmp_path / "breaking.py").write_text(BREAK)
+    command = [sys.executable, "-c", "import breaking; breaking.main()"]
+    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=200)
     assert ended.stdout == "through\n", ended.stderr
 
 

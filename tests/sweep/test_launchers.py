@@ -65,16 +65,6 @@ def needed(launcher: str) -> str:
     return launcher
 
 
-def test_every_launcher_trains_every_point_once_and_to_the_same_numbers(commands, launcher, undisturbed):
-    sweep = commands.sweep(launcher, "seed=0,1")
-    assert sweep.code == 0, sweep.err
-    assert sweep.states() == sweep.results() == {0: "done", 1: "done"}
-    assert sweep.metrics() == {seed: undisturbed[seed] for seed in (0, 1)}
-    again = commands.sweep(launcher, "seed=0,1")
-    assert (again.code, again.points()) == (0, sweep.points())
-    assert "2 done" in again.err
-
-
 def test_a_point_that_fails_is_recorded_and_no_other_is_lost(commands, launcher, undisturbed):
     (commands.folder / "fault.py").write_text(FAULT)
     aborts = "[]" if launcher == "basic" else "[2]"  # it trains in the process that an abort would end

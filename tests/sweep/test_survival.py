@@ -236,9 +236,7 @@ def test_a_sweep_that_is_killed_again_and_again_ends_in_the_same_results(sweep, 
     assert killed.left_over() == []
 
 
-@pytest.mark.parametrize(
-    ("signum", "everyone"), [(signal.SIGTERM, False), (signal.SIGTERM, True), (signal.SIGINT, True)]
-)
+@pytest.mark.parametrize(("signum", "everyone"), [(signal.SIGTERM, False), (signal.SIGINT, True)])
 def test_a_signal_stops_the_whole_sweep_in_order_and_the_next_start_finishes_it(sweep, undisturbed, signum, everyone):
     stopped = sweep("seed=0,1,2,3")
     process = stopped.start(SLOW="0.1")
@@ -292,18 +290,6 @@ def test_two_processes_share_the_work_and_do_nothing_twice(sweep, undisturbed):
     assert shared.left_over() == []
 
 
-def test_what_a_killed_process_was_at_is_finished_by_the_other(sweep, undisturbed):
-    shared = sweep("seed=0,1,2,3")
-    doomed = shared.start("pool.workers=2", SLOW="0.2")
-    until(shared.is_at_work)
-    other = shared.start("pool.workers=1")
-    until(lambda: shared.in_state("done"))  # it has begun
-    kill(doomed)
-    _, said = other.communicate(timeout=200)
-    assert other.returncode == 0, said
-    assert shared.results() == undisturbed.results()
-
-
 FAULTS = {"41": "raise", "42": "not_a_number", "43": "killed", "44": "abort"}
 
 
@@ -344,67 +330,3 @@ def test_what_failed_is_tried_again_when_asked_for_and_nothing_else(sweep):
     assert broken.states() == {"done": 2}
     assert touched(broken.run_dirs).items() >= done.items()
     assert [attempts(run_dir) for run_dir in broken.run_dirs] == [1, 2]
-
-
-def test_more_values_and_more_keys_add_points_beside_the_old_ones(sweep):
-    grown = sweep()
-    grown.run("seed=0,1")
-    old = touched(grown.run_dirs)
-    said = grown.run("seed=1,2,0")  # in another order
-    assert "3 runs, 2 done, 1 waiting" in said
-    assert len(grown.run_dirs) == 3
-    said = grown.run("kl.weight=1,2", "seed=0")
-    assert "2 runs, 1 done, 1 waiting" in said
-    assert touched(grown.run_dirs).items() >= old.items()
-    assert [attempts(run_dir) for run_dir in grown.run_dirs] == [1] * 4
-    rows = list(csv.DictReader((grown.path / "results.csv").read_text().splitlines()))
-    assert sorted((float(row["kl.weight"]), int(row["seed"])) for row in rows) == [(1, 0), (1, 1), (1, 2), (2, 0)]
-    said = grown.run("kl.weight=1,2", "seed=0", "data.batch_size=32", code=2)
-    assert said == (
-        "lehr train: data.batch_size=32: is 64 in this sweep; sweep it (data.batch_size=64,32) or choose another "
-        "hydra.sweep.dir\n"
-    )
-
-
-def test_a_point_whose_directory_was_removed_is_trained_again(sweep, undisturbed):
-    import shutil
-
-    robbed = sweep("seed=0,1,2,3")
-    shutil.copytree(undisturbed.path, robbed.path)
-    shutil.rmtree(robbed.run_dirs[1])
-    said = robbed.run()
-    assert "4 runs, 3 done, 1 waiting" in said
-    assert robbed.results() == undisturbed.results()
-
-
-def test_a_point_whose_directory_is_removed_while_it_is_trained_does_not_stop_the_others(sweep):
-    import shutil
-
-    robbed = sweep("seed=0,1,2,3")
-    process = robbed.start("pool.workers=1", SLOW="0.05")
-    until(lambda: robbed.is_at_work(done=1))
-    (victim,) = robbed.in_state("running")
-    shutil.rmtree(victim, ignore_errors=True)
-    _, said = process.communicate(timeout=200)
-    assert "Traceback" not in said
-    assert process.returncode in (0, 1), said
-    assert len(robbed.in_state("done")) >= 3
-    robbed.run("sweep.retry=failed")
-    assert robbed.states() == {"done": 4}
-
-
-def test_an_evaluation_that_was_killed_is_done_by_the_next_start(sweep):
-    arguments = ("seed=0,1", "evaluate=quick", "+callbacks.killed._target_=survivor.KilledInEvaluation")
-    whole, killed = (sweep(*arguments, name=name) for name in ("whole", "killed"))
-    for one in (whole, killed):
-        one.arguments = tuple(word for word in one.arguments if word != "evaluate=none")
-    whole.run()
-    process = killed.start("pool.workers=1", KILL="1")
-    process.communicate(timeout=200)
-    assert process.returncode == -signal.SIGKILL
-    assert not list(killed.path.rglob("evaluation.json"))
-    killed.run()
-    assert len(list(killed.path.rglob("evaluation.json"))) == 2
-    assert killed.results() == whole.results()
-    assert [attempts(run_dir) for run_dir in killed.run_dirs] == [1, 1]  # nothing is trained again for it
-    assert killed.left_over() == []
