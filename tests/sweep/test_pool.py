@@ -134,7 +134,7 @@ class Look(Callback):
         ([], [{"gpus": "0", "threads": 1}, {"gpus": "1", "threads": 1}]),
         (["pool.gpus=1"], [{"gpus": "0", "threads": 2}] * 2),
         (["pool.gpus_per_run=2"], [{"gpus": "0,1", "threads": 1}] * 4),
-        (["pool.gpus=0", "pool.workers=1"], [{"gpus": None, "threads": 2}] * 2),
+        (["pool.gpus=0", "pool.workers=1"], [{"gpus": "", "threads": 2}] * 2),
     ],
     ids=["a GPU each", "one GPU", "both GPUs each", "CPU"],
 )
