@@ -132,11 +132,9 @@ class Look(Callback):
     ("options", "expected"),
     [
         ([], [{"gpus": "0", "threads": 1}, {"gpus": "1", "threads": 1}]),
-        (["pool.gpus=1"], [{"gpus": "0", "threads": 2}] * 2),
         (["pool.gpus_per_run=2"], [{"gpus": "0,1", "threads": 1}] * 4),
-        (["pool.gpus=0", "pool.workers=1"], [{"gpus": "", "threads": 2}] * 2),
     ],
-    ids=["a GPU each", "one GPU", "both GPUs each", "CPU"],
+    ids=["a GPU each", "both GPUs each"],
 )
 def test_every_process_of_a_run_is_given_its_gpus_and_its_share_of_the_cores(
     commands, monkeypatch, tmp_path, options, expected
