@@ -153,6 +153,7 @@ def test_ranks_that_were_given_different_configurations_do_not_start(commands):
     ended = commands("train", "trainer.max_epochs=3", "kl.warmup=1", "seed=0", *TWO[:2], *tamper, "dir=run")
     assert ended.returncode == 1
     assert ended.stderr == (
-        "lehr train: rank 1: not the configuration of rank 0; was run/config.yaml changed while the run started?\n"
+        "lehr train: rank 1: not the configuration of rank 0; start every rank with the same command line, "
+        "and leave run/config.yaml alone until they have started\n"
     )
     assert json.loads((commands.folder / "run" / "status.json").read_text())["state"] == "failed"

@@ -7,6 +7,7 @@ from typing import Any
 from lehr.cli.help import EVALUATE_HELP
 from lehr.cli.simple import run_simple
 from lehr.config.schema import EvaluateConfig
+from lehr.startup import quick_imports
 
 
 def main(argv: list[str]) -> int:
@@ -15,9 +16,10 @@ def main(argv: list[str]) -> int:
 
 
 def _act(values: dict[str, Any]) -> None:
-    from lehr.cli.table import evaluation_table
-    from lehr.training.evaluating import Request, evaluate_run
-    from lehr.training.load import load
+    with quick_imports():
+        from lehr.cli.table import evaluation_table
+        from lehr.training.evaluating import Request, evaluate_run
+        from lehr.training.load import load
 
     run = load(values["run"], values["trust"])
     request = Request(

@@ -8,6 +8,7 @@ from typing import Any
 from lehr.cli.help import SAMPLE_HELP
 from lehr.cli.simple import run_simple
 from lehr.config.schema import SampleConfig
+from lehr.startup import quick_imports
 
 
 def main(argv: list[str]) -> int:
@@ -28,8 +29,9 @@ def _act(values: dict[str, Any]) -> None:
 
 def draw(values: dict[str, Any]) -> list[Path]:
     """Draw the images and write them; the files that were written."""
-    from lehr.training.load import load
-    from lehr.training.sampling import draw_interpolation, draw_samples
+    with quick_imports():
+        from lehr.training.load import load
+        from lehr.training.sampling import draw_interpolation, draw_samples
 
     run = load(values["run"], values["trust"])
     default = run.path / "samples" / f"{values['method']}-seed{values['seed']}.png"

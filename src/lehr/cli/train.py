@@ -31,6 +31,7 @@ from lehr.cli.grid import run_problems
 from lehr.cli.help import train_help
 from lehr.cli.overrides import literal
 from lehr.errors import CheckpointError, ConfigError, Interrupted, LehrError
+from lehr.startup import quick_imports
 from lehr.sweep.identity import canonical, parts
 from lehr.sweep.point import FILE, Point
 from lehr.training.directory import DONE, RunDirectory
@@ -117,10 +118,10 @@ def _point_problems(values: dict[str, Any], directory: RunDirectory) -> list[str
 def run(values: dict[str, Any], directory: RunDirectory, resume: bool = False) -> int:
     """Train, and say how it went; the exit code."""
     debug = wants_traceback(values["debug"])
-    from lehr.cli.summary import print_summary
-    from lehr.cli.table import evaluation_table
-    from lehr.training.run import train
-
+    with quick_imports():
+        from lehr.cli.summary import print_summary
+        from lehr.cli.table import evaluation_table
+        from lehr.training.run import train
     imported = time.perf_counter() - entry.STARTED
     try:
         metrics = train(values, directory, resume=resume, trust=tuple(values["trust"]), import_seconds=imported)

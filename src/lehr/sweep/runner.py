@@ -12,6 +12,7 @@ from pathlib import Path
 
 from lehr.errors import CheckpointError, LehrError
 from lehr.files import is_disk_full
+from lehr.startup import quick_imports
 from lehr.sweep.point import Point
 from lehr.training.claim import Claim
 from lehr.training.directory import DONE, FAILED, INTERRUPTED, PRUNED, RUNNING, RunDirectory, lacks_evaluation
@@ -71,14 +72,16 @@ def run_point(run_dir: Path, retry: str | None = None, own_process: bool = True,
 
 
 def _evaluate(point: Point, directory: RunDirectory) -> None:
-    from lehr.training.run import evaluate_finished
+    with quick_imports():
+        from lehr.training.run import evaluate_finished
 
     evaluate_finished(point.config, directory, tuple(point.config["trust"]))
 
 
 def _train(point: Point, directory: RunDirectory, claim: Claim, devices: int | None) -> None:
-    from lehr.training.callbacks.pruning import Pruned, Pruning
-    from lehr.training.run import Extras, train
+    with quick_imports():
+        from lehr.training.callbacks.pruning import Pruned, Pruning
+        from lehr.training.run import Extras, train
 
     config = {**point.config, "dir": str(directory.path), "resume": None}
     if devices is not None:

@@ -1,19 +1,17 @@
 """Imports what a run needs, in the process that the pool's processes are forked off."""
 
-import gc
 import importlib
 
-import PIL.PngImagePlugin  # noqa: F401
-import torch.utils.tensorboard  # noqa: F401
-
-import lehr.training.run  # noqa: F401
 from lehr.config.schema import SCHEMAS
+from lehr.startup import quick_imports
 
-for _schemas in SCHEMAS.values():
-    for _target in _schemas:
-        _module, _, _name = _target.rpartition(".")
-        getattr(importlib.import_module(_module), _name)
+with quick_imports():
+    import PIL.PngImagePlugin  # noqa: F401
+    import torch.utils.tensorboard  # noqa: F401
 
-# what is looked at now is never looked at again, and so stays shared with the processes to come
-gc.collect()
-gc.freeze()
+    import lehr.training.run  # noqa: F401
+
+    for _schemas in SCHEMAS.values():
+        for _target in _schemas:
+            _module, _, _name = _target.rpartition(".")
+            getattr(importlib.import_module(_module), _name)

@@ -111,8 +111,8 @@ class RunDirectoryDDP(DDPStrategy):
         torch.distributed.all_gather(theirs, mine)
         if others := [rank for rank, digest in enumerate(theirs) if not torch.equal(digest, theirs[0])]:
             raise RanksDiffer(
-                f"rank {', '.join(map(str, others))}: not the configuration of rank 0; was "
-                f"{self._run_dir / 'config.yaml'} changed while the run started?"
+                f"rank {', '.join(map(str, others))}: not the configuration of rank 0; start every rank with the "
+                f"same command line, and leave {self._run_dir / 'config.yaml'} alone until they have started"
             )
 
     def _configure_launcher(self) -> None:

@@ -9,10 +9,13 @@ import threading
 import time
 from pathlib import Path
 
-from lehr.training.callbacks.interruption import SIGNALS
-from lehr.training.ddp import end_rank
-from lehr.training.directory import RunDirectory
-from lehr.training.run import follow
+from lehr.startup import quick_imports
+
+with quick_imports():
+    from lehr.training.callbacks.interruption import SIGNALS
+    from lehr.training.ddp import end_rank
+    from lehr.training.directory import RunDirectory
+    from lehr.training.run import follow
 
 
 def main() -> int:

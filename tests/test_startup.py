@@ -1,0 +1,31 @@
+"""What quick imports leave out, and that nothing is missing after them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+LOOK = """
+import gc, json, sys
+{before}
+from lehr.startup import quick_imports
+
+with quick_imports():
+    import lightning.pytorch
+    import lehr.training.run
+loaded = sorted({{"scipy.stats", "sklearn"}} & set(sys.modules))
+import scipy.signal
+from torchmetrics.audio import SignalNoiseRatio
+print(json.dumps([loaded, gc.isenabled(), scipy.signal.convolve([1, 2], [1, 1]).tolist()]))
+"""
+
+
+@pytest.mark.parametrize(("before", "loaded"), [("", []), ("import scipy.signal", ["scipy.stats"])])
+def test_scipy_waits_until_it_is_needed_and_is_whole_then(before, loaded):
+    code = LOOK.format(before=before)
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=100)
+    assert ran.returncode == 0, ran.stderr
+    assert json.loads(ran.stdout) == [loaded, True, [1, 3, 2]]
