@@ -74,7 +74,7 @@ def test_files_are_found_and_read_wherever_they_may_lie(
         ("a", idx(np.zeros((2, 3), np.uint8))[:7], "truncated"),
         ("a", idx(np.zeros((2, 3), np.uint8))[:-1], "5 bytes of data, its header promises 6"),
         ("a", idx(np.zeros((2, 3), np.uint8)) + b"x", "7 bytes of data, its header promises 6"),
-        ("a.gz", gzip.compress(idx(np.zeros((2, 3), np.uint8)))[:-9], "cannot be read"),
+        ("a.gz", gzip.compress(idx(np.zeros((2, 3), np.uint8)), mtime=0)[:-9], "cannot be read"),
         ("a.gz", b"not gzip", "cannot be read"),
     ],
 )

@@ -18,7 +18,9 @@ from lehr.config.problems import section_problems
 from lehr.errors import ConfigError
 from lehr.files import write_json
 from lehr.sweep.point import Point
-from lehr.sweep.search import JOURNAL, Search, Settings, space
+from lehr.sweep.search import Search
+from lehr.sweep.space import space
+from lehr.sweep.study import JOURNAL, Settings
 from lehr.training.claim import Claim
 
 optuna = pytest.importorskip("optuna")
@@ -460,7 +462,10 @@ def test_two_processes_share_the_trials_of_one_search(tmp_path):
 COORDINATOR = """
 import sys
 from pathlib import Path
-from lehr.sweep.search import Point, Search, Settings, space
+from lehr.sweep.point import Point
+from lehr.sweep.search import Search
+from lehr.sweep.space import space
+from lehr.sweep.study import Settings
 
 folder = Path(sys.argv[1])
 

@@ -114,7 +114,9 @@ def _retry(found: Grid) -> str | None:
 
 
 def _search(found: Grid, directory: SweepDirectory) -> Search:
-    from lehr.sweep.search import Search, Settings, space
+    from lehr.sweep.search import Search
+    from lehr.sweep.space import space
+    from lehr.sweep.study import Settings
 
     settings = Settings.model_validate(found.sweeper)
     return Search(directory.path, settings, space(found.space), found.compose_point, directory.prepare)
@@ -123,7 +125,8 @@ def _search(found: Grid, directory: SweepDirectory) -> Search:
 def _search_problems(found: Grid) -> list[str]:
     if found.sweeper_name != SEARCH:
         return []
-    from lehr.sweep.search import Settings, space
+    from lehr.sweep.space import space
+    from lehr.sweep.study import Settings
 
     problems = section_problems(Settings, found.sweeper, "hydra.sweeper")
     if found.settings["retry"] != "none":
