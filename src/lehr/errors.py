@@ -4,6 +4,14 @@ from __future__ import annotations
 
 import signal
 
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+"""What tells a program to stop in order: a scheduler's wish, and Ctrl-C."""
+
+
+def in_a_line(error: BaseException) -> str:
+    """The kind of an error that nobody foresaw, and what it says."""
+    return " ".join(f"{type(error).__name__}: {error}".split())
+
 
 class LehrError(Exception):
     """Base of every error that is reported to the user as one line, without a traceback."""

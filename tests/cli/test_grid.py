@@ -219,13 +219,6 @@ def test_what_a_grid_says_of_its_points():
     assert (result.launcher_name, result.sweeper_name) == ("pool", "basic")
     assert result.launcher["_target_"] == "lehr.sweep.pool.Pool"
     assert result.space == {"model": "mlp,conv", "kl.weight": "0.5,1"}
-    assert result.typed == [
-        "model=mlp,conv",
-        "kl.weight=0.5,1",
-        "trainer.max_epochs=50",
-        "pool.workers=3",
-        "hydra.sweep.dir=my,grid=1",
-    ]
     assert result.recipe.base().trainer.max_epochs == 50
     for point in result.points:
         assert not {"pool", "sweep", "hydra"} & set(point.config)
@@ -317,7 +310,6 @@ def test_named_grids_are_changed_and_crossed_on_the_command_line():
 def test_one_run_is_told_of_many_in_vain():
     config, problems = composed(Command("train", None, ["pool.workers=3", "sweep.retry=failed"]))
     assert problems == []
-    assert (config.pool["workers"], config.sweep) == (3, {"retry": "failed"})
     assert not {"pool", "sweep"} & set(config.values)
 
 
@@ -364,7 +356,8 @@ def test_one_run_is_told_of_many_in_vain():
             [
                 "hydra.sweep.dir=: must not be empty",
                 "model.channels: unknown key; there are: model._target_, model.activation, model.hidden, "
-                "model.latent_dim, model.logvar_max, model.logvar_min",
+                "model.latent_dim, model.logvar_max, model.logvar_min "
+                "(in model=mlp model.channels=[8] model.latent_dim=0 and 3 more)",
                 "model.latent_dim=0: must be greater than 0",
             ],
         ),
@@ -380,12 +373,12 @@ def test_one_run_is_told_of_many_in_vain():
         ),
         slow(
             "kl.weight='${x}',2 data.split_seed=3",
-            ["Interpolation key 'x' not found full_key: kl.weight object_type=dict"],
+            ["kl.weight: Interpolation key 'x' not found (in kl.weight='${x}')"],
         ),
         slow(
             "model.hidden={a:1},[2]",
             ["Error merging override model.hidden={a:1} "
-             "(Cannot merge DictConfig with ListConfig full_key: model.hidden object_type=list)"],
+             "(Cannot merge DictConfig with ListConfig)"],
         ),
     ],
 )  # fmt: skip
@@ -398,9 +391,7 @@ def test_whatever_is_wrong_with_any_point_is_a_line_each(typed, lines):
 def test_hydra_is_not_asked_about_thousands_of_points_that_it_refuses(monkeypatch):
     monkeypatch.setattr("lehr.cli.grid.MOST_LINES", 3)
     asked = compositions(monkeypatch)
-    assert problems_of("kl.weight=${x}", "seed=range(0,100)") == [
-        "Interpolation key 'x' not found full_key: kl.weight object_type=dict"
-    ]
+    assert problems_of("kl.weight=${x}", "seed=range(0,100)") == ["kl.weight: Interpolation key 'x' not found"]
     assert len(asked) < 10
 
 

@@ -57,7 +57,7 @@ def edit(run: Path, **changes) -> None:
                 "reached; lower them or train for longer"
             ],
         ),
-        ("kl.weight=${x}", ["Interpolation key 'x' not found full_key: kl.weight object_type=dict"]),
+        ("kl.weight=${x}", ["kl.weight: Interpolation key 'x' not found"]),
         ("model._target_=torch.os.system", ["model._target_=torch.os.system: there is no such class (No module named "
                                             "'torch.os')"]),
     ],

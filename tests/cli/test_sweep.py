@@ -60,7 +60,7 @@ def here(monkeypatch):
                 run_point(job, self.retries[-1], own_process=False)
                 finished(job)
 
-        def launcher(self, found, count):
+        def launcher(self, found, count, retry):
             self.retries.append("9" if found.settings["retry"] == "failed" else None)
             return self
 

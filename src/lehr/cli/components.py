@@ -9,8 +9,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from lehr.config.build import checked_class
+from lehr.config.problems import train_problems
 from lehr.config.schema import SCHEMAS
 from lehr.errors import ConfigError
+from lehr.training.preflight import combination_problems
 
 # by name, so that nothing is imported where every component has a schema
 _BASES = {
@@ -25,6 +27,14 @@ _BASES = {
     "logger": "lightning.pytorch.loggers.Logger",
 }
 _OF_EVERY_OPTIMIZER = ("decay", "final_lr")  # lehr's own keys, which no class takes
+
+
+def run_problems(values: dict[str, Any]) -> list[str]:
+    """What is wrong with the configuration of a run, as far as it is known without data; a line each."""
+    if problems := train_problems(values):
+        return problems
+    let_import(values["trust"])
+    return [*combination_problems(values), *component_problems(values, values["trust"])]
 
 
 def component_problems(config: Mapping[str, Any], trust: Iterable[str]) -> list[str]:

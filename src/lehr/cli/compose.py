@@ -8,7 +8,7 @@ import traceback
 from argparse import Namespace
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NoReturn
@@ -92,16 +92,10 @@ class Composed:
     Attributes:
         values: of a run, every key, resolved, plain containers.
         output_dir: `hydra.run.dir`, where a single run writes.
-        sweep_dir: `hydra.sweep.dir`, where a sweep does.
-        pool: the section of that name, as `values`; empty where there is none.
-        sweep: the section of that name.
     """
 
     values: dict[str, Any]
     output_dir: str
-    sweep_dir: str
-    pool: dict[str, Any] = field(default_factory=dict)
-    sweep: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -293,9 +287,9 @@ def resolved(config: DictConfig) -> Composed:
             output_dir = str(config.hydra.run.dir)
         except ValidationError:
             output_dir = ""  # `dir` is no string, which the schema will say
-        values = plain(OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"]))
-        pool, sweep = values.pop("pool", {}), values.pop("sweep", {})
-        return Composed(values, output_dir, config.hydra.sweep.dir, pool, sweep)
+        return Composed(
+            plain(OmegaConf.masked_copy(config, [str(key) for key in config if key not in NOT_OF_A_RUN])), output_dir
+        )
 
 
 def plain(config: Any, resolve: bool = True) -> dict[str, Any]:
@@ -310,7 +304,13 @@ def _one_line(error: BaseException) -> str:
         return f"a configuration file is not text ({error})"
     if isinstance(error, RecursionError):
         return "a configuration file includes itself"
-    message = f"{error} ({error.__cause__})" if isinstance(error, HydraException) and error.__cause__ else str(error)
+    if isinstance(error, OmegaConfBaseException) and error.full_key:
+        return f"{error.full_key}: {str(error).splitlines()[0]}"
+    message = (
+        f"{error} ({str(error.__cause__).splitlines()[0]})"
+        if isinstance(error, HydraException) and error.__cause__
+        else str(error)
+    )
     return " ".join(message.partition("Config search path:")[0].split())
 
 

@@ -10,7 +10,6 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from lehr.cli.compose import Command, report
@@ -29,7 +28,7 @@ from lehr.sweep.pool import Pool, slots, visible_gpus
 from lehr.sweep.results import read_runs, write_results
 from lehr.sweep.runner import LOG
 from lehr.sweep.tables import terminal_table
-from lehr.training.directory import DONE, FAILED
+from lehr.training.directory import DONE, FAILED, now
 
 if TYPE_CHECKING:
     from lehr.sweep.search import Search
@@ -48,11 +47,13 @@ def sweep(command: Command) -> int:
         return report(problems, "train")
     points: Sequence[Point] = ()
     try:
-        launcher = _launcher(found, len(found.points) or found.sweeper["n_trials"])
+        # what has failed before now, but not what another process tries at the same time
+        retry = now() if found.settings["retry"] == "failed" else None
+        launcher = _launcher(found, len(found.points) or found.sweeper["n_trials"], retry)
         search = _search(found, directory) if found.sweeper_name == SEARCH else None
         keys = directory.record(found, command.overrides)
         points = [point.of(keys) for point in found.points]
-        code = _train(directory, points, search, launcher, _retry(found) is not None)
+        code = _train(directory, points, search, launcher, retry is not None)
     except ConfigError as error:
         return report(error.problems, "train")
     except (Interrupted, LehrError, OSError) as stop:
@@ -108,11 +109,6 @@ def _counted(states: Sequence[str]) -> str:
     return f"{len(states):,} run{'s' if len(states) > 1 else ''}: {by_state}"
 
 
-def _retry(found: Grid) -> str | None:
-    """Try again what has failed before now, but not what another process tries at the same time."""
-    return datetime.now(UTC).isoformat(timespec="seconds") if found.settings["retry"] == "failed" else None
-
-
 def _search(found: Grid, directory: SweepDirectory) -> Search:
     from lehr.sweep.search import Search
     from lehr.sweep.space import space
@@ -138,15 +134,15 @@ def _search_problems(found: Grid) -> list[str]:
     return problems
 
 
-def _launcher(found: Grid, count: int) -> Launcher:
+def _launcher(found: Grid, count: int, retry: str | None) -> Launcher:
     """What trains `count` points.
 
     Raises:
         ConfigError: if it does not take its settings.
     """
-    pool, retry = found.pool, _retry(found)
+    pool = found.pool
     if found.launcher_name == "pool":
-        return Pool(slots(count, **pool, devices=_devices(found)), retry)
+        return Pool(slots(count, **pool, devices=found.devices), retry)
     if found.launcher_name == "ray":
         from lehr.sweep.ray_launcher import RayLauncher
 
@@ -177,7 +173,7 @@ def _launcher_problems(found: Grid) -> list[str]:
     if others := [key for key in found.launcher if key != "_target_"]:
         own = ", ".join(f"pool.{key}" for key in found.pool)
         return [f"hydra.launcher.{others[0]}: is of another launcher; the pool has {own}"]
-    wanted, gpus, devices = found.pool["gpus"], found.pool["gpus_per_run"], _devices(found)
+    wanted, gpus, devices = found.pool["gpus"], found.pool["gpus_per_run"], found.devices
     if gpus > 1 and devices not in (1, gpus):
         return [f"trainer.devices={devices}: a run has pool.gpus_per_run={gpus}; leave trainer.devices out"]
     needed = max(gpus if wanted != 0 and gpus > 1 else 0, wanted if isinstance(wanted, int) else 0)
@@ -185,9 +181,3 @@ def _launcher_problems(found: Grid) -> list[str]:
         key = "pool.gpus_per_run" if needed == gpus else "pool.gpus"
         return [f"{key}={needed}: this machine has {there} GPUs"]
     return []
-
-
-def _devices(found: Grid) -> int:
-    """Of which each run consists, as processes; what a run finds for itself does not count."""
-    devices = found.recipe.base().trainer.devices
-    return devices if isinstance(devices, int) else 1

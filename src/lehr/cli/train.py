@@ -15,6 +15,7 @@ import yaml
 from omegaconf import DictConfig
 
 from lehr.cli import main as entry
+from lehr.cli.components import run_problems
 from lehr.cli.compose import (
     VERSION_BASE,
     Command,
@@ -27,10 +28,9 @@ from lehr.cli.compose import (
     typed_value,
     wants_traceback,
 )
-from lehr.cli.grid import run_problems
 from lehr.cli.help import train_help
 from lehr.cli.overrides import literal
-from lehr.errors import CheckpointError, ConfigError, Interrupted, LehrError
+from lehr.errors import CheckpointError, ConfigError, Interrupted, LehrError, in_a_line
 from lehr.startup import quick_imports
 from lehr.sweep.identity import canonical, parts
 from lehr.sweep.point import FILE, Point
@@ -139,8 +139,7 @@ def run(values: dict[str, Any], directory: RunDirectory, resume: bool = False) -
         if debug:
             traceback.print_exc()
         else:
-            line = " ".join(f"{type(error).__name__}: {error}".split())
-            report([f"{line} (debug=true shows where)"], "train")
+            report([f"{in_a_line(error)} (debug=true shows where)"], "train")
         return 1
     if rank_from_outside(values):
         return 0

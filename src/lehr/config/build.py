@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar, cast
 
 from lehr.config.problems import ALLOWED_PACKAGES, did_you_mean
-from lehr.errors import ConfigError
+from lehr.errors import ConfigError, in_a_line
 
 T = TypeVar("T")
 
@@ -32,8 +32,7 @@ def find_class(
     except (ImportError, AttributeError) as error:
         raise ConfigError(f"{key}={target}: there is no such class ({error})") from error
     except Exception as error:
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
-        raise ConfigError(f"{key}={target}: {module_name} cannot be imported ({reason})") from error
+        raise ConfigError(f"{key}={target}: {module_name} cannot be imported ({in_a_line(error)})") from error
     # an allowed package's namespace also holds other people's names (torch.os, ...): those are not its classes
     if not inspect.isclass(found) or found.__module__.partition(".")[0] not in allowed:
         raise ConfigError(f"{key}={target}: is not a class of {', '.join(allowed)}")

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from lehr.errors import ConfigError, DataError
+from lehr.errors import ConfigError, DataError, in_a_line
 
 WEIGHTS_URL = (
     "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/weights-inception-2015-12-05-6726825d.pth"
@@ -74,5 +74,5 @@ def _load(path: Path) -> nn.Module:
         torch.load(path, map_location="cpu", weights_only=True)
         return NoTrainInceptionV3("inception-v3-compat", [_LAYER], str(path))
     except (OSError, EOFError, RuntimeError, KeyError, ValueError, TypeError, pickle.UnpicklingError) as error:
-        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        reason = in_a_line(error)[:200]
         raise ConfigError(f"features: {path} does not hold the Inception weights ({reason})") from error

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from lehr.errors import Interrupted
+from lehr.errors import STOP_SIGNALS, Interrupted
 from lehr.sweep.directory import ENDED, SweepDirectory
 from lehr.sweep.launching import Jobs, Launcher
 from lehr.sweep.point import Point
@@ -139,7 +139,7 @@ def _signals_stop() -> Iterator[None]:
     def stop(signum: int, frame: FrameType | None) -> None:
         raise Interrupted(signum)
 
-    before = {signum: signal.signal(signum, stop) for signum in (signal.SIGTERM, signal.SIGINT)}
+    before = {signum: signal.signal(signum, stop) for signum in STOP_SIGNALS}
     try:
         yield
     finally:

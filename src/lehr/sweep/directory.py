@@ -155,7 +155,7 @@ class SweepDirectory:
             ConfigError: if it cannot be read.
         """
         try:
-            found = yaml.load(self.file.read_text(encoding="utf-8"), _Loader)
+            found = yaml.load(self.file.read_text(encoding="utf-8"), YAML_LOADER)
         except FileNotFoundError:
             return {}
         except (OSError, ValueError, yaml.YAMLError) as error:
@@ -224,14 +224,14 @@ class SweepDirectory:
                 }
                 for left in self.path.glob(f".{self.file.name}.*.tmp"):  # by a start that was killed
                     left.unlink(missing_ok=True)
-                write_text(self.file, yaml.dump(record, Dumper=_Dumper, sort_keys=False, allow_unicode=True))
+                write_text(self.file, yaml.dump(record, Dumper=_YAML_DUMPER, sort_keys=False, allow_unicode=True))
                 return both.keys
         except OSError as error:
             raise ConfigError(f"hydra.sweep.dir={self.path}: cannot be written to ({error.strerror})") from error
 
 
-_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-_Dumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+YAML_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_YAML_DUMPER: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 
 def _grid(found: Mapping[str, Any]) -> Grid:

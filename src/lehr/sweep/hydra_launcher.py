@@ -20,7 +20,7 @@ from hydra.core.plugins import Plugins
 from hydra.types import HydraContext
 from omegaconf import DictConfig, open_dict, read_write
 
-from lehr.errors import Interrupted, LehrError
+from lehr.errors import Interrupted, LehrError, in_a_line
 from lehr.sweep.directory import WAITING, state_of
 from lehr.sweep.launching import Finished, Jobs, record_end
 from lehr.sweep.runner import DiskFull, run_point
@@ -70,7 +70,7 @@ class HydraLauncher:
         try:
             outcomes = [job._return_value for job in launcher.launch(overrides, initial_job_idx=number)]
         except Exception as error:  # a process has died, which is not said of which point
-            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            reason = in_a_line(error)
             if all(state_of(run_dir) == WAITING for run_dir in batch):
                 raise LehrError(f"{type(launcher).__name__}: {reason}") from error
             if len(batch) == 1:
@@ -80,7 +80,7 @@ class HydraLauncher:
         for run_dir, outcome in zip(batch, outcomes, strict=True):
             if isinstance(outcome, DiskFull):
                 raise outcome
-            record_end(run_dir, f"{type(outcome).__name__}: {outcome}" if isinstance(outcome, Exception) else None)
+            record_end(run_dir, in_a_line(outcome) if isinstance(outcome, Exception) else None)
         return False
 
     def _launcher(self, folder: Path) -> Any:

@@ -20,14 +20,13 @@ from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
-from lehr.errors import Interrupted
+from lehr.errors import STOP_SIGNALS, Interrupted
 from lehr.sweep.launching import Finished, Jobs, record_end
 from lehr.sweep.runner import LOG, DiskFull, run_point
 from lehr.training.claim import TAKEN_OVER
 
 PATIENCE_SECONDS = 60.0
 """How long processes that were told to stop have to finish their step and write a checkpoint."""
-SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _POLL_SECONDS = 0.25
 _NO_SPACE = 28  # exit code of a process that stopped for want of space
 
@@ -215,7 +214,7 @@ def _record(code: int, run_dir: Path, kills_before: int) -> None:
     """
     if code == _NO_SPACE:
         raise DiskFull(f"{run_dir}: there is no space left on the disk")
-    if code in (0, TAKEN_OVER, *(128 + signum for signum in SIGNALS)):
+    if code in (0, TAKEN_OVER, *(128 + signum for signum in STOP_SIGNALS)):
         return
     if code == -signal.SIGKILL and _kills_for_memory() > kills_before:
         error = "out of memory: killed by the kernel"

@@ -7,7 +7,7 @@ from pathlib import Path
 from time import sleep
 from typing import Any
 
-from lehr.errors import LehrError
+from lehr.errors import LehrError, in_a_line
 from lehr.sweep.launching import Finished, Jobs, record_end
 from lehr.sweep.runner import LOG, DiskFull, run_point
 
@@ -82,7 +82,7 @@ def _problem(ray: Any, reference: Any) -> str | None:
     except ray.exceptions.RayTaskError as error:
         if isinstance(error.cause, DiskFull):
             raise error.cause from None
-        return " ".join(f"{type(error.cause).__name__}: {error.cause}".split())
+        return in_a_line(error.cause)
     except ray.exceptions.RayError as error:  # the process is gone; Ray's advice where to look does not help
         reason = str(error).partition("\n")[0].partition(". ")[0]
         return f"{type(error).__name__}: {reason}; {LOG} in the run directory may say why"

@@ -23,7 +23,7 @@ import yaml
 from lehr.errors import CheckpointError
 from lehr.files import replacing
 from lehr.sweep import directory as sweep_directory
-from lehr.sweep.directory import ENDED, SweepDirectory, state_of
+from lehr.sweep.directory import ENDED, YAML_LOADER, SweepDirectory, state_of
 from lehr.sweep.identity import canonical, flat, identity, is_part, parts
 from lehr.sweep.point import value_of
 from lehr.training.directory import DONE
@@ -34,7 +34,6 @@ STATES = (*sweep_directory.STATES, DAMAGED)
 SEED = "seed"
 
 _READERS = 8
-_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,8 +173,8 @@ def natural(value: Any) -> tuple[Any, ...]:
         return (5, *sorted((str(key), natural(item)) for key, item in value.items()))
     if isinstance(value, list | tuple):
         return (4, *map(natural, value))
-    parts = re.split(r"([0-9]+)", str(value))
-    return (3, *((int(part) if i % 2 else 0, part) for i, part in enumerate(parts)))
+    pieces = re.split(r"([0-9]+)", str(value))
+    return (3, *((int(piece) if i % 2 else 0, piece) for i, piece in enumerate(pieces)))
 
 
 def _directories(path: Path) -> list[Path]:
@@ -299,7 +298,7 @@ def _read_json(path: Path, name: str, wrong: list[str]) -> dict[str, Any]:
 
 def _read_config(path: Path, wrong: list[str]) -> dict[str, Any]:
     try:
-        found = yaml.load((path / "config.yaml").read_bytes(), _Loader)
+        found = yaml.load((path / "config.yaml").read_bytes(), YAML_LOADER)
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, yaml.YAMLError) as error:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
 
-from lehr.errors import CheckpointError, LehrError
+from lehr.errors import CheckpointError, LehrError, in_a_line
 from lehr.files import is_disk_full
 from lehr.startup import quick_imports
 from lehr.sweep.point import Point
@@ -62,7 +62,7 @@ def run_point(run_dir: Path, retry: str | None = None, own_process: bool = True,
             except Exception as error:
                 if is_disk_full(error, run_dir):
                     raise DiskFull(f"{run_dir}: there is no space left on the disk") from error
-                line = " ".join(f"{type(error).__name__}: {error}".split())
+                line = in_a_line(error)
                 print(f"lehr train: {line}", file=sys.stderr)
                 traceback.print_exc()
                 now = directory.read_status()

@@ -106,12 +106,12 @@ def _written(run_dir: Path) -> float:
 def _outcome(run_dir: Path, state: str) -> str:
     """What to say of a point that has ended: its ELBO, or what went wrong."""
     directory = RunDirectory(run_dir)
+    if state != DONE:
+        return str(directory.read_status().get("error") or "")
     try:
-        if state == DONE:
-            metrics = json.loads(directory.metrics.read_text(encoding="utf-8"))
-            split = "test" if "test/elbo" in metrics else "val"
-            return f"{split} ELBO {metrics[f'{split}/elbo']:.2f}"
-        return str(json.loads(directory.status.read_text(encoding="utf-8")).get("error") or "")
+        metrics = json.loads(directory.metrics.read_text(encoding="utf-8"))
+        split = "test" if "test/elbo" in metrics else "val"
+        return f"{split} ELBO {metrics[f'{split}/elbo']:.2f}"
     except (OSError, ValueError, KeyError, TypeError):
         return ""
 

@@ -23,7 +23,7 @@ import torch
 from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
 
-from lehr.errors import ConfigError, LehrError, NonFiniteLoss
+from lehr.errors import ConfigError, LehrError, NonFiniteLoss, in_a_line
 
 _SECONDS_TO_EXIT = 0.5  # for a rank whose connection has broken to be gone
 _SECONDS_TO_FAIL = 3.0  # for the other ranks to fail by themselves, once the first has
@@ -180,8 +180,7 @@ def config_digest(config: Mapping[str, Any]) -> bytes:
 def end_rank(rank: int, error: BaseException, run_dir: Path) -> NoReturn:
     """End this process, which is not the first rank, and say why; what all ranks find, the first one tells."""
     if not isinstance(error, NonFiniteLoss | RanksDiffer):
-        message = str(error) if isinstance(error, LehrError) else f"{type(error).__name__}: {error}"
-        message = " ".join(message.split())
+        message = " ".join(str(error).split()) if isinstance(error, LehrError) else in_a_line(error)
         print(f"lehr train: rank {rank}: {message}", file=sys.stderr, flush=True)
         with suppress(OSError):
             _last_words(run_dir, rank).write_text(message, encoding="utf-8")

@@ -178,7 +178,7 @@ class RunDirectory:
 
     def record_end(self, state: str, error: str) -> None:
         """Note in status.json what ended a run that could not do so itself."""
-        write_json(self.status, {**self.read_status(), "state": state, "finished": _now(), "error": error})
+        write_json(self.status, {**self.read_status(), "state": state, "finished": now(), "error": error})
 
     def read_status(self) -> dict[str, Any]:
         """What status.json holds; nothing if it is not there, or damaged."""
@@ -205,7 +205,7 @@ class Status:
         """The run is under way."""
         self._fields = {
             "state": RUNNING,
-            "started": _now(),
+            "started": now(),
             "finished": None,
             "pid": os.getpid(),
             "host": socket.gethostname(),
@@ -233,7 +233,7 @@ class Status:
         """
         if not self._fields:
             return
-        self._fields |= {"state": state, "finished": _now(), "error": error}
+        self._fields |= {"state": state, "finished": now(), "error": error}
         self._fields |= {"evaluated": evaluated, "evaluation_error": evaluation_error}
         self._fields["seconds"] = {name: round(value, 3) for name, value in (seconds or {}).items()}
         write_json(self._path, self._fields)
@@ -254,7 +254,8 @@ def provenance() -> dict[str, Any]:
     }
 
 
-def _now() -> str:
+def now() -> str:
+    """The time as status.json has it: ISO 8601, UTC, to the second, so that texts compare as times do."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 

@@ -27,7 +27,7 @@ from torch import Tensor
 from lehr import randomness
 from lehr.config.build import build, find_class
 from lehr.data.module import ImageDataModule
-from lehr.errors import ConfigError, Interrupted
+from lehr.errors import ConfigError, Interrupted, in_a_line
 from lehr.files import is_disk_full, write_json
 from lehr.objective.bits import levels_problem
 from lehr.objective.bounds import Objective
@@ -203,7 +203,7 @@ def train(
     except BaseException as error:
         # what did not fit on the disk can go on from what did
         state = INTERRUPTED if is_disk_full(error, directory.path) else FAILED
-        status.finish(state, " ".join(f"{type(error).__name__}: {error}".split()), seconds)
+        status.finish(state, in_a_line(error), seconds)
         raise
     finally:
         if parts:

@@ -9,10 +9,10 @@ import threading
 import time
 from pathlib import Path
 
+from lehr.errors import STOP_SIGNALS
 from lehr.startup import quick_imports
 
 with quick_imports():
-    from lehr.training.callbacks.interruption import SIGNALS
     from lehr.training.ddp import end_rank
     from lehr.training.directory import RunDirectory
     from lehr.training.run import follow
@@ -31,7 +31,7 @@ def main() -> int:
 
 def _depend_on_the_first_rank() -> None:
     """Leave signals to it, which ends the others when it ends, and end too where it could not do so."""
-    for signum in SIGNALS:
+    for signum in STOP_SIGNALS:
         signal.signal(signum, signal.SIG_IGN)
     first = os.getppid()
 

@@ -9,13 +9,12 @@ from typing import Any
 
 from lightning.pytorch import Trainer
 
-from lehr.errors import Interrupted
+from lehr.errors import STOP_SIGNALS, Interrupted
 from lehr.training.checkpoint import between_steps, save
 from lehr.training.directory import RunDirectory
 from lehr.training.lean import LeanCallback
 from lehr.training.module import VAEModule
 
-SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _OF_SCHEDULERS = (signal.SIGUSR1, signal.SIGUSR2)  # a cluster's that a job's time is up, where anybody minds them
 # a terminal signals all processes of a command, and the one that started the others passes it on: the same wish twice
 _ONE_WISH_SECONDS = 1.0
@@ -42,7 +41,7 @@ class Interruption(LeanCallback):
         # wait for them in the middle of a step
         trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
         handler = self._remember if trainer.is_global_zero else signal.SIG_IGN
-        for signum in SIGNALS:
+        for signum in STOP_SIGNALS:
             original = signal.signal(signum, handler)
             self._original.setdefault(signum, original)
         for signum in _OF_SCHEDULERS:
