@@ -20,7 +20,7 @@ import torch
 
 from lehr.sweep.directory import SweepDirectory, state_of
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("survival")]
 
 SMALL = (
     "trainer.max_epochs=3", "kl.warmup=1", "model.hidden=[8]", "evaluate=none", "callbacks.samples=null",
@@ -236,29 +236,32 @@ def test_a_sweep_that_is_killed_again_and_again_ends_in_the_same_results(sweep, 
     assert killed.left_over() == []
 
 
-@pytest.mark.parametrize(("signum", "everyone"), [(signal.SIGTERM, False), (signal.SIGINT, True)])
-def test_a_signal_stops_the_whole_sweep_in_order_and_the_next_start_finishes_it(sweep, undisturbed, signum, everyone):
+def test_a_signal_stops_the_whole_sweep_in_order_and_the_next_start_finishes_it(sweep, undisturbed):
     stopped = sweep("seed=0,1,2,3")
-    process = stopped.start(SLOW="0.1")
-    until(lambda: stopped.is_at_work(done=1))
-    at_work = stopped.begun_last
-    (os.killpg if everyone else os.kill)(process.pid, signum)
-    _, said = process.communicate(timeout=60)
-    assert process.returncode == 128 + signum
-    name = signal.Signals(signum).name
-    assert said.splitlines()[-3:-1] == [
-        f"lehr train: interrupted by {name}",
-        "what is done is kept; the same command goes on with the rest",
-    ]
-    until(lambda: not living(process.pid), seconds=10)
-    stopped.require_whole()
-    assert not stopped.states()["failed"]
-    end = json.loads((at_work / "status.json").read_text())
-    assert end["state"] == "interrupted"  # and not as if it had been killed
-    # the coordinator tells its processes with a signal of its own
-    assert end["error"] in (f"interrupted by {name}", "interrupted by SIGTERM")
-    assert (stopped.path / "results.csv").exists()
-    done = touched(stopped.in_state("done"))
+    done: dict[str, int] = {}
+    # a scheduler's signal is to the coordinator; Ctrl-C is to all processes of a terminal's command
+    for signum, send in ((signal.SIGTERM, os.kill), (signal.SIGINT, os.killpg)):
+        process = stopped.start(SLOW="0.1")
+        until(lambda at_least=len(stopped.in_state("done")): stopped.is_at_work(done=at_least))
+        at_work = stopped.begun_last
+        send(process.pid, signum)
+        _, said = process.communicate(timeout=60)
+        assert process.returncode == 128 + signum
+        name = signal.Signals(signum).name
+        assert said.splitlines()[-3:-1] == [
+            f"lehr train: interrupted by {name}",
+            "what is done is kept; the same command goes on with the rest",
+        ]
+        until(lambda process=process: not living(process.pid), seconds=10)
+        stopped.require_whole()
+        assert not stopped.states()["failed"]
+        end = json.loads((at_work / "status.json").read_text())
+        assert end["state"] == "interrupted"  # and not as if it had been killed
+        # the coordinator tells its processes with a signal of its own
+        assert end["error"] in (f"interrupted by {name}", "interrupted by SIGTERM")
+        assert (stopped.path / "results.csv").exists()
+        assert touched(stopped.run_dirs).items() >= done.items()
+        done = touched(stopped.in_state("done"))
     stopped.run()
     assert touched(stopped.run_dirs).items() >= done.items()
     assert stopped.results() == undisturbed.results()
