@@ -242,7 +242,7 @@ def test_a_signal_stops_the_whole_sweep_in_order_and_the_next_start_finishes_it(
     # a scheduler's signal is to the coordinator; Ctrl-C is to all processes of a terminal's command
     for signum, send in ((signal.SIGTERM, os.kill), (signal.SIGINT, os.killpg)):
         process = stopped.start(SLOW="0.1")
-        until(lambda at_least=len(stopped.in_state("done")): stopped.is_at_work(done=at_least))
+        until(stopped.is_at_work)
         at_work = stopped.begun_last
         send(process.pid, signum)
         _, said = process.communicate(timeout=60)
