@@ -51,6 +51,27 @@ def test_the_choices_of_a_group_without_the_files_that_they_share(complete):
     assert complete("lehr train -m kl=anneal,con") == ["kl=anneal,constant", "kl=anneal,control"]
 
 
+def test_words(complete):
+    assert complete("lehr train evaluate=") == ["evaluate=full", "evaluate=none", "evaluate=quick"]
+    assert complete("lehr train kl.shape=linear,c") == ["kl.shape=linear,cosine"]
+    assert complete("lehr train likelihood=gaussian likelihood.scale=l") == ["likelihood.scale=learned"]
+    assert complete("lehr train trainer.precision=b") == ["trainer.precision=bf16-mixed", "trainer.precision=bf16-true"]
+    assert complete("lehr train compile=") == ["compile=false", "compile=true"]
+    assert complete("lehr train callbacks.samples.n=") == []
+    assert complete("lehr sample method=m") == ["method=mixture"]
+    assert complete("lehr evaluate samplers=p") == ["samplers=prior"]
+    assert complete("lehr results x format=") == [f"format={x}" for x in ("csv", "markdown", "parquet", "table")]
+
+
+def test_many_runs(complete):
+    assert complete("lehr train -m hydra/la") == ["hydra/launcher="]
+    assert complete("lehr train -m hydra/launcher=p") == ["hydra/launcher=pool"]
+    assert complete("lehr train -m hydra/sweeper=o") == ["hydra/sweeper=optuna"]
+    assert complete("lehr train -m hydra.sweep.d") == ["hydra.sweep.dir="]
+    assert complete("lehr train -m sweep.retry=") == ["sweep.retry=failed", "sweep.retry=none"]
+    assert "sweep=kl_weight" in complete("lehr train -m sweep=")
+
+
 def test_sample_has_its_keys_and_no_groups(complete):
     keys = {field.alias or name for name, field in SampleConfig.model_fields.items()}
     assert complete("lehr sample ") == sorted(f"{key}=" for key in keys)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from lehr.cli.main import COMMANDS
@@ -57,16 +57,19 @@ def _query(line: str) -> list[str]:
 def _results(word: str) -> Iterable[str]:
     """The keys of `lehr results`, and the directories that it may be told."""
     from lehr.config.schema import ResultsConfig
+    from lehr.config.words import words_of
 
-    key, equals, _ = word.partition("=")
+    key, equals, value = word.partition("=")
     if equals and key in ResultsConfig.model_fields:
-        return _paths(key, word.partition("=")[2]) if key in _PATHS else []
+        return _values(key, value, words_of(ResultsConfig))
     folders = (path.removeprefix("=") for path in _paths("", word) if path.endswith("/"))
     return [*folders, *(f"{name}=" for name in ResultsConfig.model_fields), "--help "]
 
 
 def _overrides(name: str, before: list[str], word: str) -> Iterable[str]:
-    from lehr.cli.compose import Command, parse, vocabulary
+    from lehr.cli.compose import Command, keys, parse, plain, vocabulary
+    from lehr.config.schema import EvaluateConfig, SampleConfig
+    from lehr.config.words import train_words, words_of
     from lehr.errors import ConfigError
 
     try:
@@ -74,19 +77,30 @@ def _overrides(name: str, before: list[str], word: str) -> Iterable[str]:
     except ConfigError:
         return []
     config_dir = Path(flags.config_dir) if flags.config_dir else None
-    groups, keys = vocabulary(Command(flags.config_name or name, config_dir, flags.overrides, multirun=True))
+    many = bool(flags.multirun)
+    groups, config = vocabulary(Command(flags.config_name or name, config_dir, flags.overrides, many))
+    known = [*keys(config), *(["hydra.sweep.dir"] if many else [])]
     key, equals, value = word.partition("=")
     if not equals:
         # a section ends in a dot, and what it holds is offered once it is there
         depth = word.count(".")
-        sections = {f"{'.'.join(known.split('.')[: depth + 1])}." for known in keys if known.count(".") > depth}
-        leaves = {f"{known}=" for known in keys if known.count(".") == depth and f"{known}." not in sections}
+        sections = {f"{'.'.join(one.split('.')[: depth + 1])}." for one in known if one.count(".") > depth}
+        leaves = {f"{one}=" for one in known if one.count(".") == depth and f"{one}." not in sections}
         return {*sections, *leaves, *(f"{group}=" for group in groups)}
-    if key in groups:
-        earlier = value.rpartition(",")[0]
+    if name == "train":
+        words = train_words(plain(config, resolve=False))
+    else:
+        words = words_of(SampleConfig if name == "sample" else EvaluateConfig)
+    return _values(key, value, groups | words)
+
+
+def _values(key: str, typed: str, words: Mapping[str, Iterable[str]]) -> Iterable[str]:
+    """Those of a key, after a comma too."""
+    if key in words:
+        earlier = typed.rpartition(",")[0]
         start = f"{key}={earlier}," if earlier else f"{key}="
-        return [f"{start}{option}" for option in groups[key]]
-    return _paths(key, value) if key.rpartition(".")[2] in _PATHS else []
+        return [f"{start}{word}" for word in words[key]]
+    return _paths(key, typed) if key.rpartition(".")[2] in _PATHS else []
 
 
 def _paths(key: str, typed: str) -> Iterable[str]:

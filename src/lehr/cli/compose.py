@@ -33,6 +33,7 @@ from lehr.config.problems import did_you_mean
 from lehr.errors import ConfigError
 
 NOT_OF_A_RUN = ("hydra", "pool", "sweep")
+_OF_MANY = ("hydra/launcher", "hydra/sweeper")
 """Sections that say how many runs are done, and are in no run's own configuration."""
 VERSION_BASE = "1.3"
 _COMPOSITION_ERRORS = (HydraException, OmegaConfBaseException, yaml.YAMLError, ValueError, OSError, RecursionError)
@@ -218,14 +219,16 @@ def composed(command: Command) -> tuple[Composed | None, list[str]]:
         return None, [*problems, *error.problems]
 
 
-def vocabulary(command: Command) -> tuple[dict[str, list[str]], list[str]]:
-    """Of the configuration as chosen so far, mistakes left out: groups and their choices, and keys."""
-    overrides, _ = parsed(command.overrides, command.multirun)
+def vocabulary(command: Command) -> tuple[dict[str, list[str]], DictConfig]:
+    """Of the configuration as chosen so far, mistakes left out: groups and their choices, and what is composed."""
+    overrides, _ = parsed(command.overrides, multirun=True)
     composer = Composer(command)
-    groups = {group: composer.options(group) for group in composer.choices() if not group.startswith("hydra/")}
+    of_hydra = _OF_MANY if command.multirun else ()
+    names = [name for name in composer.choices() if name in of_hydra or not name.startswith("hydra/")]
+    groups = {name: composer.options(name) for name in names}
     choices = [override for override in overrides if override.key_or_group in groups]
     good = [o for o in choices if not choice_problems(o, groups[o.key_or_group], composer.choices())]
-    return groups, list(keys(composer.compose(*map(line, good))))
+    return groups, composer.compose(*map(line, good))
 
 
 def typed_value(command: Command, key: str) -> Any:

@@ -1,0 +1,35 @@
+"""The words that keys may have as their values, where there are only so many: what a shell can complete."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal, get_args, get_origin
+
+from lehr.config.schema import SCHEMAS, Pool, Section, Sweep, TrainConfig, Trainer
+
+
+def words_of(schema: type[Section], path: str = "") -> dict[str, list[str]]:
+    """Key -> words, of the keys of a section that stands at `path`."""
+    found = {field.alias or name: _words(field.annotation) for name, field in schema.model_fields.items()}
+    return {f"{path}.{name}" if path else name: words for name, words in found.items() if words}
+
+
+def train_words(config: Mapping[str, Any]) -> dict[str, list[str]]:
+    """The same of a training configuration with these components."""
+    found = words_of(TrainConfig)
+    found |= words_of(Trainer, "trainer") | words_of(Pool, "pool") | words_of(Sweep, "sweep")
+    for group, schemas in SCHEMAS.items():
+        section = config.get(group) or {}
+        several = {f"{group}.{name}": node for name, node in section.items()} if group == "callbacks" else {}
+        for path, node in (several or {group: section}).items():
+            if isinstance(node, Mapping) and (schema := schemas.get(str(node.get("_target_")))):
+                found |= words_of(schema, path)
+    return found
+
+
+def _words(annotation: Any) -> list[str]:
+    if annotation is bool:
+        return ["false", "true"]
+    if get_origin(annotation) is Literal:
+        return [str(value) for value in get_args(annotation)]
+    return [word for part in get_args(annotation) for word in _words(part)]
