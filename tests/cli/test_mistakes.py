@@ -141,6 +141,7 @@ def test_each_mistake_is_one_line_and_all_are_reported(refused, arguments, lines
         ("data=images", "data.path: is missing; say data.path=PATH"),
         ("data=images data.path=/nowhere", "data.path=/nowhere: there is no such file or folder"),
         ("trainer.devices=4096", "trainer.devices=4096: this machine has "),
+        ("trainer.num_nodes=2", "trainer.num_nodes=2: a run on several machines is a single one (no -m), of which "),
         ("model.logvar_min=20", "model: logvar_min=20 must be less than logvar_max=10"),
     ],
 )

@@ -141,6 +141,12 @@ def test_mistakes_are_a_line_each(refused, words, lines):
     assert refused("results", *words) == lines
 
 
+def test_a_folder_of_sweeps_is_not_one(refused):
+    Path("several/one").mkdir(parents=True)
+    Path("several/one/sweep.yaml").touch()
+    assert refused("results", "several") == ["several: holds several sweeps; say one of them, such as several/one"]
+
+
 def test_names_that_the_sweep_has_not_are_a_line_each(refused, sweep):
     assert refused("results", str(sweep), "metrics=[test/elbow]", "by=[kl.wieght]") == [
         "metrics=[test/elbow]: no run has this metric; did you mean test/elbo?",

@@ -114,6 +114,29 @@ def test_the_same_command_again_does_what_is_left_to_do(lehr, here):
     assert here.seeds == [1, 2, 3, 4]
 
 
+def test_an_evaluation_that_failed_is_tried_again_when_that_is_said(lehr, here, monkeypatch):
+    problems = ["there was no paper left"]
+    evaluated = []
+
+    def evaluate(config, directory, trust):
+        evaluated.append(config["seed"])
+        directory.record_evaluation(config["evaluate"], problems.pop() if problems else None)
+
+    monkeypatch.setattr("lehr.training.run.evaluate_finished", evaluate)
+    assert lehr("train", "-m", "seed=1,2", "evaluate=none", "hydra.sweep.dir=grid")[0] == 0
+    command = ("train", "-m", "seed=1,2", "evaluate=quick", "hydra.sweep.dir=grid")
+    for more, seeds in (
+        ((), [1, 2]),
+        ((), [1, 2]),
+        (("sweep.retry=failed",), [1, 2, 1]),
+        (("sweep.retry=failed",), [1, 2, 1]),
+    ):
+        code, out, _ = lehr(*command, *more)
+        assert (code, evaluated) == (0, seeds)
+        assert ("sweep.retry=failed tries again" in out) == ("there was no paper left" in out) == (seeds == [1, 2])
+    assert here.seeds == [1, 2]
+
+
 def test_a_sweep_finds_its_directory_by_what_it_is_about(lehr, here):
     for typed in (["seed=1,2", "kl.weight=3"], ["kl.weight=3.0", "seed=2,3"], ["seed=1,2", "kl.weight=4"]):
         assert lehr("train", "-m", *typed)[0] == 0

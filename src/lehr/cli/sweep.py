@@ -74,7 +74,9 @@ def _train(
         print(f"search in {directory.path}", file=sys.stderr, flush=True)
         run_search(search, launcher)
         print(search.summary())
-        return int(bool(search.ended[FAILED]))
+        return int(bool(search.ended[FAILED] or search.unfinished))
+    if retry:
+        directory.forget_failed_evaluations(points)
     states = [directory.state(point) for point in points]
     print(f"sweep in {directory.path}: {_counted(states)}", file=sys.stderr, flush=True)
     run_grid(directory, points, states, launcher, retry)
@@ -87,7 +89,7 @@ def _print_results(directory: SweepDirectory, retry_helps: bool) -> None:
     with suppress(OSError):  # a full disk
         write_results(results)
     print(terminal_table(answer(results)))
-    if any(run.state == FAILED for run in results.runs):
+    if any(run.state == FAILED or (run.state == DONE and run.error) for run in results.runs):
         again = "; sweep.retry=failed tries again what has failed" if retry_helps else ""
         print(f"  {LOG} in the directory of a run says more{again}\n")
     print(f"  sweep        {directory.path}\n  TensorBoard  tensorboard --logdir {directory.path}\n", flush=True)

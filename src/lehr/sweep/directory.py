@@ -120,6 +120,14 @@ class SweepDirectory:
         """What has become of `point`, its evaluation included."""
         return state_of(self.run_dir(point), point.config["evaluate"])
 
+    def forget_failed_evaluations(self, points: Iterable[Point]) -> None:
+        """Let those of `points` that are done but for an evaluation that failed be evaluated again."""
+        for run_dir in map(self.run_dir, points):
+            if _has_failed_evaluation(run_dir) and (claim := Claim.take(run_dir)):
+                with claim:
+                    if _has_failed_evaluation(run_dir):  # nobody has tried in the meantime
+                        RunDirectory(run_dir).record_evaluation("none", None)
+
     def prepare(self, point: Point) -> Path:
         """The directory of `point`, with everything in it from which it can be trained.
 
@@ -232,6 +240,11 @@ class SweepDirectory:
 
 YAML_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _YAML_DUMPER: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+
+
+def _has_failed_evaluation(run_dir: Path) -> bool:
+    status = RunDirectory(run_dir).read_status()
+    return status.get("state") == DONE and bool(status.get("evaluation_error"))
 
 
 def _grid(found: Mapping[str, Any]) -> Grid:

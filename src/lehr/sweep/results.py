@@ -115,7 +115,9 @@ def read_runs(path: str | Path, config: bool = False) -> SweepResults:
     found = [run for run in found if run.belongs]
     if not found and not record:
         single = (path / "status.json").exists() or (path / "config.yaml").exists()
+        sweep = next((below.parent for below in sorted(path.glob("*/sweep.yaml"))), None)
         hint = "is a single run; say the directory that it lies in" if single else "holds no runs"
+        hint = f"holds several sweeps; say one of them, such as {sweep}" if sweep and not single else hint
         raise CheckpointError(f"{path}: {hint}")
     if record:
         keys = list(dict.fromkeys([*record["keys"], *(key for run in found for key in run.swept)]))

@@ -105,6 +105,11 @@ class Search:
         names = {"COMPLETE": DONE, "PRUNED": PRUNED, "FAIL": FAILED}
         return Counter(names[trial.state.name] for trial in self._counted() if trial.state.is_finished())
 
+    @property
+    def unfinished(self) -> int:
+        """How many trials have been begun and not ended."""
+        return len(self._counted()) - self.ended.total()
+
     def summary(self) -> str:
         """What was found: the best trial, or with several objectives those that no other one is better than."""
         trials, ended = self._counted(), self.ended
@@ -112,7 +117,7 @@ class Search:
             f"{count} {word}"
             for word, count in (
                 ("completed", ended[DONE]), ("pruned", ended[PRUNED]), ("failed", ended[FAILED]),
-                ("unfinished", len(trials) - ended.total()),
+                ("unfinished", self.unfinished),
             )
             if count
         ]  # fmt: skip

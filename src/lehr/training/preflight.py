@@ -15,6 +15,7 @@ from lehr.errors import ConfigError
 from lehr.objective.annealing import Annealing
 from lehr.objective.bits import levels_problem
 from lehr.training.directory import RunDirectory
+from lehr.training.launched import rank_from_outside
 
 Config = Mapping[str, Any]
 
@@ -88,6 +89,11 @@ def _paths(config: Config) -> list[str]:
 
 def _devices(config: Config) -> list[str]:
     trainer = config["trainer"]
+    if trainer["num_nodes"] > 1 and rank_from_outside(config) is None:
+        return [
+            f"trainer.num_nodes={trainer['num_nodes']}: a run on several machines is a single one (no -m), of which "
+            "torchrun or srun starts every process"
+        ]
     precision, devices, accelerator = trainer["precision"], trainer["devices"], trainer["accelerator"]
     if precision in _CPU_PRECISIONS and devices == 1 and accelerator in ("auto", "cpu"):
         return []
