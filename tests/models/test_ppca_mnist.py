@@ -73,7 +73,7 @@ def test_the_closed_forms_of_mnist_with_a_learned_scale(eigenvalues, latent_dim,
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
-@pytest.mark.parametrize(("variance", "distortion", "rate", "active"), FIXED)
+@pytest.mark.parametrize(("variance", "distortion", "rate", "active"), FIXED[1:2])  # each takes half a minute
 def test_training_on_samples_comes_close_to_the_closed_form(
     lehr, data_root, tmp_path, variance, distortion, rate, active
 ):

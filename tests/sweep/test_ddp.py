@@ -8,8 +8,7 @@ import sys
 
 import pytest
 
-# in one worker, since they share what `alone` has trained
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("sweeps of two ranks")]
+pytestmark = pytest.mark.slow
 
 TWO = ("trainer.devices=2", "trainer.accelerator=cpu", "pool.workers=1")
 USER = """
