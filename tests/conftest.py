@@ -14,6 +14,13 @@ SMALL = ("trainer.max_epochs=4", "kl.warmup=1", "trainer.check_val_every_n_epoch
 """A training of the digits that takes a second."""
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are cores: a third of the time of slow tests is waiting for what other processes do."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return cores + 1
+
+
 @pytest.fixture(autouse=True, scope="session")
 def _one_thread():
     """Small tensors on two cores are slower with two threads, and sums then depend on how they are shared."""

@@ -173,7 +173,7 @@ def test_completion_offers_directories_and_keys(lehr, sweep):
         "outputs/": ["outputs/sweep/"],
         "outputs/sweep m": ["metrics="],
         "outputs out=o": ["out=outputs/"],
-        "format=": [],
+        "format=c": ["format=csv"],
     }.items():
         _, out, _ = lehr("completion", "query", f"lehr results {typed}")
         assert out.split() == offered

@@ -133,21 +133,17 @@ def commands(tmp_path) -> Commands:
 
 @pytest.fixture(scope="session")
 def alone(tmp_path_factory) -> dict[int, dict[str, float]]:
-    """seed -> metrics of a single run with `SMALL` on two processes."""
-    found = {}
-    for seed in (1, 2):
-        commands = Commands(tmp_path_factory.mktemp("alone"))
-        two = ("trainer.devices=2", "trainer.accelerator=cpu")
-        ended = commands("train", *SMALL, *two, f"seed={seed}", "dir=run")
-        assert ended.returncode == 0, ended.stderr
-        found[seed] = metrics(commands.folder / "run")
-    return found
+    """seed -> metrics of a single run with `SMALL` on two processes, of seed 1."""
+    commands = Commands(tmp_path_factory.mktemp("alone"))
+    ended = commands("train", *SMALL, "trainer.devices=2", "trainer.accelerator=cpu", "seed=1", "dir=run")
+    assert ended.returncode == 0, ended.stderr
+    return {1: metrics(commands.folder / "run")}
 
 
 @pytest.fixture(scope="session")
 def undisturbed(tmp_path_factory) -> dict[int, dict[str, float]]:
-    """seed -> metrics of a sweep of `SMALL` over seeds 0 to 3 by `pool`, one thread each."""
+    """seed -> metrics of a sweep of `SMALL` over seeds 0 and 1 by `pool`, one thread each."""
     folder = tmp_path_factory.mktemp("undisturbed")
-    ended = Commands(folder).sweep("pool", "seed=0,1,2,3")
+    ended = Commands(folder).sweep("pool", "seed=0,1")
     assert (ended.code, set(ended.states().values())) == (0, {"done"}), ended.err
     return ended.metrics()
