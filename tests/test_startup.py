@@ -29,3 +29,15 @@ def test_scipy_waits_until_it_is_needed_and_is_whole_then(before, loaded):
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=100)
     assert ran.returncode == 0, ran.stderr
     assert json.loads(ran.stdout) == [loaded, True, [1, 3, 2]]
+
+
+def test_whoever_wants_more_of_the_placeholder_gets_the_module():
+    code = (
+        "import sys; from lehr.startup import _Placeholder\n"
+        "sys.modules['scipy.signal'] = _Placeholder('scipy.signal')\n"
+        "from scipy import signal; assert signal.hamming is None\n"
+        "from scipy.signal import convolve; import scipy.signal\n"
+        "assert convolve is scipy.signal.convolve is signal.convolve and scipy.signal.windows"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=100)
+    assert ran.returncode == 0, ran.stderr

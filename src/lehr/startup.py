@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import gc
+import importlib
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import ModuleType
+from typing import Any
 
 
 @contextmanager
@@ -19,22 +21,35 @@ def quick_imports() -> Iterator[None]:
     if "torchmetrics" in sys.modules:
         yield
         return
+    was_enabled = gc.isenabled()
     gc.disable()
     try:
         _import_torchmetrics()
         yield
     finally:
         gc.freeze()  # modules stay: no later collection needs to look at them, and forked processes share them
-        gc.enable()
+        if was_enabled:
+            gc.enable()
+
+
+class _Placeholder(ModuleType):
+    """Stands for a module, and imports it when anything is wanted of it but `hamming`, for which torchmetrics looks."""
+
+    hamming = None
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        if sys.modules.get(self.__name__) is self:
+            del sys.modules[self.__name__]
+        return getattr(importlib.import_module(self.__name__), name)
 
 
 def _import_torchmetrics() -> None:
-    name = "scipy.signal"
-    placeholder = ModuleType(name)
-    placeholder.hamming = None  # type: ignore[attr-defined]  # what torchmetrics looks for
-    there = sys.modules.setdefault(name, placeholder)
+    placeholder = _Placeholder("scipy.signal")
+    sys.modules.setdefault(placeholder.__name__, placeholder)
     try:
         import torchmetrics  # noqa: F401
     finally:
-        if there is placeholder:
-            del sys.modules[name]
+        if sys.modules.get(placeholder.__name__) is placeholder:
+            del sys.modules[placeholder.__name__]

@@ -53,13 +53,16 @@ def test_the_choices_of_a_group_without_the_files_that_they_share(complete):
 
 def test_words(complete):
     assert complete("lehr train evaluate=") == ["evaluate=full", "evaluate=none", "evaluate=quick"]
-    assert complete("lehr train kl.shape=linear,c") == ["kl.shape=linear,cosine"]
+    assert complete("lehr train -m kl.shape=linear,c") == ["kl.shape=linear,cosine"]
+    assert complete("lehr train kl.shape=linear,c") == []
     assert complete("lehr train likelihood=gaussian likelihood.scale=l") == ["likelihood.scale=learned"]
     assert complete("lehr train trainer.precision=b") == ["trainer.precision=bf16-mixed", "trainer.precision=bf16-true"]
     assert complete("lehr train compile=") == ["compile=false", "compile=true"]
     assert complete("lehr train callbacks.samples.n=") == []
     assert complete("lehr sample method=m") == ["method=mixture"]
-    assert complete("lehr evaluate samplers=p") == ["samplers=prior"]
+    assert "samplers=[prior" in complete("lehr evaluate samplers=")
+    assert complete("lehr evaluate samplers=[prior,mi") == ["samplers=[prior,mixture"]
+    assert complete("lehr results x format=csv,") == complete("lehr evaluate -m hydra/l") == []
     assert complete("lehr results x format=") == [f"format={x}" for x in ("csv", "markdown", "parquet", "table")]
 
 

@@ -91,7 +91,7 @@ TWICE = "if the value is one string, quote it twice:"
         pytest.param("dir=", ["dir=: must not be empty"], id="empty"),
         pytest.param(
             "model.hidden={a:1}",
-            ["Error merging override model.hidden={a:1} (Cannot merge DictConfig with ListConfig)"],
+            ["Error merging override model.hidden={a:1} (model.hidden: Cannot merge DictConfig with ListConfig)"],
             id="dictionary",
         ),
         pytest.param(
@@ -141,7 +141,7 @@ def test_each_mistake_is_one_line_and_all_are_reported(refused, arguments, lines
         ("data=images", "data.path: is missing; say data.path=PATH"),
         ("data=images data.path=/nowhere", "data.path=/nowhere: there is no such file or folder"),
         ("trainer.devices=4096", "trainer.devices=4096: this machine has "),
-        ("trainer.num_nodes=2", "trainer.num_nodes=2: a run on several machines is a single one (no -m), of which "),
+        ("trainer.num_nodes=2", "trainer.num_nodes=2, trainer.devices=1: torchrun or srun has to start it, a "),
         ("model.logvar_min=20", "model: logvar_min=20 must be less than logvar_max=10"),
     ],
 )

@@ -142,9 +142,12 @@ def test_mistakes_are_a_line_each(refused, words, lines):
 
 
 def test_a_folder_of_sweeps_is_not_one(refused):
-    Path("several/one").mkdir(parents=True)
-    Path("several/one/sweep.yaml").touch()
-    assert refused("results", "several") == ["several: holds several sweeps; say one of them, such as several/one"]
+    Path("outputs/sweeps/one").mkdir(parents=True)
+    Path("outputs/sweeps/one/sweep.yaml").touch()
+    for typed in ("outputs", "outputs/sweeps"):
+        assert refused("results", typed) == [
+            f"{typed}: holds no runs; say the directory of a sweep, such as outputs/sweeps/one"
+        ]
 
 
 def test_names_that_the_sweep_has_not_are_a_line_each(refused, sweep):

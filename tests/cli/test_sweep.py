@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import signal
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -61,7 +62,8 @@ def here(monkeypatch):
                 finished(job)
 
         def launcher(self, found, count, retry):
-            self.retries.append("9" if found.settings["retry"] == "failed" else None)
+            assert retry is None or datetime.fromisoformat(retry) <= datetime.now(UTC)
+            self.retries.append(retry and "9")  # within one second nothing is before now
             return self
 
         def train(self, config, directory, resume=False, trust=(), import_seconds=0.0, claim=None, extras=None):
@@ -128,6 +130,7 @@ def test_an_evaluation_that_failed_is_tried_again_when_that_is_said(lehr, here, 
     for more, seeds in (
         ((), [1, 2]),
         ((), [1, 2]),
+        (("sweep.retry=failed", "evaluate=none"), [1, 2]),
         (("sweep.retry=failed",), [1, 2, 1]),
         (("sweep.retry=failed",), [1, 2, 1]),
     ):

@@ -81,14 +81,15 @@ def test_a_rank_that_fails_ends_its_point_and_no_other(commands, alone):
     fault = (
         "+callbacks.fault._target_=user.Fault",
         "+callbacks.fault.raises=[[2,1]]",
-        "+callbacks.fault.kills=[[3,0]]",
+        "+callbacks.fault.kills=[[3,0],[4,1]]",
     )
-    sweep = commands.sweep("pool", *TWO, *fault, "trust=[user]", "seed=2,3,1")
+    sweep = commands.sweep("pool", *TWO, *fault, "trust=[user]", "seed=2,3,4,1")
     assert sweep.code == 1
-    assert sweep.states() == {1: "done", 2: "failed", 3: "failed"}
+    assert sweep.states() == {1: "done", 2: "failed", 3: "failed", 4: "failed"}
     assert sweep.metrics() == {1: alone[1]}
     assert sweep.errors()[2] == "RuntimeError: rank 1: RuntimeError: there was no paper left"
     assert sweep.errors()[3].startswith("killed by SIGKILL")
+    assert sweep.errors()[4] == "RuntimeError: rank 1: killed by SIGKILL"
 
 
 BREAK = """

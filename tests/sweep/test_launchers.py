@@ -68,7 +68,7 @@ def needed(launcher: str) -> str:
 def test_a_point_that_fails_is_recorded_and_no_other_is_lost(commands, launcher, undisturbed):
     (commands.folder / "fault.py").write_text(FAULT)
     fault = ("+callbacks.fault._target_=fault.Fault", "+callbacks.fault.raises=[1]", "+callbacks.fault.aborts=[2]")
-    sweep = commands.sweep(launcher, "seed=0,1,2", *fault, "trust=[fault]")
+    sweep = commands.sweep(launcher, "seed=1,2,0", *fault, "trust=[fault]")
     failed = {1, 2}
     assert sweep.code == 1
     assert sweep.states() == sweep.results() == {seed: "failed" if seed in failed else "done" for seed in range(3)}

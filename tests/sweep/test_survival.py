@@ -130,6 +130,10 @@ class Sweep:
     def begun_last(self) -> Path:
         return max(self.run_dirs, key=lambda run_dir: written(run_dir / "witness.txt"))
 
+    def attempts(self) -> int:
+        """How often any point was begun or gone on with."""
+        return sum(attempts(run_dir) for run_dir in self.run_dirs if (run_dir / "witness.txt").exists())
+
     def require_whole(self) -> None:
         """Every file can be read, whatever was going on when its process was killed."""
         for path in self.path.rglob("*.json"):
@@ -241,8 +245,9 @@ def test_a_signal_stops_the_whole_sweep_in_order_and_the_next_start_finishes_it(
     done: dict[str, int] = {}
     # a scheduler's signal is to the coordinator; Ctrl-C is to all processes of a terminal's command
     for signum, send in ((signal.SIGTERM, os.kill), (signal.SIGINT, os.killpg)):
+        before = stopped.attempts()
         process = stopped.start(SLOW="0.1")
-        until(stopped.is_at_work)
+        until(lambda before=before: stopped.attempts() > before and stopped.is_at_work(done=1))
         at_work = stopped.begun_last
         send(process.pid, signum)
         _, said = process.communicate(timeout=60)

@@ -61,7 +61,7 @@ def _results(word: str) -> Iterable[str]:
 
     key, equals, value = word.partition("=")
     if equals and key in ResultsConfig.model_fields:
-        return _values(key, value, words_of(ResultsConfig))
+        return _values(key, value, words_of(ResultsConfig), several=False)
     folders = (path.removeprefix("=") for path in _paths("", word) if path.endswith("/"))
     return [*folders, *(f"{name}=" for name in ResultsConfig.model_fields), "--help "]
 
@@ -77,7 +77,7 @@ def _overrides(name: str, before: list[str], word: str) -> Iterable[str]:
     except ConfigError:
         return []
     config_dir = Path(flags.config_dir) if flags.config_dir else None
-    many = bool(flags.multirun)
+    many = name == "train" and bool(flags.multirun)
     groups, config = vocabulary(Command(flags.config_name or name, config_dir, flags.overrides, many))
     known = [*keys(config), *(["hydra.sweep.dir"] if many else [])]
     key, equals, value = word.partition("=")
@@ -91,15 +91,17 @@ def _overrides(name: str, before: list[str], word: str) -> Iterable[str]:
         words = train_words(plain(config, resolve=False))
     else:
         words = words_of(SampleConfig if name == "sample" else EvaluateConfig)
-    return _values(key, value, groups | words)
+    return _values(key, value, groups | words, several=many or key in groups)
 
 
-def _values(key: str, typed: str, words: Mapping[str, Iterable[str]]) -> Iterable[str]:
-    """Those of a key, after a comma too."""
+def _values(key: str, typed: str, words: Mapping[str, Iterable[str]], several: bool) -> Iterable[str]:
+    """Those of a key; of a list, and where there may be `several`, after a comma too."""
     if key in words:
         earlier = typed.rpartition(",")[0]
+        if earlier and not (several or earlier.startswith("[")):
+            return []
         start = f"{key}={earlier}," if earlier else f"{key}="
-        return [f"{start}{word}" for word in words[key]]
+        return [f"{start}{word.lstrip('[') if earlier else word}" for word in words[key]]
     return _paths(key, typed) if key.rpartition(".")[2] in _PATHS else []
 
 

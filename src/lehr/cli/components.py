@@ -12,6 +12,7 @@ from lehr.config.build import checked_class
 from lehr.config.problems import train_problems
 from lehr.config.schema import SCHEMAS
 from lehr.errors import ConfigError
+from lehr.startup import quick_imports
 from lehr.training.preflight import combination_problems
 
 # by name, so that nothing is imported where every component has a schema
@@ -42,7 +43,8 @@ def component_problems(config: Mapping[str, Any], trust: Iterable[str]) -> list[
     problems: list[str] = []
     for group, key, node in _without_schema(config):
         module, _, name = _BASES[group].rpartition(".")
-        base = getattr(importlib.import_module(module), name)
+        with quick_imports():
+            base = getattr(importlib.import_module(module), name)
         ignored = _OF_EVERY_OPTIMIZER if group == "optimizer" else ()
         values = {name: value for name, value in node.items() if name not in ignored}
         try:

@@ -33,8 +33,8 @@ from lehr.config.problems import did_you_mean
 from lehr.errors import ConfigError
 
 NOT_OF_A_RUN = ("hydra", "pool", "sweep")
-_OF_MANY = ("hydra/launcher", "hydra/sweeper")
 """Sections that say how many runs are done, and are in no run's own configuration."""
+_OF_MANY = ("hydra/launcher", "hydra/sweeper")
 VERSION_BASE = "1.3"
 _COMPOSITION_ERRORS = (HydraException, OmegaConfBaseException, yaml.YAMLError, ValueError, OSError, RecursionError)
 
@@ -290,9 +290,8 @@ def resolved(config: DictConfig) -> Composed:
             output_dir = str(config.hydra.run.dir)
         except ValidationError:
             output_dir = ""  # `dir` is no string, which the schema will say
-        return Composed(
-            plain(OmegaConf.masked_copy(config, [str(key) for key in config if key not in NOT_OF_A_RUN])), output_dir
-        )
+        values = plain(OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"]))
+        return Composed({key: value for key, value in values.items() if key not in NOT_OF_A_RUN}, output_dir)
 
 
 def plain(config: Any, resolve: bool = True) -> dict[str, Any]:
@@ -310,7 +309,7 @@ def _one_line(error: BaseException) -> str:
     if isinstance(error, OmegaConfBaseException) and error.full_key:
         return f"{error.full_key}: {str(error).splitlines()[0]}"
     message = (
-        f"{error} ({str(error.__cause__).splitlines()[0]})"
+        f"{error} ({_one_line(error.__cause__)})"
         if isinstance(error, HydraException) and error.__cause__
         else str(error)
     )

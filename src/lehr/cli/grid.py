@@ -172,8 +172,9 @@ def _points(recipe: Recipe, problems: list[str], is_search: bool) -> dict[str, P
         combinations = itertools.product(*values)
     found: dict[str, Point] = {}
     wrong: dict[str, list[tuple[Option, ...]]] = {}  # problem -> the combinations that have it
-    refused = 0
+    tried = refused = 0
     for chosen in combinations:
+        tried += 1
         try:
             point = recipe.point(chosen)
         except ConfigError as error:
@@ -184,18 +185,17 @@ def _points(recipe: Recipe, problems: list[str], is_search: bool) -> dict[str, P
                 break
         else:
             found.setdefault(point.id, point)
-    # where all are wrong, it is not a value of one of them
-    problems += [_located(problem, having) if found else problem for problem, having in wrong.items()]
+    problems += [problem if len(having) == tried else _located(problem, having) for problem, having in wrong.items()]
     return found
 
 
 def _located(problem: str, having: list[tuple[Option, ...]]) -> str:
     """A problem that not all combinations have, and that names none of their values, with the first that has it."""
-    values = [option.text for option in having[0] if option.override.is_sweep_override()]
-    if any(value in problem for value in values):
+    swept = [option for option in having[0] if option.override.is_sweep_override()]
+    if any(f"{place(option.override)}={option.value}" in problem for option in swept):
         return problem
     more = f" and {len(having) - 1:,} more" if len(having) > 1 else ""
-    return f"{problem} (in {' '.join(values)}{more})"
+    return f"{problem} (in {' '.join(option.text for option in swept)}{more})"
 
 
 def _constant(configs: list[dict[str, Any]]) -> dict[str, Any]:

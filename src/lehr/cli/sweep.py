@@ -74,7 +74,7 @@ def _train(
         print(f"search in {directory.path}", file=sys.stderr, flush=True)
         run_search(search, launcher)
         print(search.summary())
-        return int(bool(search.ended[FAILED] or search.unfinished))
+        return int(bool(search.ended[FAILED] or search.given_up))
     if retry:
         directory.forget_failed_evaluations(points)
     states = [directory.state(point) for point in points]

@@ -1,4 +1,7 @@
-"""The words that keys may have as their values, where there are only so many: what a shell can complete."""
+"""The words that keys may have as their values, where there are only so many: what a shell can complete.
+
+Those of a list begin with a bracket.
+"""
 
 from __future__ import annotations
 
@@ -32,4 +35,5 @@ def _words(annotation: Any) -> list[str]:
         return ["false", "true"]
     if get_origin(annotation) is Literal:
         return [str(value) for value in get_args(annotation)]
-    return [word for part in get_args(annotation) for word in _words(part)]
+    words = [word for part in get_args(annotation) for word in _words(part)]
+    return [f"[{word}" for word in words] if get_origin(annotation) is list else words

@@ -121,11 +121,12 @@ class SweepDirectory:
         return state_of(self.run_dir(point), point.config["evaluate"])
 
     def forget_failed_evaluations(self, points: Iterable[Point]) -> None:
-        """Let those of `points` that are done but for an evaluation that failed be evaluated again."""
-        for run_dir in map(self.run_dir, points):
-            if _has_failed_evaluation(run_dir) and (claim := Claim.take(run_dir)):
+        """Let those of `points` be evaluated again that are done but for that, if they are to be."""
+        for point in points:
+            run_dir, level = self.run_dir(point), point.config["evaluate"]
+            if _has_failed_evaluation(run_dir, level) and (claim := Claim.take(run_dir)):
                 with claim:
-                    if _has_failed_evaluation(run_dir):  # nobody has tried in the meantime
+                    if _has_failed_evaluation(run_dir, level):  # nobody has tried in the meantime
                         RunDirectory(run_dir).record_evaluation("none", None)
 
     def prepare(self, point: Point) -> Path:
@@ -242,9 +243,12 @@ YAML_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _YAML_DUMPER: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 
-def _has_failed_evaluation(run_dir: Path) -> bool:
+def _has_failed_evaluation(run_dir: Path, level: str) -> bool:
+    """Whether it has failed on this level, or on a lower one."""
     status = RunDirectory(run_dir).read_status()
-    return status.get("state") == DONE and bool(status.get("evaluation_error"))
+    if status.get("state") != DONE or not status.get("evaluation_error"):
+        return False
+    return level != "none" and (status["evaluated"] == level or lacks_evaluation(status, level))
 
 
 def _grid(found: Mapping[str, Any]) -> Grid:

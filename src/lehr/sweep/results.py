@@ -11,7 +11,8 @@ import math
 import os
 import re
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
@@ -34,6 +35,8 @@ STATES = (*sweep_directory.STATES, DAMAGED)
 SEED = "seed"
 
 _READERS = 8
+_TRIED = 100  # runs that are read one by one, to see where the time goes
+_WAITS = 3  # times as long as the work that there is
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,18 +110,17 @@ def read_runs(path: str | Path, config: bool = False) -> SweepResults:
     if not path.is_dir():
         raise CheckpointError(f"{path}: there is no such directory")
     record = SweepDirectory(path).read()
-    # where files have to be fetched, from a disk or over a network, it is the waiting that takes the time
-    with ThreadPoolExecutor(_READERS) as readers:
-        read = partial(_read_run, record=record, keep_config=config)
-        found = [run for run in readers.map(read, _directories(path)) if run]
+    read = partial(_read_run, record=record, keep_config=config)
+    found = [run for run in _each(read, _directories(path)) if run]
     others = sorted(run.name for run in found if not run.belongs)
     found = [run for run in found if run.belongs]
     if not found and not record:
         single = (path / "status.json").exists() or (path / "config.yaml").exists()
-        sweep = next((below.parent for below in sorted(path.glob("*/sweep.yaml"))), None)
-        hint = "is a single run; say the directory that it lies in" if single else "holds no runs"
-        hint = f"holds several sweeps; say one of them, such as {sweep}" if sweep and not single else hint
-        raise CheckpointError(f"{path}: {hint}")
+        sweeps = sorted([*path.glob("*/sweep.yaml"), *path.glob("*/*/sweep.yaml")])
+        if single:
+            raise CheckpointError(f"{path}: is a single run; say the directory that it lies in")
+        hint = f"; say the directory of a sweep, such as {sweeps[0].parent}" if sweeps else ""
+        raise CheckpointError(f"{path}: holds no runs{hint}")
     if record:
         keys = list(dict.fromkeys([*record["keys"], *(key for run in found for key in run.swept)]))
     else:
@@ -177,6 +179,20 @@ def natural(value: Any) -> tuple[Any, ...]:
         return (4, *map(natural, value))
     pieces = re.split(r"([0-9]+)", str(value))
     return (3, *((int(piece) if i % 2 else 0, piece) for i, piece in enumerate(pieces)))
+
+
+def _each(read: Callable[[Path], RunResult | None], paths: Sequence[Path]) -> Iterator[RunResult | None]:
+    """`read` of each path; of several at once where files have to be fetched from a disk or over a network.
+
+    Where they are in memory, threads would wait for each other's Python and take two to three times as long.
+    """
+    started, work = time.perf_counter(), time.thread_time()
+    yield from map(read, paths[:_TRIED])
+    if time.perf_counter() - started < _WAITS * (time.thread_time() - work):
+        yield from map(read, paths[_TRIED:])
+    else:
+        with ThreadPoolExecutor(_READERS) as readers:
+            yield from readers.map(read, paths[_TRIED:])
 
 
 def _directories(path: Path) -> list[Path]:

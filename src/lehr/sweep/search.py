@@ -106,9 +106,9 @@ class Search:
         return Counter(names[trial.state.name] for trial in self._counted() if trial.state.is_finished())
 
     @property
-    def unfinished(self) -> int:
-        """How many trials have been begun and not ended."""
-        return len(self._counted()) - self.ended.total()
+    def given_up(self) -> int:
+        """How many trials came back unfinished so often that they are left to the next start."""
+        return sum(times >= _ATTEMPTS for times in self._attempts.values())
 
     def summary(self) -> str:
         """What was found: the best trial, or with several objectives those that no other one is better than."""
@@ -117,7 +117,7 @@ class Search:
             f"{count} {word}"
             for word, count in (
                 ("completed", ended[DONE]), ("pruned", ended[PRUNED]), ("failed", ended[FAILED]),
-                ("unfinished", self.unfinished),
+                ("unfinished", len(trials) - ended.total()),
             )
             if count
         ]  # fmt: skip

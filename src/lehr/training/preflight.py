@@ -15,7 +15,7 @@ from lehr.errors import ConfigError
 from lehr.objective.annealing import Annealing
 from lehr.objective.bits import levels_problem
 from lehr.training.directory import RunDirectory
-from lehr.training.launched import rank_from_outside
+from lehr.training.launched import processes_from_outside, rank_from_outside
 
 Config = Mapping[str, Any]
 
@@ -59,7 +59,7 @@ def _rate(config: Config) -> list[str]:
     """What the objective, the prior and the rate term ask of each other."""
     kl, objective, prior = (str(config[group]["_target_"]) for group in ("kl", "objective", "prior"))
     plain = objective == "lehr.objective.ELBO" and prior == "lehr.objective.StandardNormalPrior"
-    if kl == "lehr.objective.AnnealedKL" or (plain and config["trainer"]["devices"] == 1):
+    if kl == "lehr.objective.AnnealedKL" or (plain and _processes(config["trainer"]) == 1):
         return []
     from lehr.config.build import build
     from lehr.objective.rate import RateTerm
@@ -73,9 +73,14 @@ def _rate(config: Config) -> list[str]:
         problems.append(f"objective=iwae: has no rate by itself, which {kl} needs; use kl=anneal or kl=constant")
     if prior != "lehr.objective.StandardNormalPrior" and term.standard_prior_only:
         problems.append(f"kl._target_={kl}: is only for the prior N(0, I); use prior=standard_normal")
-    if config["trainer"]["devices"] != 1 and term.single_process:
+    if _processes(config["trainer"]) != 1 and term.single_process:
         problems.append(f"kl._target_={kl}: needs the whole batch in one process; say trainer.devices=1")
     return problems
+
+
+def _processes(trainer: Config) -> int:
+    """Of which a run consists, as far as that was said; 0 where it finds the devices itself."""
+    return int(trainer["devices"] * trainer["num_nodes"]) if isinstance(trainer["devices"], int) else 0
 
 
 def _paths(config: Config) -> list[str]:
@@ -89,12 +94,14 @@ def _paths(config: Config) -> list[str]:
 
 def _devices(config: Config) -> list[str]:
     trainer = config["trainer"]
-    if trainer["num_nodes"] > 1 and rank_from_outside(config) is None:
-        return [
-            f"trainer.num_nodes={trainer['num_nodes']}: a run on several machines is a single one (no -m), of which "
-            "torchrun or srun starts every process"
-        ]
     precision, devices, accelerator = trainer["precision"], trainer["devices"], trainer["accelerator"]
+    if trainer["num_nodes"] > 1 and rank_from_outside(config) is None:
+        started = processes_from_outside()
+        how = f"but {started} processes were started" if started else "torchrun or srun has to start it"
+        return [
+            f"trainer.num_nodes={trainer['num_nodes']}, trainer.devices={devices}: {how}, a process for each device of "
+            "each machine"
+        ]
     if precision in _CPU_PRECISIONS and devices == 1 and accelerator in ("auto", "cpu"):
         return []
     import torch
@@ -108,8 +115,8 @@ def _devices(config: Config) -> list[str]:
     if isinstance(devices, int) and devices > available > 0:
         kind = "GPUs" if on_gpu else "CPU cores"
         problems.append(f"trainer.devices={devices}: this machine has {available} {kind}")
-    elif isinstance(devices, int) and devices > (batch := config["data"].get("batch_size") or devices):
-        problems.append(f"data.batch_size={batch}: is shared by all devices, and there are {devices}; make it larger")
+    elif (count := _processes(trainer)) > (batch := config["data"].get("batch_size") or count):
+        problems.append(f"data.batch_size={batch}: is shared by all devices, and there are {count}; make it larger")
     if precision in ("16-mixed", "16-true") and not on_gpu:
         problems.append(f"trainer.precision={precision}: needs a GPU; a CPU has {', '.join(_CPU_PRECISIONS)}")
     if on_gpu and precision.startswith("bf16") and gpus and not torch.cuda.is_bf16_supported():

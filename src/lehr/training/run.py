@@ -252,7 +252,7 @@ def _evaluate(evaluate: Callable[[Request], Any], config: Config, directory: Run
     except Exception as problem:
         if is_disk_full(problem, directory.path):
             raise
-        error = " ".join(f"{type(problem).__name__}: {problem}".split())
+        error = in_a_line(problem)
         what = f"failed ({error})"
     again = f"lehr evaluate run={directory.path}"
     print(f"note: the run is finished, but its evaluation {what}; once more: {again}", file=sys.stderr)
