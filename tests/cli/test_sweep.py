@@ -178,13 +178,24 @@ def test_what_failed_is_tried_again_when_that_is_said_and_the_exit_code_is_of_ho
     assert here.seeds == [2, 1, 3]
 
 
-def test_a_full_disk_stops_the_sweep_in_a_line_and_nothing_has_failed(lehr, here):
-    here.fails = {2: OSError(errno.ENOSPC, "No space left on device")}
-    code, out, err = lehr("train", "-m", "seed=1,2,3", "hydra.sweep.dir=grid")
-    assert (code, here.seeds) == (1, [1])
+@pytest.mark.parametrize(
+    ("stop", "code", "said"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), 1, "{run_dir}: there is no space left on the disk"),
+        (Interrupted(signal.SIGTERM), 143, "interrupted by SIGTERM"),
+        (Interrupted(signal.SIGINT), 130, "interrupted by SIGINT"),
+    ],
+    ids=["a full disk", "SIGTERM", "Ctrl-C"],
+)
+def test_what_stops_a_sweep_is_a_line_and_nothing_has_failed_and_the_next_start_finishes_it(
+    lehr, here, stop, code, said
+):
+    here.fails = {2: stop}
+    ended, out, err = lehr("train", "-m", "seed=1,2,3", "hydra.sweep.dir=grid")
+    assert (ended, here.seeds) == (code, [1])
     (run_dir,) = Path("grid").glob("seed=2-*")
     assert err.splitlines()[2:] == [
-        f"lehr train: {run_dir}: there is no space left on the disk",
+        f"lehr train: {said.format(run_dir=run_dir)}",
         "what is done is kept; the same command goes on with the rest",
         "3 runs: 1 done, 1 waiting, 1 interrupted",
     ]
@@ -203,22 +214,6 @@ def test_no_room_for_the_small_files_of_a_sweep_is_a_full_disk_too(lehr, here, m
     assert code == 1
     assert "no space left" in err.lower()
     assert "Traceback" not in err
-
-
-@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_the_sweep_with_its_code_and_says_how_to_go_on(lehr, here, signum):
-    here.fails = {2: Interrupted(signum)}
-    code, out, err = lehr("train", "-m", "seed=1,2,3", "hydra.sweep.dir=grid")
-    assert (code, here.seeds) == (128 + signum, [1])
-    assert err.splitlines()[2:] == [
-        f"lehr train: interrupted by {signal.Signals(signum).name}",
-        "what is done is kept; the same command goes on with the rest",
-        "3 runs: 1 done, 1 waiting, 1 interrupted",
-    ]
-    assert "1 done" in out
-    here.fails = {}
-    assert lehr("train", "-m", "seed=1,2,3", "hydra.sweep.dir=grid")[0] == 0
-    assert here.seeds == [1, 2, 3]
 
 
 def test_another_grid_does_not_get_into_a_sweep_by_mistake(lehr, refused, here):
