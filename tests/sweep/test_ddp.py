@@ -55,41 +55,38 @@ def commands(commands):
     return commands
 
 
-@pytest.mark.parametrize(("launcher", "sweeper"), [("pool", "basic"), ("basic", "optuna")])
-def test_both_ranks_train_the_same_point_in_one_directory_in_the_place_that_is_chosen_by_itself(
-    commands, alone, launcher, sweeper
-):
-    if sweeper == "optuna":
-        pytest.importorskip("optuna")
-    search = ["hydra/sweeper=optuna", "hydra.sweeper.n_trials=2", "hydra.sweeper.sampler=random"]
-    words = [*TWO, *WITNESS, "seed=1,2", *(search if sweeper == "optuna" else [])]
-    sweep = commands.sweep(launcher, *words, name="")
-    assert sweep.code == 0, sweep.err
-    assert sweep.metrics().items() >= alone.items()
-    assert sweep.states() == {1: "done", 2: "done"}
-    for seed, path in sweep.points().items():
-        first, second = (json.loads((path / f"rank-{rank}.json").read_text()) for rank in (0, 1))
+def require_same_ranks(commands, sweep, seeds):
+    """The ranks of each run have trained the same, and in the directory that was chosen by itself is nothing else."""
+    for seed in seeds:
+        first, second = (json.loads((sweep.points()[seed] / f"rank-{rank}.json").read_text()) for rank in (0, 1))
         assert first == second
         assert first["seed"] == seed
-    # no directory but these
     assert {path for path in sweep.path.iterdir() if path.is_dir()} == set(sweep.points().values())
     assert list((commands.folder / "outputs").iterdir()) == [sweep.path.parent]
     assert list(sweep.path.parent.iterdir()) == [sweep.path]
 
 
 def test_a_rank_that_fails_ends_its_point_and_no_other(commands, alone):
-    fault = (
-        "+callbacks.fault._target_=user.Fault",
-        "+callbacks.fault.raises=[[2,1]]",
-        "+callbacks.fault.kills=[[3,0],[4,1]]",
-    )
-    sweep = commands.sweep("pool", *TWO, *fault, "trust=[user]", "seed=2,3,4,1")
+    raises, kills = "+callbacks.fault.raises=[[2,1]]", "+callbacks.fault.kills=[[3,0],[4,1]]"
+    fault = ("+callbacks.fault._target_=user.Fault", raises, kills)
+    sweep = commands.sweep("pool", *TWO, *WITNESS, *fault, "seed=2,3,4,1", name="")
     assert sweep.code == 1
     assert sweep.states() == {1: "done", 2: "failed", 3: "failed", 4: "failed"}
-    assert sweep.metrics() == {1: alone[1]}
+    assert sweep.metrics() == alone
+    require_same_ranks(commands, sweep, [1])
     assert sweep.errors()[2] == "RuntimeError: rank 1: RuntimeError: there was no paper left"
     assert sweep.errors()[3].startswith("killed by SIGKILL")
     assert sweep.errors()[4] == "RuntimeError: rank 1: killed by SIGKILL"
+
+
+def test_both_ranks_train_the_same_point_of_a_search_in_one_process_after_the_other(commands, alone):
+    pytest.importorskip("optuna")
+    search = ("hydra/sweeper=optuna", "hydra.sweeper.n_trials=2", "hydra.sweeper.sampler=random")
+    sweep = commands.sweep("basic", *TWO, *WITNESS, *search, "seed=1,2", name="")
+    assert sweep.code == 0, sweep.err
+    assert sweep.states() == {1: "done", 2: "done"}
+    assert sweep.metrics().items() >= alone.items()
+    require_same_ranks(commands, sweep, [1, 2])
 
 
 BREAK = """

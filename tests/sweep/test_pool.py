@@ -131,8 +131,8 @@ class Look(Callback):
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        ([], [{"gpus": "0", "threads": 1}, {"gpus": "1", "threads": 1}]),
-        (["pool.gpus_per_run=2"], [{"gpus": "0,1", "threads": 1}] * 4),
+        (["seed=0,1"], [{"gpus": "0", "threads": 1}, {"gpus": "1", "threads": 1}]),
+        (["seed=0", "pool.gpus_per_run=2"], [{"gpus": "0,1", "threads": 1}] * 2),
     ],
     ids=["a GPU each", "both GPUs each"],
 )
@@ -146,7 +146,7 @@ def test_every_process_of_a_run_is_given_its_gpus_and_its_share_of_the_cores(
     (commands.folder / "look.py").write_text(LOOK)
     look = ("+callbacks.look._target_=look.Look", "trust=[look]", "trainer.accelerator=cpu")
     environment = {"PATH": fake_nvidia_smi(tmp_path), "OMP_NUM_THREADS": ""}
-    sweep = commands.sweep("pool", "seed=0,1", *look, *options, **environment)
+    sweep = commands.sweep("pool", *look, *options, **environment)
     assert sweep.code == 0, sweep.err
     seen = [json.loads(path.read_text()) for run in sweep.points().values() for path in sorted(run.glob("rank-*.json"))]
     assert sorted(seen, key=json.dumps) == expected

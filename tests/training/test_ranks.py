@@ -7,7 +7,6 @@ import time
 
 import pytest
 import torch
-import yaml
 from harness import differences, kill, next_second
 from safetensors.torch import load_file
 
@@ -109,19 +108,6 @@ def test_a_run_on_two_ranks_survives_signals_to_the_first_and_to_all(process, to
     finished = process("train", f"resume={path}", "callbacks.kill=null")
     assert finished.code == 0, finished.err
     assert differences(together, path) == []
-
-
-def test_two_runs_of_one_process_each_have_their_ranks(process, tmp_path):
-    small = ("trainer.max_epochs=2", "kl.warmup=1", "model.hidden=[8]", "data.batch_size=300", "logger=none")
-    where = ("hydra/launcher=basic", f"hydra.sweep.dir={tmp_path}")
-    started = process.start("train", "-m", "seed=0,1", *small, *TWO, "trainer.accelerator=cpu", *where)
-    finished = started.wait()
-    assert finished.code == 0, finished.err
-    for number in (0, 1):
-        (run,) = tmp_path.glob(f"seed={number}-*")
-        assert json.loads((run / "status.json").read_text())["state"] == "done"
-        assert yaml.safe_load((run / "config.yaml").read_text())["seed"] == number
-    assert started.left_behind() == []
 
 
 def assert_gone(started, seconds=10):

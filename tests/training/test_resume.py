@@ -93,7 +93,6 @@ WITHOUT_WARMUP = tuple(override for override in SHORT if not override.startswith
     [
         ("kl=geco", "kl.target_distortion=24", "prior=vamp", "prior.components=5"),
         ("kl=control", "kl.target_rate=3", "prior=mixture", "prior.components=5"),
-        ("kl=capacity", "kl.capacity=3", "kl.warmup=2"),
         ("objective=iwae", "objective.samples=3", "kl.warmup=2"),
     ],
     ids=lambda overrides: overrides[0],
