@@ -5,11 +5,11 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from lehr.config.build import checked_class
-from lehr.config.problems import train_problems
+from lehr.config.problems import components, train_problems
 from lehr.config.schema import SCHEMAS
 from lehr.errors import ConfigError
 from lehr.startup import quick_imports
@@ -41,7 +41,9 @@ def run_problems(values: dict[str, Any]) -> list[str]:
 def component_problems(config: Mapping[str, Any], trust: Iterable[str]) -> list[str]:
     """One line for each class that may not be built, or does not take its values. `config` has passed the schema."""
     problems: list[str] = []
-    for group, key, node in _without_schema(config):
+    for group, key, node in components(config):
+        if not node or node["_target_"] in SCHEMAS[group]:
+            continue
         module, _, name = _BASES[group].rpartition(".")
         with quick_imports():
             base = getattr(importlib.import_module(module), name)
@@ -58,16 +60,6 @@ def let_import(trust: Iterable[str]) -> None:
     """Where packages of the user's are trusted, look for them in the current directory too, as `python -m` does."""
     if list(trust) and os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())
-
-
-def _without_schema(config: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
-    for group, schemas in SCHEMAS.items():
-        nodes = {group: config[group]}
-        if group == "callbacks":
-            nodes = {f"{group}.{name}": node for name, node in config[group].items()}
-        for key, node in nodes.items():
-            if node and node["_target_"] not in schemas:
-                yield group, key, node
 
 
 def _given(group: str, target: str) -> tuple[str, ...]:

@@ -166,9 +166,9 @@ def _launcher(found: Grid, count: int, retry: str | None) -> Launcher:
 def _launcher_problems(found: Grid) -> list[str]:
     if "TORCHELASTIC_RUN_ID" in os.environ:
         return ["-m: torchrun starts a single run; a sweep starts the processes of each run itself (trainer.devices)"]
-    if found.launcher_name == "ray" and importlib.util.find_spec("ray") is None:
-        return ["hydra/launcher=ray: Ray is not installed; pip install 'lehr[ray]'"]
     if found.launcher_name == "ray":
+        if importlib.util.find_spec("ray") is None:
+            return ["hydra/launcher=ray: Ray is not installed; pip install 'lehr[ray]'"]
         return section_problems(RaySettings, found.launcher, "hydra.launcher")
     if found.launcher_name != "pool":
         return []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from pydantic import ValidationError
@@ -37,16 +37,24 @@ def train_problems(config: Mapping[str, Any]) -> list[str]:
     problems = section_problems(TrainConfig, config)
     trust = config.get("trust")
     trust = trust if isinstance(trust, list) else []
-    for group, schemas in SCHEMAS.items():
-        node = config.get(group)
-        nodes = node.items() if group == "callbacks" and isinstance(node, Mapping) else [(None, node)]
-        for name, component in nodes:
-            # an empty logger is none; an empty component of any other kind cannot be built
-            if isinstance(component, Mapping) and (component or group != "logger"):
-                path = f"{group}.{name}" if name else group
-                problems += _component_problems(path, component, schemas, trust)
+    for group, path, node in components(config):
+        # an empty logger is none; an empty component of any other kind cannot be built
+        if node or group != "logger":
+            problems += _component_problems(path, node, SCHEMAS[group], trust)
     # data.seed and kl.seed are seed, unless they were set by themselves
     return [p for p in problems if not (p.startswith(("data.seed=", "kl.seed=")) and p.partition(".")[2] in problems)]
+
+
+def components(config: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
+    """Group, key and section of every component that a training configuration has; of callbacks there are several."""
+    for group in SCHEMAS:
+        section = config.get(group)
+        nodes = {group: section}
+        if group == "callbacks" and isinstance(section, Mapping):
+            nodes = {f"{group}.{name}": node for name, node in section.items()}
+        for key, node in nodes.items():
+            if isinstance(node, Mapping):
+                yield group, key, node
 
 
 def section_problems(schema: type[Section], values: Mapping[str, Any], path: str = "") -> list[str]:

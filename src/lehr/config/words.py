@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal, get_args, get_origin
 
+from lehr.config.problems import components
 from lehr.config.schema import SCHEMAS, Pool, Section, Sweep, TrainConfig, Trainer
 
 
@@ -21,12 +22,9 @@ def train_words(config: Mapping[str, Any]) -> dict[str, list[str]]:
     """The same of a training configuration with these components."""
     found = words_of(TrainConfig)
     found |= words_of(Trainer, "trainer") | words_of(Pool, "pool") | words_of(Sweep, "sweep")
-    for group, schemas in SCHEMAS.items():
-        section = config.get(group) or {}
-        several = {f"{group}.{name}": node for name, node in section.items()} if group == "callbacks" else {}
-        for path, node in (several or {group: section}).items():
-            if isinstance(node, Mapping) and (schema := schemas.get(str(node.get("_target_")))):
-                found |= words_of(schema, path)
+    for group, path, node in components(config):
+        if schema := SCHEMAS[group].get(str(node.get("_target_"))):
+            found |= words_of(schema, path)
     return found
 
 
