@@ -2,4 +2,7 @@
 
 from lehr.lazy import exports
 
-__getattr__, __dir__ = exports(__name__, {"VAE": "vae", "MLP": "mlp", "Conv": "conv", "Linear": "linear"})
+__getattr__, __dir__ = exports(
+    __name__,
+    {"Components": "components", "Conv": "conv", "Linear": "linear", "MLP": "mlp", "VAE": "vae"},
+)
