@@ -16,10 +16,10 @@ from lehr.config.build import build
 from lehr.data.module import ImageDataModule
 from lehr.errors import CheckpointError, DataError
 from lehr.evaluation.evaluate import Plan, Table, evaluate
-from lehr.evaluation.samplers import FITTED, SAMPLERS, fit_sampler, read_sampler, sampler, write_sampler
 from lehr.evaluation.subject import Encoded, Progress, ShowProgress, Subject
 from lehr.files import write_json
 from lehr.posterior.density import LatentDensity
+from lehr.samplers.by_name import FITTED, SAMPLERS, fit_sampler, read_sampler, sampler, write_sampler
 from lehr.training.directory import DONE, RunDirectory
 from lehr.training.evaluation_mode import evaluation_mode
 from lehr.training.load import Run

@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 
 from lehr.errors import CheckpointError
-from lehr.evaluation.samplers import sampler
 from lehr.evaluation.statistics import read_statistics
 from lehr.models.vae import VAE
 from lehr.objective.likelihood import Likelihood
 from lehr.posterior.aggregate import AggregatePosterior
 from lehr.posterior.density import LatentDensity
 from lehr.posterior.gaussian import DiagonalGaussian
+from lehr.samplers.by_name import sampler
 from lehr.training.directory import DONE, RunDirectory
 from lehr.training.export import read_model
 

@@ -9,11 +9,11 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from lehr.errors import CheckpointError, ConfigError, DataError
-from lehr.evaluation.samplers import FITTED, SAMPLERS, fit_sampler, read_sampler, require_known, sampler, write_sampler
-from lehr.evaluation.two_stage import TwoStage, fit_two_stage
 from lehr.posterior.aggregate import AggregatePosterior, flat_moments
 from lehr.posterior.density import FittedDensity, GaussianMixture, Normal, StandardNormal
 from lehr.posterior.gaussian import DiagonalGaussian
+from lehr.samplers.by_name import FITTED, SAMPLERS, fit_sampler, read_sampler, require_known, sampler, write_sampler
+from lehr.samplers.two_stage import TwoStage, fit_two_stage
 
 F64 = torch.float64
 

@@ -7,9 +7,9 @@ import torch
 from sklearn.mixture import GaussianMixture as SklearnMixture
 
 from lehr.errors import ConfigError
-from lehr.evaluation.mixture import fit_mixture
 from lehr.posterior.density import GaussianMixture, Normal
 from lehr.posterior.gaussian import DiagonalGaussian
+from lehr.samplers.mixture import fit_mixture
 
 F64 = torch.float64
 NOISE = 0.04  # variance of q(z|x)

@@ -73,8 +73,8 @@ def fit_sampler(
         DataError: if the posteriors are not finite.
         NonFiniteLoss: if training the sampler fails.
     """
-    from lehr.evaluation.mixture import fit_mixture
-    from lehr.evaluation.two_stage import fit_two_stage
+    from lehr.samplers.mixture import fit_mixture
+    from lehr.samplers.two_stage import fit_two_stage
 
     if not (latents.mean.isfinite().all() and latents.logvar.isfinite().all()):
         raise DataError(f"samplers={name}: some latents of the training examples are NaN or infinite; train again")
@@ -123,7 +123,7 @@ def read_sampler(folder: Path, name: str) -> LatentDensity:
 
 def _tensors(density: LatentDensity) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """What a density is read back from, and what is said of it."""
-    from lehr.evaluation.two_stage import TwoStage
+    from lehr.samplers.two_stage import TwoStage
 
     if isinstance(density, GaussianMixture):
         tensors = {"weights": density.weights, "means": density.means, "covariances": density.covariances}
@@ -143,7 +143,7 @@ def _mixture(tensors: dict[str, Tensor], latent_shape: tuple[int, ...]) -> Gauss
 
 
 def _two_stage(tensors: dict[str, Tensor], latent_shape: tuple[int, ...]) -> LatentDensity:
-    from lehr.evaluation.two_stage import TwoStage
+    from lehr.samplers.two_stage import TwoStage
 
     if tensors["mean"].shape != (math.prod(latent_shape),):
         raise ValueError("its tensors do not belong together")

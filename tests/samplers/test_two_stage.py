@@ -9,10 +9,10 @@ import torch
 
 from lehr import randomness
 from lehr.errors import ConfigError, NonFiniteLoss
-from lehr.evaluation.mixture import fit_mixture
-from lehr.evaluation.two_stage import TwoStage, fit_two_stage
 from lehr.posterior.density import Normal
 from lehr.posterior.gaussian import DiagonalGaussian
+from lehr.samplers.mixture import fit_mixture
+from lehr.samplers.two_stage import TwoStage, fit_two_stage
 
 F64 = torch.float64
 RADIUS, NOISE = 2.0, 0.3

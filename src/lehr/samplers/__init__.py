@@ -1,0 +1,12 @@
+"""Where new latents come from: the prior, q(z) as a Gaussian, and densities that are fitted to q(z)."""
+
+from lehr.lazy import exports
+
+__getattr__, __dir__ = exports(
+    __name__,
+    {
+        "TwoStage": "two_stage",
+        "fit_mixture": "mixture",
+        "fit_two_stage": "two_stage",
+    },
+)
