@@ -22,7 +22,7 @@ from lehr.config.schema import SCHEMAS, SampleConfig, TrainConfig
 from lehr.data import ImageDataModule
 from lehr.models import VAE
 from lehr.objective import Likelihood, Objective, Prior, RateTerm
-from lehr.training.export import build_likelihood, build_model, build_prior
+from lehr.run.model_files import build_likelihood, build_model, build_prior
 from lehr.training.preflight import combination_problems
 from lehr.training.run import _callbacks, _optimizer_plan
 

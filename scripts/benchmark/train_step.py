@@ -44,7 +44,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from lehr.cli.compose import Command, composed
 from lehr.config.build import build
 from lehr.data.module import ImageDataModule
-from lehr.training.directory import RunDirectory
+from lehr.run.directory import RunDirectory
 from lehr.training.run import Parts
 
 HIDDEN, LATENTS, LEARNING_RATE = 400, 20, 1e-3

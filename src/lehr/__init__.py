@@ -15,8 +15,8 @@ __getattr__, __dir__ = exports(
         "ConfigError": "errors",
         "DataError": "errors",
         "LehrError": "errors",
-        "Run": "training.load",
-        "load": "training.load",
+        "Run": "run.load",
+        "load": "run.load",
         "load_sweep": "sweep.frame",
     },
 )

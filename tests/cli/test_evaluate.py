@@ -185,7 +185,7 @@ def test_data_that_are_not_those_of_the_training_are_refused(lehr, tmp_path):
 
 
 def test_what_was_measured_of_another_model_is_not_written(run, monkeypatch):
-    from lehr.training import evaluating
+    from lehr.run import evaluate as evaluating
 
     loaded, before = package.load(run), evaluation(run)
     measure = evaluating.evaluate
@@ -217,7 +217,7 @@ def test_an_evaluation_that_fails_does_not_take_the_training_with_it(lehr, monke
     def fail(*_, **__):
         raise RuntimeError("no memory\nis left")
 
-    monkeypatch.setattr("lehr.training.evaluating.evaluate", fail)
+    monkeypatch.setattr("lehr.run.evaluate.evaluate", fail)
     code, _, err = lehr("train", "dir=run", *SMALL)
     assert code == 0
     note = "note: the run is finished, but its evaluation failed (RuntimeError: no memory is left); once more: "

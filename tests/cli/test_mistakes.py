@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from lehr.training import claim as claims
+from lehr.run import claim as claims
 
 TWICE = "if the value is one string, quote it twice:"
 

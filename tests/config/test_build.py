@@ -64,7 +64,7 @@ def test_nothing_of_a_package_that_is_not_trusted_is_imported(tmp_path, monkeypa
         ("torch.hub.load", "is not a class of"),
         ("torch.serialization.pickle", "is not a class of"),
         ("lehr.files.Path", "is not a class of"),
-        ("lehr.training.load", "is not a class of"),
+        ("lehr.run.load", "is not a class of"),
         ("lehr.models", "is not a class of"),
         ("lehr", "only classes of"),
         ("lehr.__main__.main", "is a program, not a module"),

@@ -15,7 +15,7 @@ from lehr.data import ImageDataModule
 from lehr.data.idx import MNIST
 from lehr.posterior import linear_vae_optimum
 from lehr.posterior.collapse import active_units
-from lehr.training.load import load
+from lehr.run.load import load
 
 # 50 latents, KL weight 1: variance of p(x|z), distortion, rate, active units
 FIXED = [(1.0, 738.8521, 4.3341, 12), (0.5, 477.4306, 10.1743, 23), (0.25, 219.5734, 20.7668, 39)]

@@ -14,12 +14,12 @@ import pytest
 
 from lehr.errors import Interrupted
 from lehr.files import write_json
+from lehr.run.claim import Claim
+from lehr.run.directory import RunDirectory
 from lehr.sweep.coordinator import run_grid, run_search
 from lehr.sweep.directory import SweepDirectory, state_of
 from lehr.sweep.point import Point
 from lehr.sweep.runner import DiskFull
-from lehr.training.claim import Claim
-from lehr.training.directory import RunDirectory
 
 FORK = multiprocessing.get_context("fork")
 

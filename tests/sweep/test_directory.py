@@ -11,12 +11,12 @@ import yaml
 
 from lehr.errors import ConfigError
 from lehr.files import write_json
+from lehr.run import claim as claims
+from lehr.run.claim import Claim
+from lehr.run.directory import RunDirectory
 from lehr.sweep.directory import Grid, SweepDirectory, state_of
 from lehr.sweep.names import DIGITS
 from lehr.sweep.point import FILE, Point
-from lehr.training import claim as claims
-from lehr.training.claim import Claim
-from lehr.training.directory import RunDirectory
 
 BASE = {"seed": 0, "kl": {"weight": 1.0, "warmup": 5}, "data": {"_target_": "lehr.data.Digits"}, "evaluate": "none"}
 CONSTANT = {"seed": 0, "kl.weight": 1.0, "kl.warmup": 5, "data._target_": "lehr.data.Digits"}

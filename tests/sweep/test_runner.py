@@ -17,12 +17,12 @@ import pytest
 from lehr import files
 from lehr.errors import CheckpointError, ConfigError, Interrupted
 from lehr.files import write_json
+from lehr.run.claim import Claim, is_claimed
+from lehr.run.directory import RunDirectory
 from lehr.sweep.directory import state_of
 from lehr.sweep.launching import record_end
 from lehr.sweep.point import Point
 from lehr.sweep.runner import LOG, DiskFull, run_point
-from lehr.training.claim import Claim, is_claimed
-from lehr.training.directory import RunDirectory
 
 FORK = multiprocessing.get_context("fork")
 CONFIG = {"seed": 3, "trust": ["mine"], "debug": False, "evaluate": "none", "trainer": {"devices": "auto"}, "dir": "x"}
@@ -295,7 +295,7 @@ def test_an_evaluation_that_cannot_be_done_leaves_the_point_done_and_is_not_trie
 
 def test_an_evaluation_for_which_the_disk_has_no_room_is_done_by_the_next_start(not_evaluated, train, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr("lehr.training.evaluating.write_json", lambda *_: fails(FULL)())
+        patch.setattr("lehr.run.evaluate.write_json", lambda *_: fails(FULL)())
         with pytest.raises(DiskFull):
             run_point(not_evaluated, own_process=False)
     assert state_of(not_evaluated, "quick") == "interrupted"

@@ -17,11 +17,11 @@ import yaml
 from lehr.config.problems import section_problems
 from lehr.errors import ConfigError
 from lehr.files import write_json
+from lehr.run.claim import Claim
 from lehr.sweep.point import Point
 from lehr.sweep.search import Search
 from lehr.sweep.space import space
 from lehr.sweep.study import JOURNAL, Settings
-from lehr.training.claim import Claim
 
 optuna = pytest.importorskip("optuna")
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution  # noqa: E402

@@ -12,9 +12,9 @@ from collections import Counter
 import pytest
 
 from lehr.files import write_json
+from lehr.run import claim as claims
 from lehr.sweep import view as views
 from lehr.sweep.view import View
-from lehr.training import claim as claims
 
 
 class Terminal(io.StringIO):

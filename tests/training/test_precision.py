@@ -109,7 +109,7 @@ def test_the_training_set_is_binarised_alike_in_every_precision(seen):
 
 @pytest.mark.parametrize("precision", ["bf16-mixed", "bf16-true", "64-true"])
 def test_a_run_in_another_precision_learns_the_same(lehr, finished_run, tmp_path, precision):
-    from lehr.training.directory import RunDirectory
+    from lehr.run.directory import RunDirectory
 
     config = RunDirectory(finished_run).read_config()
     assert config["data"]["_target_"] == f"{Digits.__module__.rpartition('.')[0]}.{Digits.__name__}"

@@ -18,8 +18,8 @@ def main(argv: list[str]) -> int:
 def _act(values: dict[str, Any]) -> None:
     with quick_imports():
         from lehr.cli.table import evaluation_table
-        from lehr.training.evaluating import Request, evaluate_run
-        from lehr.training.load import load
+        from lehr.run.evaluate import Request, evaluate_run
+        from lehr.run.load import load
 
     run = load(values["run"], values["trust"])
     request = Request(

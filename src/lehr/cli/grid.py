@@ -17,10 +17,10 @@ from lehr.cli.recipe import Option, Recipe, RefusedByHydra, options, place
 from lehr.config.problems import section_problems
 from lehr.config.schema import Pool, Sweep
 from lehr.errors import ConfigError
+from lehr.run.directory import RunDirectory
 from lehr.sweep import directory
 from lehr.sweep.identity import flat, is_part, parts
 from lehr.sweep.point import Point
-from lehr.training.directory import RunDirectory
 
 SEARCH = "optuna"
 """The sweeper that is a search: it may be given intervals, and its points are found one by one."""

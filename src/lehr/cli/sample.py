@@ -30,8 +30,8 @@ def _act(values: dict[str, Any]) -> None:
 def draw(values: dict[str, Any]) -> list[Path]:
     """Draw the images and write them; the files that were written."""
     with quick_imports():
-        from lehr.training.load import load
-        from lehr.training.sampling import draw_interpolation, draw_samples
+        from lehr.run.load import load
+        from lehr.run.sampling import draw_interpolation, draw_samples
 
     run = load(values["run"], values["trust"])
     default = run.path / "samples" / f"{values['method']}-seed{values['seed']}.png"

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Mapping
 
 from lehr.evaluation.statistics import read_statistics
-from lehr.training.directory import RunDirectory
+from lehr.run.directory import RunDirectory
 
 
 def print_summary(metrics: Mapping[str, float], directory: RunDirectory) -> None:

@@ -17,6 +17,7 @@ from lehr.cli.grid import SEARCH, Grid, grid
 from lehr.config.problems import section_problems
 from lehr.config.schema import RayLauncher as RaySettings
 from lehr.errors import ConfigError, Interrupted, LehrError
+from lehr.run.directory import DONE, FAILED, now
 from lehr.sweep.coordinator import run_grid, run_search
 from lehr.sweep.directory import STATES, SweepDirectory
 from lehr.sweep.groups import answer
@@ -28,7 +29,6 @@ from lehr.sweep.pool import Pool, slots, visible_gpus
 from lehr.sweep.results import read_runs, write_results
 from lehr.sweep.runner import LOG
 from lehr.sweep.tables import terminal_table
-from lehr.training.directory import DONE, FAILED, now
 
 if TYPE_CHECKING:
     from lehr.sweep.search import Search

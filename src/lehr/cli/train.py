@@ -31,10 +31,10 @@ from lehr.cli.compose import (
 from lehr.cli.help import train_help
 from lehr.cli.overrides import literal
 from lehr.errors import CheckpointError, ConfigError, Interrupted, LehrError, in_a_line
+from lehr.run.directory import DONE, RunDirectory
 from lehr.startup import quick_imports
 from lehr.sweep.identity import canonical, parts
 from lehr.sweep.point import FILE, Point
-from lehr.training.directory import DONE, RunDirectory
 from lehr.training.launched import rank_from_outside
 from lehr.training.preflight import directory_problems
 

@@ -14,11 +14,11 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from lehr.errors import STOP_SIGNALS, Interrupted
+from lehr.run.directory import DONE, FAILED, RUNNING
 from lehr.sweep.directory import ENDED, SweepDirectory
 from lehr.sweep.launching import Jobs, Launcher
 from lehr.sweep.point import Point
 from lehr.sweep.view import View
-from lehr.training.directory import DONE, FAILED, RUNNING
 
 if TYPE_CHECKING:
     from lehr.sweep.search import Search

@@ -14,11 +14,8 @@ import yaml
 
 from lehr.errors import CheckpointError, ConfigError
 from lehr.files import write_text
-from lehr.sweep.identity import canonical, parts
-from lehr.sweep.names import DIGITS, digits_of
-from lehr.sweep.point import FILE, Point
-from lehr.training.claim import Claim, is_claimed
-from lehr.training.directory import (
+from lehr.run.claim import Claim, is_claimed
+from lehr.run.directory import (
     DONE,
     FAILED,
     INTERRUPTED,
@@ -28,6 +25,9 @@ from lehr.training.directory import (
     lacks_evaluation,
     provenance,
 )
+from lehr.sweep.identity import canonical, parts
+from lehr.sweep.names import DIGITS, digits_of
+from lehr.sweep.point import FILE, Point
 
 WAITING = "waiting"
 STATES = (DONE, PRUNED, RUNNING, WAITING, INTERRUPTED, FAILED)

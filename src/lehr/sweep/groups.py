@@ -11,8 +11,8 @@ from typing import Any
 
 from lehr.config.problems import did_you_mean
 from lehr.errors import ConfigError
+from lehr.run.directory import DONE
 from lehr.sweep.results import SEED, RunResult, SweepResults, natural
-from lehr.training.directory import DONE
 
 _DEFAULT = ("elbo", "rate", "distortion")
 _ALSO = ("posterior/active_units", "likelihood/iwae")

@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Protocol
 
+from lehr.run.claim import is_claimed
+from lehr.run.directory import DONE, FAILED, RUNNING, RunDirectory, lacks_evaluation
 from lehr.sweep.directory import ENDED
 from lehr.sweep.point import Point
 from lehr.sweep.runner import LOG
-from lehr.training.claim import is_claimed
-from lehr.training.directory import DONE, FAILED, RUNNING, RunDirectory, lacks_evaluation
 
 Jobs = Iterator[Path | None]
 """Run directories that are ready to be trained, pulled when there is room; None while there may be one later."""

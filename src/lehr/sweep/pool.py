@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import Any
 
 from lehr.errors import STOP_SIGNALS, Interrupted
+from lehr.run.claim import TAKEN_OVER
 from lehr.sweep.launching import Finished, Jobs, record_end
 from lehr.sweep.runner import LOG, DiskFull, run_point
-from lehr.training.claim import TAKEN_OVER
 
 PATIENCE_SECONDS = 60.0
 """How long processes that were told to stop have to finish their step and write a checkpoint."""

@@ -23,11 +23,11 @@ import yaml
 
 from lehr.errors import CheckpointError
 from lehr.files import replacing
+from lehr.run.directory import DONE
 from lehr.sweep import directory as sweep_directory
 from lehr.sweep.directory import ENDED, YAML_LOADER, SweepDirectory, state_of
 from lehr.sweep.identity import canonical, flat, identity, is_part, parts
 from lehr.sweep.point import value_of
-from lehr.training.directory import DONE
 
 DAMAGED = "damaged"
 """The state of a run of which a file cannot be read. Its numbers do not count."""

@@ -12,10 +12,10 @@ from pathlib import Path
 
 from lehr.errors import CheckpointError, LehrError, in_a_line
 from lehr.files import is_disk_full
+from lehr.run.claim import Claim
+from lehr.run.directory import DONE, FAILED, INTERRUPTED, PRUNED, RUNNING, RunDirectory, lacks_evaluation
 from lehr.startup import quick_imports
 from lehr.sweep.point import Point
-from lehr.training.claim import Claim
-from lehr.training.directory import DONE, FAILED, INTERRUPTED, PRUNED, RUNNING, RunDirectory, lacks_evaluation
 
 LOG = "log.txt"
 

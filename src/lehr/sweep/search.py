@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any
 
 from lehr.config.problems import did_you_mean
 from lehr.errors import CheckpointError, ConfigError
+from lehr.run.claim import is_claimed
+from lehr.run.directory import DONE, FAILED, INTERRUPTED, PRUNED, RUNNING, RunDirectory
 from lehr.sweep.directory import ENDED, WAITING, state_of
 from lehr.sweep.point import FILE, Point
 from lehr.sweep.space import size_of, suggest
 from lehr.sweep.study import JOURNAL, Settings, open_study, pareto_front
-from lehr.training.claim import is_claimed
-from lehr.training.directory import DONE, FAILED, INTERRUPTED, PRUNED, RUNNING, RunDirectory
 
 if TYPE_CHECKING:
     from optuna import Trial

@@ -14,10 +14,10 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from lehr.errors import Interrupted, LehrError
+from lehr.run.directory import INTERRUPTED
 from lehr.sweep.hydra_launcher import let_be_in
 from lehr.sweep.launching import Finished, Jobs, record_end
 from lehr.sweep.runner import DiskFull, run_point
-from lehr.training.directory import INTERRUPTED
 
 _CANCEL_SECONDS = 15.0  # for jobs that were told to end
 _FILE_SECONDS = 15.0  # until a file that a job has written is seen on another machine

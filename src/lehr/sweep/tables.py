@@ -12,9 +12,9 @@ from itertools import groupby
 from statistics import median
 from typing import IO
 
+from lehr.run.directory import DONE
 from lehr.sweep.groups import Answer, Cell, Row, direction, has_direction, values_by_name
 from lehr.sweep.results import SEED, STATES, RunResult, SweepResults, number, shown
-from lehr.training.directory import DONE
 
 _VALUE_WIDTH = 40  # of a swept value in the terminal
 _LISTED = 20  # runs of a state that are listed in the terminal

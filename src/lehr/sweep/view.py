@@ -8,10 +8,10 @@ import time
 from collections import Counter
 from pathlib import Path
 
+from lehr.run.claim import holder
+from lehr.run.directory import DONE, FAILED, PRUNED, RunDirectory
+from lehr.run.progress_line import ProgressLine
 from lehr.sweep.directory import ENDED
-from lehr.training.claim import holder
-from lehr.training.directory import DONE, FAILED, PRUNED, RunDirectory
-from lehr.training.progress_line import ProgressLine
 
 _REDRAW_SECONDS = 0.5
 

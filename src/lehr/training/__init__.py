@@ -1,4 +1,4 @@
-"""One run: the LightningModule, the callbacks, the run directory, and what goes on from start to end."""
+"""One run: the LightningModule, the callbacks, and what goes on from start to end."""
 
 from lehr.lazy import exports
 
@@ -12,7 +12,7 @@ __getattr__, __dir__ = exports(
         "SampleGrids": "callbacks.samples",
         "TensorBoard": "tensorboard",
         "VAEModule": "module",
-        "load": "load",
+        "load": ".run.load",
         "train": "run",
     },
 )

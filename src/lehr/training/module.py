@@ -21,6 +21,7 @@ from lehr.data.module import ImageDataModule
 from lehr.errors import ConfigError
 from lehr.evaluation.aggregate import AggregatePosteriorMetric
 from lehr.evaluation.elbo import ELBOMetric
+from lehr.models.components import Components
 from lehr.models.vae import VAE
 from lehr.objective.bits import bits_per_dim
 from lehr.objective.bounds import ELBO, IWAE, Draw, Objective
@@ -156,6 +157,11 @@ class VAEModule(LightningModule):
             object.__setattr__(self, name, value)
         else:
             super().__setattr__(name, value)
+
+    @property
+    def components(self) -> Components:
+        """What is trained, without what trains it."""
+        return Components(self.model, self.likelihood, self.prior, self.rate_term, self.objective)
 
     @property
     def datamodule(self) -> ImageDataModule:

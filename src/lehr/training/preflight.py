@@ -14,7 +14,7 @@ from typing import Any
 from lehr.errors import ConfigError
 from lehr.objective.annealing import Annealing
 from lehr.objective.bits import levels_problem
-from lehr.training.directory import RunDirectory
+from lehr.run.directory import RunDirectory
 from lehr.training.launched import processes_from_outside, rank_from_outside
 
 Config = Mapping[str, Any]

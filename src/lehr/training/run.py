@@ -32,20 +32,20 @@ from lehr.files import is_disk_full, write_json
 from lehr.objective.bits import levels_problem
 from lehr.objective.bounds import Objective
 from lehr.objective.rate import RateTerm
+from lehr.run.claim import Claim
+from lehr.run.directory import DONE, FAILED, INTERRUPTED, PRUNED, RunDirectory, Status
+from lehr.run.evaluate import Request, evaluate_run, evaluate_trained
+from lehr.run.load import load
+from lehr.run.model_files import build_likelihood, build_model, build_prior, write_model
 from lehr.training.callbacks.aggregate import AggregateStatistics
 from lehr.training.callbacks.interruption import Interruption
 from lehr.training.callbacks.metrics import Metrics, posterior_metrics
 from lehr.training.callbacks.pruning import Pruned
 from lehr.training.callbacks.samples import SampleGrids
 from lehr.training.checkpoint import AtomicCheckpointIO, read_checkpoint, require_fit
-from lehr.training.claim import Claim
 from lehr.training.ddp import RunDirectoryDDP
-from lehr.training.directory import DONE, FAILED, INTERRUPTED, PRUNED, RunDirectory, Status
-from lehr.training.evaluating import Request, evaluate_module, evaluate_run
-from lehr.training.export import build_likelihood, build_model, build_prior, write_model
 from lehr.training.launched import rank_from_outside
 from lehr.training.lean import NoProfiler
-from lehr.training.load import load
 from lehr.training.module import OptimizerPlan, VAEModule, images_in
 
 Config = Mapping[str, Any]
@@ -213,9 +213,7 @@ def train(
     status.finish(DONE, seconds=seconds)
     if config["evaluate"] != "none":
         evaluating = time.perf_counter()
-        problem = _evaluate(
-            lambda request: evaluate_module(parts.module, parts.data, request, directory), config, directory
-        )
+        problem = _evaluate(lambda request: _evaluate_parts(parts, request, directory), config, directory)
         seconds["evaluation"] = time.perf_counter() - evaluating
         level = "none" if problem == _INTERRUPTED else config["evaluate"]
         status.finish(DONE, seconds=seconds, evaluated=level, evaluation_error=problem)
@@ -227,6 +225,12 @@ def evaluate_finished(config: Config, directory: RunDirectory, trust: tuple[str,
     error = _evaluate(lambda request: evaluate_run(load(directory.path, trust), request, trust), config, directory)
     if error != _INTERRUPTED:
         directory.record_evaluation(config["evaluate"], error)
+
+
+def _evaluate_parts(parts: Parts, request: Request, directory: RunDirectory) -> None:
+    module = parts.module
+    if module.aggregate is not None:
+        evaluate_trained(module.components, module.aggregate, parts.data, module.device, request, directory)
 
 
 @contextmanager

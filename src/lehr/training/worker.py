@@ -13,8 +13,8 @@ from lehr.errors import STOP_SIGNALS
 from lehr.startup import quick_imports
 
 with quick_imports():
+    from lehr.run.directory import RunDirectory
     from lehr.training.ddp import end_rank
-    from lehr.training.directory import RunDirectory
     from lehr.training.run import follow
 
 

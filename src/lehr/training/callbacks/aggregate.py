@@ -8,12 +8,12 @@ from lightning.pytorch import Trainer
 from lehr.errors import ConfigError
 from lehr.evaluation.aggregate import AggregatePosteriorMetric
 from lehr.evaluation.statistics import write_statistics
+from lehr.run.directory import RunDirectory
+from lehr.run.evaluation_mode import evaluation_mode
+from lehr.run.progress_line import ProgressLine
 from lehr.training.callbacks.at_end import AtTrainingEnd
 from lehr.training.callbacks.interruption import Interruption
-from lehr.training.directory import RunDirectory
-from lehr.training.evaluation_mode import evaluation_mode
 from lehr.training.module import VAEModule
-from lehr.training.progress_line import ProgressLine
 
 
 class AggregateStatistics(AtTrainingEnd):

@@ -9,8 +9,8 @@ from typing import Any
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
+from lehr.run.directory import RunDirectory
 from lehr.training.checkpoint import between_steps, save
-from lehr.training.directory import RunDirectory
 from lehr.training.lean import LeanCallback
 from lehr.training.module import VAEModule
 

@@ -10,8 +10,8 @@ from typing import Any
 from lightning.pytorch import Trainer
 
 from lehr.errors import STOP_SIGNALS, Interrupted
+from lehr.run.directory import RunDirectory
 from lehr.training.checkpoint import between_steps, save
-from lehr.training.directory import RunDirectory
 from lehr.training.lean import LeanCallback
 from lehr.training.module import VAEModule
 

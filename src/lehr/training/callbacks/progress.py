@@ -8,9 +8,9 @@ from typing import Any
 
 from lightning.pytorch import Trainer
 
+from lehr.run.progress_line import ProgressLine
 from lehr.training.lean import LeanCallback
 from lehr.training.module import VAEModule
-from lehr.training.progress_line import ProgressLine
 
 _REDRAW_SECONDS = 0.1
 _LINES = 10  # written over the whole training where there is no terminal

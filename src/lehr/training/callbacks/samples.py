@@ -11,9 +11,9 @@ from torch import Tensor
 from lehr.evaluation.pictures import image_grid, save_png
 from lehr.posterior.density import LatentDensity, Normal
 from lehr.posterior.interpolation import interpolate
+from lehr.run.directory import RunDirectory
+from lehr.run.evaluation_mode import evaluation_mode
 from lehr.training.callbacks.at_end import AtTrainingEnd
-from lehr.training.directory import RunDirectory
-from lehr.training.evaluation_mode import evaluation_mode
 from lehr.training.module import VAEModule
 from lehr.training.tensorboard import tensorboard
 

@@ -16,9 +16,9 @@ from lehr.objective.likelihood import Likelihood
 from lehr.posterior.aggregate import AggregatePosterior
 from lehr.posterior.density import LatentDensity
 from lehr.posterior.gaussian import DiagonalGaussian
+from lehr.run.directory import DONE, RunDirectory
+from lehr.run.model_files import read_model
 from lehr.samplers.by_name import sampler
-from lehr.training.directory import DONE, RunDirectory
-from lehr.training.export import read_model
 
 METHODS = ("aggregate", "prior", "mixture", "two_stage")
 

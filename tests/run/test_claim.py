@@ -10,8 +10,8 @@ import time
 
 import pytest
 
-from lehr.training import claim as claims
-from lehr.training.claim import TAKEN_OVER, Claim, holder, is_claimed
+from lehr.run import claim as claims
+from lehr.run.claim import TAKEN_OVER, Claim, holder, is_claimed
 
 FORK = multiprocessing.get_context("fork")
 

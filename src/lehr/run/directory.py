@@ -23,7 +23,7 @@ import yaml
 from lehr import __version__
 from lehr.errors import CheckpointError
 from lehr.files import write_json, write_text
-from lehr.training.claim import holder
+from lehr.run.claim import holder
 
 _LEVELS = ("none", "quick", "full")  # of the evaluation at the end
 RUNNING, DONE, FAILED, INTERRUPTED, PRUNED = "running", "done", "failed", "interrupted", "pruned"

@@ -9,9 +9,9 @@ import socket
 import pytest
 
 from lehr.data import Digits
-from lehr.training import claim as claims
-from lehr.training.claim import Claim
-from lehr.training.directory import RunDirectory, Status
+from lehr.run import claim as claims
+from lehr.run.claim import Claim
+from lehr.run.directory import RunDirectory, Status
 from lehr.training.module import VAEModule
 
 

@@ -13,7 +13,7 @@ import lehr
 from lehr import ConfigError, DataError
 from lehr.data import Digits
 from lehr.evaluation.pictures import image_grid
-from lehr.training.sampling import draw_interpolation, draw_samples, held_out_images
+from lehr.run.sampling import draw_interpolation, draw_samples, held_out_images
 
 
 @pytest.fixture(scope="module")

@@ -9,10 +9,11 @@ from torch import nn
 
 
 @contextmanager
-def evaluation_mode(module: nn.Module) -> Iterator[None]:
-    """Within the block all of `module` is in evaluation mode; afterwards each of its parts is in the mode it was in."""
-    modes = [(part, part.training) for part in module.modules()]
-    module.eval()
+def evaluation_mode(*modules: nn.Module) -> Iterator[None]:
+    """Within the block all of `modules` is in evaluation mode; afterwards each part is in the mode it was in."""
+    modes = [(part, part.training) for module in modules for part in module.modules()]
+    for module in modules:
+        module.eval()
     try:
         yield
     finally:

@@ -18,13 +18,14 @@ from lehr.errors import CheckpointError, DataError
 from lehr.evaluation.evaluate import Plan, Table, evaluate
 from lehr.evaluation.subject import Encoded, Progress, ShowProgress, Subject
 from lehr.files import write_json
+from lehr.models.components import Components
+from lehr.posterior.aggregate import AggregatePosterior
 from lehr.posterior.density import LatentDensity
+from lehr.run.directory import DONE, RunDirectory
+from lehr.run.evaluation_mode import evaluation_mode
+from lehr.run.load import Run
+from lehr.run.progress_line import ProgressLine
 from lehr.samplers.by_name import FITTED, SAMPLERS, fit_sampler, read_sampler, sampler, write_sampler
-from lehr.training.directory import DONE, RunDirectory
-from lehr.training.evaluation_mode import evaluation_mode
-from lehr.training.load import Run
-from lehr.training.module import VAEModule
-from lehr.training.progress_line import ProgressLine
 
 QUICK_EXAMPLES = 1000
 _IWAE_SAMPLES = {False: 64, True: 500}
@@ -97,15 +98,18 @@ def evaluate_run(run: Run, request: Request, trust: Iterable[str] = ()) -> tuple
     return evaluate_subject(subject, request, directory)
 
 
-def evaluate_module(
-    module: VAEModule, data: ImageDataModule, request: Request, directory: RunDirectory
-) -> tuple[Table, Path] | None:
-    """Evaluate a module that has just been trained, where it is; None without statistics of q(z)."""
-    if module.aggregate is None:
-        return None
-    with evaluation_mode(module), torch.no_grad():
-        prior = module.prior.density(module.model.encode)
-        subject = Subject(module.model, module.likelihood, prior, module.aggregate, data, module.device)
+def evaluate_trained(
+    components: Components,
+    aggregate: AggregatePosterior,
+    data: ImageDataModule,
+    device: torch.device,
+    request: Request,
+    directory: RunDirectory,
+) -> tuple[Table, Path]:
+    """Evaluate what has just been trained, where it is, with the statistics of its q(z)."""
+    model, likelihood, prior = components.model, components.likelihood, components.prior
+    with evaluation_mode(model, likelihood, prior), torch.no_grad():
+        subject = Subject(model, likelihood, prior.density(model.encode), aggregate, data, device)
         return evaluate_subject(subject, request, directory)
 
 

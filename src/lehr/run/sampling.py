@@ -13,7 +13,7 @@ from lehr.data.module import ImageDataModule
 from lehr.errors import ConfigError, DataError
 from lehr.evaluation.pictures import image_grid, save_gif, save_npy, save_png
 from lehr.posterior.interpolation import interpolate
-from lehr.training.load import Run
+from lehr.run.load import Run
 
 
 def draw_samples(run: Run, n: int, method: str, seed: int, covariance: str, out: Path) -> list[Path]:
