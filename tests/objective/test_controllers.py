@@ -152,9 +152,9 @@ def test_a_controller_goes_on_from_its_checkpoint_bit_by_bit(make):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: GECO(1.0, weight=2.0, max_weight=1.0), "kl.max_weight=1: must be in this order"),
+        (lambda: GECO(1.0, weight=2.0, max_weight=1.0), "kl: weight=2 must be at most max_weight=1"),
         (lambda: GECO(1.0, min_weight=0.0), "kl.min_weight=0: must be greater than 0"),
-        (lambda: ControlVAE(1.0, min_weight=2.0, max_weight=1.0), "kl.max_weight=1: must be in this order"),
+        (lambda: ControlVAE(1.0, min_weight=2.0, max_weight=1.0), "kl: min_weight=2 must be at most max_weight=1"),
     ],
 )
 def test_limits_that_cannot_be_are_refused(make, message):

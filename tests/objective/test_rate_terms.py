@@ -33,7 +33,14 @@ TERMS = {
     "beta-tc": lambda: BetaTC(3.0, weight=0.8, **RAMP),
     "mmd": lambda: MMD(0.25, 20.0, weight=0.8, **RAMP),
 }
-SHARED = [name for name in TERMS if not TERMS[name]().single_process]
+
+
+def needs(name):
+    term = TERMS[name]()
+    return {need.name for need in term.needs if need.applies(vars(term))}
+
+
+SHARED = [name for name in TERMS if "whole_batch" not in needs(name)]
 PROPORTIONAL = ["annealed", "capacity above", "capacity below", "geco", "control"]
 
 
@@ -115,7 +122,9 @@ def test_a_schedule_has_settled_when_its_target_is_reached(name):
 
 
 def test_a_term_says_what_it_needs():
-    needs_standard = {name for name in TERMS if TERMS[name]().standard_prior_only}
-    assert needs_standard == {"free bits per dimension", "free bits per channel", "no free bits", "beta-tc", "mmd"}
-    assert {name for name in TERMS if TERMS[name]().single_process} == {"beta-tc", "mmd"}
-    assert [name for name in TERMS if TERMS[name]().weighs_rate] == ["annealed"]
+    having = {need: {name for name in TERMS if need in needs(name)} for need in ("rate", "standard_normal_prior")}
+    assert having["standard_normal_prior"] == {
+        "free bits per dimension", "free bits per channel", "no free bits", "beta-tc", "mmd"
+    }  # fmt: skip
+    assert {name for name in TERMS if "whole_batch" in needs(name)} == {"beta-tc", "mmd"}
+    assert having["rate"] == {*TERMS} - {"annealed"}

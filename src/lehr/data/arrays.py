@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -15,8 +15,10 @@ from lehr.data.images import ArrayImages
 from lehr.data.module import ImageDataModule
 from lehr.data.splits import Splits, with_test_held_out
 from lehr.errors import DataError
+from lehr.limits import FractionOrNone, PathString
 
-LAYOUTS = ("auto", "nhw", "nhwc", "nchw")
+Layout = Literal["auto", "nhw", "nhwc", "nchw"]
+LAYOUTS: tuple[str, ...] = get_args(Layout)
 _CHANNELS = (1, 3, 4)
 
 
@@ -36,12 +38,12 @@ class Arrays(ImageDataModule):
     def __init__(
         self,
         *,
-        path: str | None,
+        path: PathString,
         key: str | None = None,
         labels_key: str | None = None,
-        test_path: str | None = None,
-        test_fraction: float = 0.1,
-        layout: str = "auto",
+        test_path: PathString | None = None,
+        test_fraction: FractionOrNone = 0.1,
+        layout: Layout = "auto",
         **common: Any,
     ) -> None:
         super().__init__(**common)

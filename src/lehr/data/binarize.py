@@ -6,12 +6,15 @@ In evaluation the draw is fixed by the row of the split, so that the numbers do 
 
 from __future__ import annotations
 
+from typing import Literal, get_args
+
 from torch import Tensor
 
 from lehr import randomness
 from lehr.data.order import Share
 
-KINDS = ("none", "threshold", "dynamic")
+Kind = Literal["none", "threshold", "dynamic"]
+KINDS: tuple[str, ...] = get_args(Kind)
 
 
 def for_training(pixels: Tensor, kind: str, seed: int, share: Share) -> Tensor:

@@ -14,6 +14,7 @@ from lehr.data.checks import check_test_fraction
 from lehr.data.images import ArrayImages
 from lehr.data.module import ImageDataModule
 from lehr.data.splits import Splits, with_test_held_out
+from lehr.limits import Fraction
 
 
 class Digits(ImageDataModule):
@@ -24,7 +25,7 @@ class Digits(ImageDataModule):
         **common: see `ImageDataModule`.
     """
 
-    def __init__(self, *, test_fraction: float = 0.2, **common: Any) -> None:
+    def __init__(self, *, test_fraction: Fraction = 0.2, **common: Any) -> None:
         super().__init__(**common)
         self.test_fraction = test_fraction
 

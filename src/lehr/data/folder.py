@@ -6,7 +6,7 @@ import logging
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -18,6 +18,7 @@ from lehr.data.images import to_pixels
 from lehr.data.module import ImageDataModule
 from lehr.data.splits import Splits, with_test_held_out
 from lehr.errors import DataError
+from lehr.limits import FractionOrNone, NonNegativeInt, PathString, PositiveInt
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
 _log = logging.getLogger(__name__)
@@ -44,15 +45,15 @@ class ImageFolder(ImageDataModule):
     def __init__(
         self,
         *,
-        path: str | None,
-        test_path: str | None = None,
-        test_fraction: float = 0.1,
-        size: int = 64,
-        channels: int = 3,
-        crop: str = "centre",
+        path: PathString,
+        test_path: PathString | None = None,
+        test_fraction: FractionOrNone = 0.1,
+        size: PositiveInt = 64,
+        channels: Literal[1, 3] = 3,
+        crop: Literal["centre", "random"] = "centre",
         flip: bool = False,
-        workers: int = 2,
-        on_corrupt: str = "error",
+        workers: NonNegativeInt = 2,
+        on_corrupt: Literal["error", "skip"] = "error",
         **common: Any,
     ) -> None:
         super().__init__(**common)

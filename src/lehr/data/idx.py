@@ -17,6 +17,7 @@ from lehr.data.images import ArrayImages
 from lehr.data.module import ImageDataModule
 from lehr.data.splits import Splits
 from lehr.errors import DataError
+from lehr.limits import PathString
 
 _TRAIN = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte")
 _TEST = ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
@@ -45,7 +46,7 @@ class MNIST(ImageDataModule):
         "ec29112dd5afa0611ce80d1b7f02629c",
     )
 
-    def __init__(self, *, root: str | None, **common: Any) -> None:
+    def __init__(self, *, root: PathString, **common: Any) -> None:
         super().__init__(**common)
         self.root = root
 

@@ -9,12 +9,14 @@ from lightning.pytorch import LightningDataModule
 
 from lehr import randomness
 from lehr.data import binarize as binarization
+from lehr.data.binarize import Kind
 from lehr.data.checks import check_choice
 from lehr.data.images import Images
 from lehr.data.loader import EvaluationLoader, TrainingLoader
 from lehr.data.order import EvaluationOrder, TrainingOrder
 from lehr.data.splits import Splits, hold_out
 from lehr.errors import ConfigError, DataError
+from lehr.limits import Fraction, NonNegativeInt, PositiveInt
 
 
 class ImageDataModule(LightningDataModule, ABC):
@@ -32,12 +34,12 @@ class ImageDataModule(LightningDataModule, ABC):
     def __init__(
         self,
         *,
-        batch_size: int,
-        eval_batch_size: int,
-        val_fraction: float,
-        binarize: str,
-        seed: int,
-        split_seed: int = 0,
+        batch_size: PositiveInt,
+        eval_batch_size: PositiveInt,
+        val_fraction: Fraction,
+        binarize: Kind,
+        seed: NonNegativeInt,
+        split_seed: NonNegativeInt = 0,
     ) -> None:
         super().__init__()
         self.batch_size = batch_size

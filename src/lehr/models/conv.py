@@ -9,10 +9,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Annotated
 
+from annotated_types import MinLen
 from torch import nn
 
-from lehr.models.vae import VAE, nonlinearity
+from lehr.limits import NonNegativeInt, PositiveInt
+from lehr.models.vae import VAE, Activation, nonlinearity
 
 
 class Conv(VAE):
@@ -31,10 +34,10 @@ class Conv(VAE):
     def __init__(
         self,
         image_shape: tuple[int, int, int],
-        latent_dim: int,
-        channels: Sequence[int] = (32, 64),
-        hidden: int = 256,
-        activation: str = "silu",
+        latent_dim: PositiveInt,
+        channels: Annotated[Sequence[PositiveInt], MinLen(1)] = (32, 64),
+        hidden: NonNegativeInt = 256,
+        activation: Activation = "silu",
         logvar_min: float = -20.0,
         logvar_max: float = 10.0,
     ) -> None:

@@ -10,6 +10,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from lehr.limits import PositiveInt
 from lehr.models.vae import VAE
 from lehr.posterior.gaussian import DiagonalGaussian
 
@@ -27,7 +28,7 @@ class Linear(VAE):
     def __init__(
         self,
         image_shape: tuple[int, int, int],
-        latent_dim: int,
+        latent_dim: PositiveInt,
         logvar_min: float = -20.0,
         logvar_max: float = 10.0,
     ) -> None:

@@ -8,7 +8,8 @@ from itertools import pairwise
 
 from torch import nn
 
-from lehr.models.vae import VAE, nonlinearity
+from lehr.limits import PositiveInt
+from lehr.models.vae import VAE, Activation, nonlinearity
 
 
 def _layers(sizes: Sequence[int], act: str) -> list[nn.Module]:
@@ -33,9 +34,9 @@ class MLP(VAE):
     def __init__(
         self,
         image_shape: tuple[int, int, int],
-        latent_dim: int,
-        hidden: Sequence[int] = (400,),
-        activation: str = "relu",
+        latent_dim: PositiveInt,
+        hidden: Sequence[PositiveInt] = (400,),
+        activation: Activation = "relu",
         logvar_min: float = -20.0,
         logvar_max: float = 10.0,
     ) -> None:

@@ -5,11 +5,15 @@ Shapes: b batch, c h w image, d flat latent, zc zh zw latent map.
 
 from __future__ import annotations
 
+from typing import ClassVar, Literal
+
 import torch
 from torch import Tensor, nn
 
+from lehr.limits import Order, check_order
 from lehr.posterior.gaussian import DiagonalGaussian
 
+Activation = Literal["relu", "elu", "gelu", "leaky_relu", "silu", "softplus", "tanh"]
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "relu": nn.ReLU,
     "elu": nn.ELU,
@@ -48,6 +52,8 @@ class VAE(nn.Module):
         logvar_max: upper bound of the log-variance.
     """
 
+    limits: ClassVar[tuple[Order, ...]] = (Order("logvar_min", "<", "logvar_max"),)
+
     def __init__(
         self,
         encoder: nn.Module,
@@ -58,6 +64,7 @@ class VAE(nn.Module):
         logvar_max: float = 10.0,
     ) -> None:
         super().__init__()
+        check_order(self.limits, "model", logvar_min=logvar_min, logvar_max=logvar_max)
         self.encoder = encoder
         self.decoder = decoder
         self.image_shape = image_shape

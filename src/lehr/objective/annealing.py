@@ -9,9 +9,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 from lehr.errors import ConfigError
 
+Shape = Literal["linear", "cosine", "sigmoid"]
+Unit = Literal["epoch", "step", "fraction"]
 _STEEPNESS = 12.0  # of the logistic curve: its ends lie within 0.25% of 0 and 1 before they are stretched to them
 
 
@@ -66,6 +69,10 @@ class Schedule:
         """The first step from which the weight stays at its target."""
         last_ramp = self.hold + ((self.cycles - 1) * self.period if self.cycles > 1 else 0)
         return math.ceil(last_ramp + self.warmup)
+
+
+ANNEALED = ("hold", "warmup", "shape", "cycles", "unit")
+"""Arguments of `Annealing` that a rate term may have too: all but the target."""
 
 
 @dataclass(frozen=True)

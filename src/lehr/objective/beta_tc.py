@@ -12,7 +12,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lehr.objective.annealing import Annealing
+from lehr.limits import NonNegativeFloat, PositiveInt
+from lehr.needs import RATE, STANDARD_NORMAL_PRIOR, WHOLE_BATCH
+from lehr.objective.annealing import ANNEALED, Annealing, Shape, Unit
 from lehr.objective.rate import Controlled, Cost, RateInputs
 from lehr.posterior.gaussian import DiagonalGaussian
 
@@ -75,18 +77,18 @@ class BetaTC(Controlled):
         weight, hold, warmup, shape, cycles, unit: as of `Annealing`.
     """
 
-    standard_prior_only = True
-    single_process = True
+    needs = (RATE, STANDARD_NORMAL_PRIOR, WHOLE_BATCH)
+    annealed = ANNEALED
 
     def __init__(
         self,
-        beta: float,
-        weight: float = 1.0,
-        hold: float = 0,
-        warmup: float = 0,
-        shape: str = "linear",
-        cycles: int = 1,
-        unit: str = "epoch",
+        beta: NonNegativeFloat,
+        weight: NonNegativeFloat = 1.0,
+        hold: NonNegativeFloat = 0,
+        warmup: NonNegativeFloat = 10,
+        shape: Shape = "linear",
+        cycles: PositiveInt = 1,
+        unit: Unit = "epoch",
     ) -> None:
         super().__init__(Annealing(weight, hold, warmup, shape, cycles, unit), weight)
         self.beta = beta

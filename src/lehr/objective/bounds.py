@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Literal, Protocol
 
 import torch
 from torch import Tensor
 
+from lehr.limits import PositiveInt
+from lehr.needs import RATE, Need
 from lehr.objective.elbo import Terms, elbo_terms
 from lehr.objective.likelihood import Likelihood
 from lehr.posterior.density import LatentDensity, StandardNormal
@@ -88,6 +90,8 @@ class Objective:
         samples: k >= 1.
     """
 
+    provides: ClassVar[tuple[Need, ...]] = ()
+
     def __init__(self, samples: int) -> None:
         if samples < 1:
             raise ValueError(f"objective.samples={samples}: must be at least 1")
@@ -109,7 +113,9 @@ class ELBO(Objective):
         samples: k.
     """
 
-    def __init__(self, samples: int = 1) -> None:
+    provides = (RATE,)
+
+    def __init__(self, samples: PositiveInt = 1) -> None:
         super().__init__(samples)
 
     def draw(self, x: Tensor, noise: Tensor, model: Autoencoder, likelihood: Likelihood, prior: LatentDensity) -> Draw:
@@ -134,7 +140,7 @@ class IWAE(Objective):
             gradient of the decoder is the same.
     """
 
-    def __init__(self, samples: int = 50, gradient: str = "dreg") -> None:
+    def __init__(self, samples: PositiveInt = 50, gradient: Literal["dreg", "standard"] = "dreg") -> None:
         super().__init__(samples)
         if gradient not in ("dreg", "standard"):
             raise ValueError(f"objective.gradient={gradient!r}: expected dreg or standard")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from lehr.objective.annealing import Annealing
+from lehr.limits import NonNegativeFloat
+from lehr.objective.annealing import Annealing, Shape, Unit
 from lehr.objective.rate import Controlled, Cost, RateInputs
 
 
@@ -20,14 +21,16 @@ class Capacity(Controlled):
         unit: of `hold` and `warmup`: epoch, step or fraction (of the whole training).
     """
 
+    annealed = ("hold", "warmup", "shape", "unit")
+
     def __init__(
         self,
-        capacity: float,
-        gamma: float = 10.0,
-        hold: float = 0,
-        warmup: float = 0,
-        shape: str = "linear",
-        unit: str = "epoch",
+        capacity: NonNegativeFloat,
+        gamma: NonNegativeFloat = 10.0,
+        hold: NonNegativeFloat = 0,
+        warmup: NonNegativeFloat = 50,
+        shape: Shape = "linear",
+        unit: Unit = "epoch",
     ) -> None:
         super().__init__(Annealing(capacity, hold, warmup, shape, 1, unit), gamma)
         self.gamma = gamma

@@ -9,15 +9,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from lehr.limits import FractionOrNone, NonNegativeFloat, Order, PositiveFloat, check_order
 from lehr.objective.annealing import Annealing
 from lehr.objective.rate import Controlled, Cost, RateInputs
-
-
-def _check_limits(min_weight: float, weight: float, max_weight: float) -> None:
-    if not min_weight <= weight <= max_weight:
-        raise ValueError(
-            f"kl.min_weight={min_weight:g}, kl.weight={weight:g}, kl.max_weight={max_weight:g}: must be in this order"
-        )
 
 
 class GECO(Controlled):
@@ -36,20 +30,21 @@ class GECO(Controlled):
         max_weight: its upper limit.
     """
 
+    limits = (Order("min_weight", "<=", "weight"), Order("weight", "<=", "max_weight"))
     distance: Tensor
     batches_seen: Tensor
 
     def __init__(
         self,
         target_distortion: float,
-        speed: float = 1e-3,
-        alpha: float = 0.99,
-        weight: float = 1.0,
-        min_weight: float = 1e-3,
-        max_weight: float = 1e3,
+        speed: PositiveFloat = 1e-3,
+        alpha: FractionOrNone = 0.99,
+        weight: PositiveFloat = 1.0,
+        min_weight: PositiveFloat = 1e-3,
+        max_weight: PositiveFloat = 1e3,
     ) -> None:
         super().__init__(Annealing(weight), weight)
-        _check_limits(min_weight, weight, max_weight)
+        check_order(self.limits, "kl", min_weight=min_weight, weight=weight, max_weight=max_weight)
         if not min_weight > 0:
             raise ValueError(f"kl.min_weight={min_weight:g}: must be greater than 0, which no factor leads away from")
         self.target_distortion = target_distortion
@@ -87,13 +82,19 @@ class ControlVAE(Controlled):
         max_weight: its upper limit.
     """
 
+    limits = (Order("min_weight", "<=", "max_weight"),)
     integral: Tensor
 
     def __init__(
-        self, target_rate: float, kp: float = 0.01, ki: float = 1e-3, min_weight: float = 0.0, max_weight: float = 10.0
+        self,
+        target_rate: NonNegativeFloat,
+        kp: NonNegativeFloat = 0.01,
+        ki: PositiveFloat = 1e-3,
+        min_weight: NonNegativeFloat = 0.0,
+        max_weight: PositiveFloat = 10.0,
     ) -> None:
         super().__init__(Annealing(min_weight), min_weight)
-        _check_limits(min_weight, min_weight, max_weight)
+        check_order(self.limits, "kl", min_weight=min_weight, max_weight=max_weight)
         self.target_rate = target_rate
         self.kp = kp
         self.ki = ki

@@ -5,14 +5,19 @@ Kingma et al. 2016 (inverse autoregressive flow), equation 15. Shapes: b example
 
 from __future__ import annotations
 
+from typing import Literal, get_args
+
 import torch
 from torch import Tensor
 
-from lehr.objective.annealing import Annealing
+from lehr.limits import NonNegativeFloat, PositiveInt
+from lehr.needs import RATE, STANDARD_NORMAL_PRIOR
+from lehr.objective.annealing import ANNEALED, Annealing, Shape, Unit
 from lehr.objective.rate import Controlled, Cost, RateInputs
 from lehr.posterior.gaussian import DiagonalGaussian
 
-GROUPS = ("dimension", "channel", "all")
+Groups = Literal["dimension", "channel", "all"]
+GROUPS: tuple[str, ...] = get_args(Groups)
 
 
 class FreeBits(Controlled):
@@ -28,25 +33,26 @@ class FreeBits(Controlled):
         weight, hold, warmup, shape, cycles, unit: as of `Annealing`.
     """
 
-    standard_prior_only = True
+    # the whole rate is known for any prior, its parts are not
+    needs = (RATE, STANDARD_NORMAL_PRIOR.unless(groups="all"))
+    annealed = ANNEALED
 
     def __init__(
         self,
-        free_nats: float,
-        groups: str = "dimension",
-        weight: float = 1.0,
-        hold: float = 0,
-        warmup: float = 0,
-        shape: str = "linear",
-        cycles: int = 1,
-        unit: str = "epoch",
+        free_nats: NonNegativeFloat,
+        groups: Groups = "dimension",
+        weight: NonNegativeFloat = 1.0,
+        hold: NonNegativeFloat = 0,
+        warmup: NonNegativeFloat = 0,
+        shape: Shape = "linear",
+        cycles: PositiveInt = 1,
+        unit: Unit = "epoch",
     ) -> None:
         super().__init__(Annealing(weight, hold, warmup, shape, cycles, unit), weight)
         if groups not in GROUPS:
             raise ValueError(f"kl.groups={groups!r}: expected one of {', '.join(GROUPS)}")
         self.free_nats = free_nats
         self.groups = groups
-        self.standard_prior_only = groups != "all"  # the whole rate is known for any prior, its parts are not
 
     def forward(self, inputs: RateInputs) -> Cost:
         kl = inputs.terms.rate[:, None] if self.groups == "all" else grouped_kl(inputs.posterior, self.groups)

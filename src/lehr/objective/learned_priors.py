@@ -6,11 +6,13 @@ Shapes: k components, c h w image, `*latent` (d,) or (zc, zh, zw), taken as one 
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from lehr import randomness
+from lehr.limits import PositiveInt
 from lehr.objective.prior import Encode, Prior
 from lehr.posterior.density import GaussianMixture
 from lehr.posterior.gaussian import bound
@@ -27,7 +29,9 @@ class VampPrior(Prior):
         components: k.
     """
 
-    def __init__(self, latent_shape: tuple[int, ...], image_shape: tuple[int, int, int], components: int = 500) -> None:
+    def __init__(
+        self, latent_shape: tuple[int, ...], image_shape: tuple[int, int, int], components: PositiveInt = 100
+    ) -> None:
         super().__init__(latent_shape, image_shape)
         self.raw = nn.Parameter(torch.rand(components, *self.image_shape, dtype=torch.float32))
 
@@ -68,8 +72,8 @@ class MixturePrior(Prior):
         self,
         latent_shape: tuple[int, ...],
         image_shape: tuple[int, int, int],
-        components: int = 100,
-        weights: str = "learned",
+        components: PositiveInt = 100,
+        weights: Literal["learned", "equal"] = "learned",
     ) -> None:
         super().__init__(latent_shape, image_shape)
         if weights not in ("learned", "equal"):

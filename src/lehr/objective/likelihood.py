@@ -8,13 +8,14 @@ over pixels: (b,).
 from __future__ import annotations
 
 import math
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lehr.limits import PositiveFloat
 from lehr.objective.keep_float32 import KeepsFloat32
 from lehr.posterior.gaussian import at_least_float32, bound
 
@@ -75,7 +76,7 @@ class Scaled(Likelihood):
     """What a learned scale starts at: the size of the errors of a model that has learned a little."""
     log_scale: Tensor
 
-    def __init__(self, scale: float | str = 1.0) -> None:
+    def __init__(self, scale: float | str) -> None:
         super().__init__()
         if isinstance(scale, str) and scale not in self.words:
             *others, last = ["a number > 0", *(repr(word) for word in self.words)]
@@ -110,7 +111,7 @@ class Gaussian(Scaled):
     _MOMENTUM = 0.01
     batches_seen: Tensor
 
-    def __init__(self, scale: float | str = 1.0) -> None:
+    def __init__(self, scale: PositiveFloat | Literal["learned", "optimal"] = "learned") -> None:
         super().__init__(scale)
         if self.kind == "optimal":
             self.register_buffer("batches_seen", torch.zeros((), dtype=torch.int64))
@@ -152,6 +153,9 @@ class Laplace(Scaled):
     """
 
     levels = None
+
+    def __init__(self, scale: PositiveFloat | Literal["learned"] = "learned") -> None:
+        super().__init__(scale)
 
     def log_prob(self, x: Tensor, parameters: Tensor) -> Tensor:
         mean = at_least_float32(parameters)

@@ -5,13 +5,19 @@ Shapes: n, m numbers of latents, d latents (a latent map is flattened).
 
 from __future__ import annotations
 
+from typing import Annotated, Literal, get_args
+
+from annotated_types import Le
 from torch import Tensor
 
 from lehr import randomness
-from lehr.objective.annealing import Annealing
+from lehr.limits import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from lehr.needs import RATE, STANDARD_NORMAL_PRIOR, WHOLE_BATCH
+from lehr.objective.annealing import ANNEALED, Annealing, Shape, Unit
 from lehr.objective.rate import Cost, RateInputs, RateTerm
 
-KERNELS = ("rbf", "imq")
+Kernel = Literal["rbf", "imq"]
+KERNELS: tuple[str, ...] = get_args(Kernel)
 
 
 def kernel_matrix(a: Tensor, b: Tensor, kernel: str, bandwidth: float) -> Tensor:
@@ -55,22 +61,22 @@ class MMD(RateTerm):
         weight, hold, warmup, shape, cycles, unit: as of `Annealing`.
     """
 
-    standard_prior_only = True
-    single_process = True
+    needs = (RATE, STANDARD_NORMAL_PRIOR, WHOLE_BATCH)
+    annealed = ANNEALED
 
     def __init__(
         self,
-        alpha: float = 0.5,
-        lambda_: float = 100.0,
-        kernel: str = "imq",
-        bandwidth: float = 1.0,
-        seed: int = 0,
-        weight: float = 1.0,
-        hold: float = 0,
-        warmup: float = 0,
-        shape: str = "linear",
-        cycles: int = 1,
-        unit: str = "epoch",
+        alpha: Annotated[float, Le(1)] = 0.5,
+        lambda_: NonNegativeFloat = 100.0,
+        kernel: Kernel = "imq",
+        bandwidth: PositiveFloat = 1.0,
+        seed: NonNegativeInt = 0,
+        weight: NonNegativeFloat = 1.0,
+        hold: NonNegativeFloat = 0,
+        warmup: NonNegativeFloat = 0,
+        shape: Shape = "linear",
+        cycles: PositiveInt = 1,
+        unit: Unit = "epoch",
     ) -> None:
         super().__init__(Annealing(weight, hold, warmup, shape, cycles, unit))
         if kernel not in KERNELS:

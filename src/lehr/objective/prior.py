@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import ClassVar
 
 from torch import Tensor
 
+from lehr.needs import STANDARD_NORMAL_PRIOR, Need
 from lehr.objective.keep_float32 import KeepsFloat32
 from lehr.posterior.density import LatentDensity, StandardNormal
 from lehr.posterior.gaussian import DiagonalGaussian
@@ -20,6 +22,8 @@ class Prior(KeepsFloat32):
         latent_shape: (d,) or (zc, zh, zw).
         image_shape: (c, h, w).
     """
+
+    provides: ClassVar[tuple[Need, ...]] = ()
 
     def __init__(self, latent_shape: tuple[int, ...], image_shape: tuple[int, int, int]) -> None:
         super().__init__()
@@ -36,6 +40,8 @@ class Prior(KeepsFloat32):
 
 class StandardNormalPrior(Prior):
     """N(0, I)."""
+
+    provides = (STANDARD_NORMAL_PRIOR,)
 
     def density(self, encode: Encode) -> LatentDensity:
         return StandardNormal(self.latent_shape)

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from lehr.objective.annealing import Annealing, Schedule
+from lehr.limits import NonNegativeFloat, PositiveInt
+from lehr.needs import RATE, Need
+from lehr.objective.annealing import ANNEALED, Annealing, Schedule, Shape, Unit
 from lehr.objective.elbo import Terms
 from lehr.objective.keep_float32 import KeepsFloat32
 from lehr.posterior.gaussian import DiagonalGaussian
@@ -59,12 +62,12 @@ class Cost:
 class RateTerm(KeepsFloat32):
     """The `kl` group of the configuration. What it remembers from step to step are buffers, and so in checkpoints."""
 
-    weighs_rate = False
-    """Whether the cost is the rate times a weight that is a function of the step alone."""
-    standard_prior_only = False
-    """Whether it takes the rate apart in a way that holds for the prior N(0, I) alone."""
-    single_process = False
-    """Whether it compares the examples of a batch with each other, and so must see all of them."""
+    needs: ClassVar[tuple[Need, ...]] = (RATE,)
+    """RATE unless the cost is the rate times a weight that is a function of the step alone; STANDARD_NORMAL_PRIOR where
+    the rate is taken apart in a way that holds for that prior alone; WHOLE_BATCH where the examples of a batch are
+    compared with each other."""
+    annealed: ClassVar[tuple[str, ...]] = ()
+    """Which of its arguments are those of `Annealing`, so that they can be checked against the length of training."""
 
     def __init__(self, annealing: Annealing) -> None:
         super().__init__()
@@ -96,16 +99,17 @@ class RateTerm(KeepsFloat32):
 class AnnealedKL(RateTerm):
     """kl_weight(step) * rate: the weight is held at 0, then ramped to its target. The arguments are `Annealing`'s."""
 
-    weighs_rate = True
+    needs = ()
+    annealed = ANNEALED
 
     def __init__(
         self,
-        weight: float = 1.0,
-        hold: float = 0,
-        warmup: float = 0,
-        shape: str = "linear",
-        cycles: int = 1,
-        unit: str = "epoch",
+        weight: NonNegativeFloat = 1.0,
+        hold: NonNegativeFloat = 0,
+        warmup: NonNegativeFloat = 10,
+        shape: Shape = "linear",
+        cycles: PositiveInt = 1,
+        unit: Unit = "epoch",
     ) -> None:
         super().__init__(Annealing(weight, hold, warmup, shape, cycles, unit))
 

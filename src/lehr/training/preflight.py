@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from lehr.errors import ConfigError
+from lehr.needs import WHOLE_BATCH
 from lehr.objective.annealing import Annealing
 from lehr.objective.bits import levels_problem
 from lehr.run.directory import RunDirectory
@@ -61,21 +62,23 @@ def _rate(config: Config) -> list[str]:
     plain = objective == "lehr.objective.ELBO" and prior == "lehr.objective.StandardNormalPrior"
     if kl == "lehr.objective.AnnealedKL" or (plain and _processes(config["trainer"]) == 1):
         return []
-    from lehr.config.build import build
+    from lehr.config.build import find_class
+    from lehr.objective.bounds import Objective
+    from lehr.objective.prior import Prior
     from lehr.objective.rate import RateTerm
 
+    trust = config["trust"]
     try:
-        term = build(config["kl"], RateTerm, key="kl", trust=config["trust"])
+        needs = find_class(kl, RateTerm, trust, "kl._target_").needs  # type: ignore[attr-defined]
+        provided = {
+            *find_class(objective, Objective, trust, "objective._target_").provides,  # type: ignore[attr-defined]
+            *find_class(prior, Prior, trust, "prior._target_").provides,  # type: ignore[attr-defined]
+            *([WHOLE_BATCH] if _processes(config["trainer"]) == 1 else []),
+        }
     except ConfigError as error:
         return list(error.problems)
-    problems = []
-    if objective == "lehr.objective.IWAE" and not term.weighs_rate:
-        problems.append(f"objective=iwae: has no rate by itself, which {kl} needs; use kl=anneal or kl=constant")
-    if prior != "lehr.objective.StandardNormalPrior" and term.standard_prior_only:
-        problems.append(f"kl._target_={kl}: is only for the prior N(0, I); use prior=standard_normal")
-    if _processes(config["trainer"]) != 1 and term.single_process:
-        problems.append(f"kl._target_={kl}: needs the whole batch in one process; say trainer.devices=1")
-    return problems
+    missing = [need for need in needs if need.applies(config["kl"]) and need.name not in {one.name for one in provided}]
+    return [f"kl._target_={kl}: {need.problem}" for need in missing]
 
 
 def _processes(trainer: Config) -> int:

@@ -9,6 +9,7 @@ from typing import Any
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
+from lehr.limits import NonNegativeFloat
 from lehr.run.directory import RunDirectory
 from lehr.training.checkpoint import between_steps, save
 from lehr.training.lean import LeanCallback
@@ -25,7 +26,7 @@ class Checkpoints(LeanCallback, Checkpoint):
         every_seconds: the most work that is lost when a run is killed.
     """
 
-    def __init__(self, every_seconds: float = 60.0) -> None:
+    def __init__(self, every_seconds: NonNegativeFloat = 60.0) -> None:
         self.every_seconds = every_seconds
         self.best = -math.inf
         self._saved_at = 0.0

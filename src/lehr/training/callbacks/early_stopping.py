@@ -7,6 +7,7 @@ from typing import Any
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import EarlyStopping as LightningEarlyStopping
 
+from lehr.limits import NonNegativeFloat, PositiveInt
 from lehr.training.lean import LeanCallback
 from lehr.training.module import VAEModule
 
@@ -21,7 +22,7 @@ class EarlyStopping(LeanCallback, LightningEarlyStopping):
         min_delta: nats that count as an improvement.
     """
 
-    def __init__(self, patience: int | None = None, min_delta: float = 0.0) -> None:
+    def __init__(self, patience: PositiveInt | None = None, min_delta: NonNegativeFloat = 0.0) -> None:
         self.is_on = patience is not None
         super().__init__(
             monitor="val/elbo",

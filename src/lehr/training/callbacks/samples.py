@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from annotated_types import Ge
 from lightning.pytorch import Trainer
 from torch import Tensor
 
 from lehr.evaluation.pictures import image_grid, save_png
+from lehr.limits import NonNegativeInt, PositiveInt
 from lehr.posterior.density import LatentDensity, Normal
 from lehr.posterior.interpolation import interpolate
 from lehr.run.directory import RunDirectory
@@ -33,7 +35,13 @@ class SampleGrids(AtTrainingEnd):
         every_n_validations: how often grids go to TensorBoard during training; 0 for never.
     """
 
-    def __init__(self, n: int = 64, interpolations: int = 8, steps: int = 10, every_n_validations: int = 5) -> None:
+    def __init__(
+        self,
+        n: PositiveInt = 64,
+        interpolations: PositiveInt = 8,
+        steps: Annotated[int, Ge(2)] = 10,
+        every_n_validations: NonNegativeInt = 5,
+    ) -> None:
         super().__init__()
         self.n = n
         self.interpolations = interpolations

@@ -1,0 +1,55 @@
+"""Values with their limits, for the constructors of components: what stands there is what a configuration may say.
+
+A value of words is a `Literal`. Numbers are finite, wherever a configuration is checked.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from annotated_types import Ge, Gt, Lt, MinLen
+
+PositiveInt = Annotated[int, Gt(0)]
+NonNegativeInt = Annotated[int, Ge(0)]
+PositiveFloat = Annotated[float, Gt(0)]
+NonNegativeFloat = Annotated[float, Ge(0)]
+Fraction = Annotated[float, Gt(0), Lt(1)]
+FractionOrNone = Annotated[float, Ge(0), Lt(1)]
+"""A part of something that may be nothing."""
+PathString = Annotated[str, MinLen(1)]
+
+_RELATIONS = {"<": (operator.lt, "less than"), "<=": (operator.le, "at most")}
+
+
+@dataclass(frozen=True)
+class Order:
+    """Two values of a component of which the one limits the other; a class lists its own as `limits`.
+
+    Attributes:
+        low: the name of an argument.
+        relation: "<" or "<=".
+        high: the name of another.
+    """
+
+    low: str
+    relation: str
+    high: str
+
+    def problem(self, values: Mapping[str, Any]) -> str | None:
+        """What is wrong with these values, or None."""
+        low, high = values[self.low], values[self.high]
+        holds, words = _RELATIONS[self.relation]
+        return None if holds(low, high) else f"{self.low}={low:g} must be {words} {self.high}={high:g}"
+
+
+def check_order(limits: tuple[Order, ...], section: str, **values: float) -> None:
+    """For the constructor of a class with `limits`.
+
+    Raises:
+        ValueError: if the values are not in this order; `section` is where they stand in a configuration.
+    """
+    if problems := [problem for limit in limits if (problem := limit.problem(values))]:
+        raise ValueError(f"{section}: {'; '.join(problems)}")

@@ -1,0 +1,40 @@
+"""What components of one run ask of each other: a class declares its `needs` and what it `provides`.
+
+They are compared before training, and before anything is imported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Need:
+    """Something that one component provides and another one cannot do without.
+
+    Attributes:
+        name: what it is.
+        problem: what there is to say where nothing provides it, to stand after the name of what needs it.
+        exceptions: values of the component's own arguments with any of which it does without.
+    """
+
+    name: str
+    problem: str
+    exceptions: tuple[tuple[str, Any], ...] = ()
+
+    def unless(self, **values: Any) -> Need:
+        """The same, but for components that have one of these values."""
+        return replace(self, exceptions=(*self.exceptions, *values.items()))
+
+    def applies(self, values: Mapping[str, Any]) -> bool:
+        """Whether a component with these arguments has the need."""
+        return all(values.get(name) != value for name, value in self.exceptions)
+
+
+STANDARD_NORMAL_PRIOR = Need("standard_normal_prior", "is only for the prior N(0, I); use prior=standard_normal")
+RATE = Need(
+    "rate", "needs a rate by itself, which this objective has not; use kl=anneal, kl=constant or objective=elbo"
+)
+WHOLE_BATCH = Need("whole_batch", "needs the whole batch in one process; say trainer.devices=1")
