@@ -33,6 +33,10 @@ class CheckpointError(LehrError):
     """A checkpoint or a run directory is missing, damaged, or belongs to another model."""
 
 
+class NoDensity(LehrError):
+    """A posterior was asked for a density, a KL or a rate, which its kind does not have."""
+
+
 class Interrupted(BaseException):
     """A signal has told the program to stop, and what was done up to then is saved."""
 

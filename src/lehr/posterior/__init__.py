@@ -12,6 +12,8 @@ __getattr__, __dir__ = exports(
         "LinearOptimum": "ppca",
         "Moments": "aggregate",
         "Normal": "density",
+        "NormalPosterior": "gaussian",
+        "Posterior": "posterior",
         "StandardNormal": "density",
         "active_units": "collapse",
         "collapsed_units": "collapse",

@@ -13,7 +13,7 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
-from lehr.posterior.gaussian import DiagonalGaussian
+from lehr.posterior.posterior import Posterior
 
 
 @dataclass(frozen=True)
@@ -70,19 +70,19 @@ class Moments:
         return Moments(*(getattr(self, field.name).to(device) for field in fields(self)))
 
 
-def flat_moments(posterior: DiagonalGaussian) -> Moments:
+def flat_moments(posterior: Posterior) -> Moments:
     """Moments of a batch of flat latents (b, d), with the scatter of all pairs."""
     return Moments.of(posterior.mean, posterior.var, posterior.kl_per_dimension(), full=True)
 
 
-def element_moments(posterior: DiagonalGaussian) -> Moments:
+def element_moments(posterior: Posterior) -> Moments:
     """Moments of a batch of latent maps, every element by itself: d = k * s, diagonal scatter."""
     parts = (posterior.mean, posterior.var, posterior.kl_per_dimension())
     mean, var, kl = (part.flatten(1) for part in parts)
     return Moments.of(mean, var, kl, full=False)
 
 
-def channel_moments(posterior: DiagonalGaussian) -> Moments:
+def channel_moments(posterior: Posterior) -> Moments:
     """Moments of a batch of latent maps, channel by channel: each of the b * s positions is an observation."""
     parts = (posterior.mean, posterior.var, posterior.kl_per_dimension())
     mean, var, kl = (part.flatten(2).transpose(1, 2).flatten(0, 1) for part in parts)
@@ -154,7 +154,7 @@ class AggregatePosterior:
         )
 
     @classmethod
-    def of(cls, posterior: DiagonalGaussian) -> AggregatePosterior:
+    def of(cls, posterior: Posterior) -> AggregatePosterior:
         """From the posteriors of all examples (n, *latent), n >= 2."""
         shape = tuple(posterior.mean.shape[1:])
         if len(shape) == 1:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from lehr.posterior.aggregate import AggregatePosterior
-from lehr.posterior.gaussian import DiagonalGaussian
+from lehr.posterior.posterior import Posterior
 
 THRESHOLD = 0.01
 """Variance above which a unit counts as active (Burda, Grosse & Salakhutdinov 2016)."""
@@ -42,7 +42,7 @@ def informative_units(kl: Tensor, threshold: float = EPSILON) -> int:
     return int((kl > threshold).sum())
 
 
-def count_uninformed(posterior: DiagonalGaussian, epsilon: float = EPSILON) -> Tensor:
+def count_uninformed(posterior: Posterior, epsilon: float = EPSILON) -> Tensor:
     """Of how many examples latent j says nothing, KL(q(z_j|x) || N(0, 1)) < epsilon nats: (d,) int64.
 
     Counts of batches (b, *latent) add up to that of the data set, for `collapsed_units`.

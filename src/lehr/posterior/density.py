@@ -18,7 +18,7 @@ from torch import Tensor
 
 from lehr import randomness
 from lehr.posterior.aggregate import AggregatePosterior
-from lehr.posterior.gaussian import at_least_float32
+from lehr.posterior.posterior import at_least_float32
 
 _LOG_2PI = math.log(2 * math.pi)
 _ROWS = 8192  # latents whose log-probabilities are computed at once, which bounds the memory of a mixture
@@ -30,9 +30,11 @@ class LatentDensity(ABC):
     Attributes:
         latent_shape: (d,) or (zc, zh, zw).
         exact: whether `log_prob` is the log-density, not a lower bound of it.
+        is_standard_normal: whether it is N(0, I), to which a posterior may have its KL in closed form.
     """
 
     exact: bool = True
+    is_standard_normal: bool = False
 
     def __init__(self, latent_shape: tuple[int, ...]) -> None:
         self.latent_shape = tuple(latent_shape)
@@ -50,6 +52,8 @@ class LatentDensity(ABC):
 
 class StandardNormal(LatentDensity):
     """N(0, I)."""
+
+    is_standard_normal = True
 
     def log_prob(self, z: Tensor) -> Tensor:
         return -0.5 * (at_least_float32(z).square() + _LOG_2PI).flatten(1).sum(1)

@@ -1,4 +1,4 @@
-"""The diagonal Gaussian q(z|x) = N(mean, diag(exp(logvar))) that an encoder gives.
+"""The diagonal Gaussian q(z|x) = N(mean, diag(exp(logvar))): the variances given by an encoder, or one for all.
 
 Shapes: b batch; `*latent` is (d,) for a flat latent and (zc, zh, zw) for a latent map.
 """
@@ -8,10 +8,15 @@ from __future__ import annotations
 import inspect
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import torch
 from torch import Tensor
+
+from lehr.posterior.posterior import Posterior, at_least_float32
+
+if TYPE_CHECKING:
+    from lehr.posterior.density import LatentDensity
 
 
 class _Bound(torch.autograd.Function):
@@ -52,20 +57,58 @@ def bound(raw: Tensor, low: float, high: float) -> Tensor:
     return _Bound.apply(raw, low, high)[0]
 
 
-def at_least_float32(x: Tensor) -> Tensor:
-    """`x` in float32, or in its own type where that is wider: what every likelihood and statistic is computed in."""
-    return x if x.dtype in (torch.float32, torch.float64) else x.float()
+class NormalPosterior(Posterior):
+    """q(z|x) = N(mean, diag(exp(logvar))), wherever the log-variance comes from.
+
+    Attributes:
+        logvar: (b, *latent), log of the variance, at least float32.
+    """
+
+    has_density = True
+
+    logvar: Tensor
+
+    @property
+    def var(self) -> Tensor:
+        """(b, *latent)"""
+        return self.logvar.exp()
+
+    def sample(self, noise: Tensor) -> Tensor:
+        """z = mean + std * noise, the reparameterisation of Kingma & Welling 2014; `noise` (b, *latent) ~ N(0, 1)."""
+        return self.mean + (0.5 * self.logvar).exp() * noise
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        square = (z - self.mean).square() * (-self.logvar).exp()
+        return -0.5 * (square + self.logvar + math.log(2 * math.pi)).flatten(1).sum(1)
+
+    def log_prob_of_noise(self, noise: Tensor) -> Tensor:
+        log_density = -0.5 * (noise.square() + self.logvar + math.log(2 * math.pi))
+        return log_density.flatten(1 - self.mean.ndim).sum(-1)
+
+    def kl_per_dimension(self) -> Tensor:
+        return 0.5 * (self.mean.square() + self.var - 1 - self.logvar)
+
+    def kl_to(self, prior: LatentDensity) -> Tensor | None:
+        return self.kl() if prior.is_standard_normal else None
+
+    def normal(self) -> Self:
+        return self
+
+    def standardised(self, mean: Tensor, std: Tensor) -> DiagonalGaussian:
+        return DiagonalGaussian((self.mean - mean) / std, self.logvar - 2 * std.log())
 
 
-@dataclass(frozen=True)
-class DiagonalGaussian:
-    """q(z|x) for a batch.
+@dataclass(frozen=True, eq=False)
+class DiagonalGaussian(NormalPosterior):
+    """q(z|x) with the mean and the variances that an encoder gives.
 
     Attributes:
         mean: (b, *latent), at least float32.
         logvar: (b, *latent), log of the variance, within its bounds.
         raw_logvar: (b, *latent), what the network gave before it was bounded; None if it was not.
     """
+
+    _of_examples: ClassVar[tuple[str, ...]] = ("mean", "logvar", "raw_logvar")
 
     mean: Tensor
     logvar: Tensor
@@ -77,30 +120,11 @@ class DiagonalGaussian:
         raw = at_least_float32(raw_logvar)
         return cls(at_least_float32(mean), bound(raw, low, high), raw)
 
-    @property
-    def var(self) -> Tensor:
-        """(b, *latent)"""
-        return self.logvar.exp()
-
     def clamped_share(self) -> Tensor:
         """Share of log-variances that lay outside their bounds, a scalar in [0, 1]."""
         if self.raw_logvar is None:
             return self.logvar.new_zeros(())
         return (self.raw_logvar != self.logvar).to(self.logvar.dtype).mean()
 
-    def sample(self, noise: Tensor) -> Tensor:
-        """z = mean + std * noise, the reparameterisation of Kingma & Welling 2014; `noise` (b, *latent) ~ N(0, 1)."""
-        return self.mean + (0.5 * self.logvar).exp() * noise
-
-    def log_prob(self, z: Tensor) -> Tensor:
-        """log q(z|x) in nats, summed over latents: (b,)."""
-        square = (z - self.mean).square() * (-self.logvar).exp()
-        return -0.5 * (square + self.logvar + math.log(2 * math.pi)).flatten(1).sum(1)
-
-    def kl_per_dimension(self) -> Tensor:
-        """KL(q(z_j|x) || N(0, 1)) in nats for each latent j: (b, *latent), never negative up to rounding."""
-        return 0.5 * (self.mean.square() + self.var - 1 - self.logvar)
-
-    def kl(self) -> Tensor:
-        """KL(q(z|x) || N(0, I)) in nats, summed over latents: (b,)."""
-        return self.kl_per_dimension().flatten(1).sum(1)
+    def diagnostics(self) -> dict[str, Tensor]:
+        return {"clamped_share": self.clamped_share()}
