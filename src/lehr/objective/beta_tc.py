@@ -16,7 +16,7 @@ from lehr.limits import NonNegativeFloat, PositiveInt
 from lehr.needs import RATE, STANDARD_NORMAL_PRIOR, WHOLE_BATCH
 from lehr.objective.annealing import ANNEALED, Annealing, Shape, Unit
 from lehr.objective.rate import Controlled, Cost, RateInputs
-from lehr.posterior.gaussian import DiagonalGaussian
+from lehr.posterior.posterior import Posterior
 
 
 @dataclass(frozen=True)
@@ -49,13 +49,14 @@ def stratified_log_weights(b: int, n: int) -> Tensor:
     return weights.log()
 
 
-def rate_parts(posterior: DiagonalGaussian, z: Tensor, n: int) -> RateParts:
+def rate_parts(posterior: Posterior, z: Tensor, n: int) -> RateParts:
     """The parts of the rate at `z` (b, *latent), of a batch out of `n` examples. Takes memory for b * b * d numbers.
 
     The weights are unbiased for q(z), not for its logarithm: where the rate is large for the batch, log q(z) is too
     low, and the total correlation may be negative.
     """
-    z, mean, logvar = z.flatten(1), posterior.mean.flatten(1), posterior.logvar.flatten(1)
+    q = posterior.normal()
+    z, mean, logvar = z.flatten(1), q.mean.flatten(1), q.logvar.flatten(1)
     square = (z[:, None] - mean).square() * (-logvar).exp()
     log_q = -0.5 * (square + logvar + math.log(2 * math.pi))  # [i, k, j] is log q(z_ij|x_k)
     log_weights = stratified_log_weights(len(z), n).to(log_q)

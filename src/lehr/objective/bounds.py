@@ -16,14 +16,14 @@ from lehr.limits import PositiveInt
 from lehr.needs import RATE, Need
 from lehr.objective.elbo import Terms, elbo_terms
 from lehr.objective.likelihood import Likelihood
-from lehr.posterior.density import LatentDensity, StandardNormal
-from lehr.posterior.gaussian import DiagonalGaussian
+from lehr.posterior.density import LatentDensity
+from lehr.posterior.posterior import Posterior
 
 
 class Autoencoder(Protocol):
     """An encoder and a decoder."""
 
-    def encode(self, x: Tensor) -> DiagonalGaussian: ...
+    def encode(self, x: Tensor) -> Posterior: ...
 
     def decode(self, z: Tensor) -> Tensor: ...
 
@@ -39,7 +39,7 @@ class Draw:
         weights: what the importance-weighted bound is made of; None for the ELBO.
     """
 
-    posterior: DiagonalGaussian
+    posterior: Posterior
     z: Tensor
     terms: Terms
     weights: LogWeights | None = None
@@ -61,26 +61,20 @@ class LogWeights:
 
     @classmethod
     def of(
-        cls, x: Tensor, q: DiagonalGaussian, z: Tensor, model: Autoencoder, likelihood: Likelihood, prior: LatentDensity
+        cls, x: Tensor, q: Posterior, z: Tensor, model: Autoencoder, likelihood: Likelihood, prior: LatentDensity
     ) -> LogWeights:
         """At z (b, k, *latent), decoded all at once."""
         b, k = z.shape[:2]
         flat = z.flatten(0, 1)
         images = x.repeat_interleave(k, 0)
-        repeated = DiagonalGaussian(q.mean.repeat_interleave(k, 0), q.logvar.repeat_interleave(k, 0))
         log_likelihood = likelihood.log_prob(images, model.decode(flat))
-        log_ratio = repeated.log_prob(flat) - prior.log_prob(flat)
+        log_ratio = q.repeat_interleave(k).log_prob(flat) - prior.log_prob(flat)
         return cls(z, log_likelihood.view(b, k), log_ratio.view(b, k))
 
-    def terms(self, posterior: DiagonalGaussian, prior: LatentDensity) -> Terms:
-        """The terms of the ELBO (b,), averaged over the samples; the rate is exact for the prior N(0, I)."""
-        exact = isinstance(prior, StandardNormal)
-        return Terms(-self.log_likelihood.mean(1), posterior.kl() if exact else self.log_ratio.mean(1))
-
-
-def several(posterior: DiagonalGaussian) -> DiagonalGaussian:
-    """q(z|x) with a dimension for samples, (b, 1, *latent), so that it can be sampled with noise (b, k, *latent)."""
-    return DiagonalGaussian(posterior.mean[:, None], posterior.logvar[:, None])
+    def terms(self, posterior: Posterior, prior: LatentDensity) -> Terms:
+        """The terms of the ELBO (b,), averaged over the samples; the rate is exact where it has a closed form."""
+        kl = posterior.kl_to(prior)
+        return Terms(-self.log_likelihood.mean(1), self.log_ratio.mean(1) if kl is None else kl)
 
 
 class Objective:
@@ -123,7 +117,7 @@ class ELBO(Objective):
         if self.samples == 1:
             z = posterior.sample(noise)
             return Draw(posterior, z, elbo_terms(x, posterior, model.decode(z), likelihood, z, prior))
-        z = several(posterior).sample(noise)
+        z = posterior.with_sample_dim().sample(noise)
         weights = LogWeights.of(x, posterior, z, model, likelihood, prior)
         return Draw(posterior, z[:, 0], weights.terms(posterior, prior))
 
@@ -151,10 +145,8 @@ class IWAE(Objective):
 
     def draw(self, x: Tensor, noise: Tensor, model: Autoencoder, likelihood: Likelihood, prior: LatentDensity) -> Draw:
         posterior = model.encode(x)
-        z = several(posterior).sample(noise)
-        q = posterior
-        if self.gradient == "dreg":  # z alone leads back to the encoder
-            q = DiagonalGaussian(posterior.mean.detach(), posterior.logvar.detach())
+        z = posterior.with_sample_dim().sample(noise)
+        q = posterior.detach() if self.gradient == "dreg" else posterior  # then z alone leads back to the encoder
         weights = LogWeights.of(x, q, z, model, likelihood, prior)
         with torch.no_grad():
             terms = weights.terms(posterior, prior)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lehr.objective.inverse import increasing_inverse
 from lehr.objective.likelihood import Likelihood
-from lehr.posterior.gaussian import at_least_float32
+from lehr.posterior.posterior import at_least_float32
 
 _NEAR = 0.2
 """Logits below which A(t) - t/2 and its derivative are taken from their series, which is then exact in float64."""

@@ -15,7 +15,7 @@ from torch import Tensor
 from lehr.limits import PositiveFloat
 from lehr.objective.inverse import increasing_inverse
 from lehr.objective.likelihood import Scaled
-from lehr.posterior.gaussian import at_least_float32
+from lehr.posterior.posterior import at_least_float32
 
 
 class DiscretizedLogistic(Scaled):

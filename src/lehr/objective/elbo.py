@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from lehr.objective.likelihood import Likelihood
-from lehr.posterior.density import LatentDensity, StandardNormal
-from lehr.posterior.gaussian import DiagonalGaussian
+from lehr.posterior.density import LatentDensity
+from lehr.posterior.posterior import Posterior
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Terms:
 
 def elbo_terms(
     x: Tensor,
-    posterior: DiagonalGaussian,
+    posterior: Posterior,
     parameters: Tensor,
     likelihood: Likelihood,
     z: Tensor | None = None,
@@ -46,11 +46,11 @@ def elbo_terms(
 ) -> Terms:
     """Terms of the ELBO of images `x` (b, c, h, w), for the decoder's output `parameters` at z ~ `posterior`.
 
-    The rate is exact for the prior N(0, I), which is meant where none is given. For any other it is its estimate
-    log q(z|x) - log p(z) at `z` (b, *latent).
+    The rate is exact for the prior N(0, I), which is meant where none is given. Where it has no closed form it is its
+    estimate log q(z|x) - log p(z) at `z` (b, *latent).
     """
     distortion = -likelihood.log_prob(x, parameters)
-    if prior is None or isinstance(prior, StandardNormal):
+    if prior is None:
         return Terms(distortion, posterior.kl())
     assert z is not None
-    return Terms(distortion, posterior.log_prob(z) - prior.log_prob(z))
+    return Terms(distortion, posterior.rate(prior, z))

@@ -14,7 +14,7 @@ from lehr.limits import NonNegativeFloat, PositiveInt
 from lehr.needs import RATE, STANDARD_NORMAL_PRIOR
 from lehr.objective.annealing import ANNEALED, Annealing, Shape, Unit
 from lehr.objective.rate import Controlled, Cost, RateInputs
-from lehr.posterior.gaussian import DiagonalGaussian
+from lehr.posterior.posterior import Posterior
 
 Groups = Literal["dimension", "channel", "all"]
 GROUPS: tuple[str, ...] = get_args(Groups)
@@ -65,7 +65,7 @@ class FreeBits(Controlled):
         return Cost(value, self.remember(weight * share))
 
 
-def grouped_kl(posterior: DiagonalGaussian, groups: str) -> Tensor:
+def grouped_kl(posterior: Posterior, groups: str) -> Tensor:
     """KL(q(z_g|x) || N(0, I)) in nats of each latent, or of each channel with all its positions: (b, g)."""
     kl = posterior.kl_per_dimension()
     return kl.flatten(2).sum(2) if groups == "channel" and kl.ndim > 2 else kl.flatten(1)

@@ -50,7 +50,7 @@ class VampPrior(Prior):
         self.raw.copy_(chosen + 0.01 * noise)
 
     def density(self, encode: Encode) -> GaussianMixture:
-        posterior = encode(self.pseudo_inputs)
+        posterior = encode(self.pseudo_inputs).normal()
         mean, logvar = posterior.mean.flatten(1), posterior.logvar.flatten(1)
         return GaussianMixture.diagonal(mean.new_zeros(len(mean)), mean, logvar, self.latent_shape)
 

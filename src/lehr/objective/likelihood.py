@@ -17,7 +17,8 @@ from torch import Tensor, nn
 
 from lehr.limits import PositiveFloat
 from lehr.objective.keep_float32 import KeepsFloat32
-from lehr.posterior.gaussian import at_least_float32, bound
+from lehr.posterior.gaussian import bound
+from lehr.posterior.posterior import at_least_float32
 
 _MIN_LOG_SCALE = -6.0  # exp(-6) = 0.0025: less than one of 256 grey levels (Rybkin et al. 2021 use the same)
 _MAX_LOG_SCALE = 6.0

@@ -10,9 +10,9 @@ from torch import Tensor
 from lehr.needs import STANDARD_NORMAL_PRIOR, Need
 from lehr.objective.keep_float32 import KeepsFloat32
 from lehr.posterior.density import LatentDensity, StandardNormal
-from lehr.posterior.gaussian import DiagonalGaussian
+from lehr.posterior.posterior import Posterior
 
-Encode = Callable[[Tensor], DiagonalGaussian]
+Encode = Callable[[Tensor], Posterior]
 
 
 class Prior(KeepsFloat32):

@@ -18,7 +18,7 @@ from lehr.needs import RATE, Need
 from lehr.objective.annealing import ANNEALED, Annealing, Schedule, Shape, Unit
 from lehr.objective.elbo import Terms
 from lehr.objective.keep_float32 import KeepsFloat32
-from lehr.posterior.gaussian import DiagonalGaussian
+from lehr.posterior.posterior import Posterior
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class RateInputs:
     """
 
     step: int
-    posterior: DiagonalGaussian
+    posterior: Posterior
     z: Tensor
     terms: Terms
     means: Tensor
