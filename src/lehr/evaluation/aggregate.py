@@ -15,7 +15,7 @@ import torch
 
 from lehr.evaluation.float64 import Float64Metric
 from lehr.posterior.aggregate import AggregatePosterior, Moments, channel_moments, element_moments, flat_moments
-from lehr.posterior.gaussian import DiagonalGaussian
+from lehr.posterior.posterior import Posterior
 
 _FIELDS = tuple(field.name for field in fields(Moments))
 
@@ -58,7 +58,7 @@ class AggregatePosteriorMetric(Float64Metric):
         for name in _FIELDS:
             setattr(self, f"{prefix}_{name}", getattr(moments, name))
 
-    def update(self, posterior: DiagonalGaussian) -> None:
+    def update(self, posterior: Posterior) -> None:
         """Count a batch of posteriors, (b, *latent_shape), b >= 0."""
         if tuple(posterior.mean.shape[1:]) != self.latent_shape:
             shape = tuple(posterior.mean.shape[1:])

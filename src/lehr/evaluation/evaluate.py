@@ -39,8 +39,7 @@ from lehr.posterior.collapse import (
     moment_kls,
     participation_ratio,
 )
-from lehr.posterior.density import LatentDensity, StandardNormal
-from lehr.posterior.gaussian import DiagonalGaussian
+from lehr.posterior.density import LatentDensity
 
 Table = dict[str, Any]
 """section/name -> number, text, list or None."""
@@ -206,13 +205,12 @@ def collapse(subject: Subject, encoded: Encoded, plan: Plan, rate: float, show: 
     moments = moment_kls(aggregate)
     collapsed = collapsed_units(count_uninformed(posterior), len(encoded))
     m = min(len(encoded), _MOST_FOR_INFORMATION)
-    standard = isinstance(subject.prior, StandardNormal)
+    standard = subject.prior.is_standard_normal
     samples = max(1, min(_MOST_DRAWS, _ENOUGH_LATENTS // m))
     with show("mutual information", m * samples) as line:
         rows = randomness.permutation(plan.seed, "evaluate/information", 0, len(encoded))[:m].sort().values
-        part = DiagonalGaussian(posterior.mean[rows], posterior.logvar[rows])
         information = mutual_information(
-            part, seed=plan.seed, samples=samples, prior=subject.prior, advance=line.advance
+            posterior[rows], seed=plan.seed, samples=samples, prior=subject.prior, advance=line.advance
         )
     evidence = Evidence(
         latents=len(aggregate.mean),

@@ -19,7 +19,7 @@ from lehr import randomness
 from lehr.errors import ConfigError
 from lehr.models.vae import VAE
 from lehr.objective.likelihood import Likelihood
-from lehr.posterior.density import LatentDensity, StandardNormal
+from lehr.posterior.density import LatentDensity
 
 # noise is drawn in tiles of samples x rows of the data set: a draw for each example would cost more than decoding
 _TILE_SAMPLES = 16
@@ -38,7 +38,8 @@ class ImportanceWeighted:
         bound: L_K in nats, one draw of it: unbiased for L_K, and below log p(x) by about Var(w) / (2 K E[w]^2).
         ess: effective sample size (sum w)^2 / sum w^2, between 1 and K. Near 1 one weight has all the say.
         distortion: mean of -log p(x|z) over the K samples, in nats.
-        rate: KL(q(z|x) || p(z)) in nats: exact for p(z) = N(0, I), else the mean of log q - log p over the samples.
+        rate: KL(q(z|x) || p(z)) in nats: exact where it has a closed form, as for p(z) = N(0, I), else the mean of
+            log q - log p over the samples.
         curve: L_k for each k that was asked for, from the first k of the same weights; K is the last.
     """
 
@@ -95,6 +96,7 @@ def importance_weighted(
 
     Raises:
         ConfigError: if `samples` or `max_rows` is below 1.
+        NoDensity: for posteriors that have none, which no weight can be made of.
     """
     counts = sorted({samples} if isinstance(samples, int) else set(samples))
     limit = _rows_at_once(model, x.device) if max_rows is None else max_rows
@@ -125,19 +127,16 @@ def _weigh(
     """All samples of a few examples, `step` at a time; sums of weights are kept as logarithms in float64."""
     b = len(x)
     posterior = model.encode(x)
-    mean, logvar = posterior.mean.double(), posterior.logvar.double()
-    std = (0.5 * logvar).exp()
+    wide = posterior.to(torch.float64)
     repeated = x.expand(step, *x.shape).reshape(step * b, *x.shape[1:])
-    distortion = rate = mean.new_zeros(b)
-    log_sum = log_squares = mean.new_full((b,), -torch.inf)
+    distortion = rate = wide.mean.new_zeros(b)
+    log_sum = log_squares = wide.mean.new_full((b,), -torch.inf)
     curve = {}
     for first, last in _pieces(counts, step):
-        noise = _noise(seed, first, last, start, start + b, tuple(mean.shape[1:]), mean.device).double()
-        z = (mean + std * noise).flatten(0, 1)
+        noise = _noise(seed, first, last, start, start + b, wide.noise_shape, x.device).double()
+        z = wide.sample(noise).flatten(0, 1)
         log_px = likelihood.log_prob(repeated[: len(z)], model.decode(z)).double().view(last - first, b)
-        # by the noise itself, as z - mean would cancel where the variance is small
-        log_q = -0.5 * (noise.square() + logvar + math.log(2 * math.pi)).flatten(2).sum(2)
-        log_ratio = log_q - prior.log_prob(z).double().view(last - first, b)
+        log_ratio = wide.log_prob_of_noise(noise) - prior.log_prob(z).double().view(last - first, b)
         log_weight = log_px - log_ratio
         log_sum = torch.logaddexp(log_sum, log_weight.logsumexp(0))
         log_squares = torch.logaddexp(log_squares, (2 * log_weight).logsumexp(0))
@@ -145,8 +144,9 @@ def _weigh(
         if last in counts:
             curve[last] = log_sum - math.log(last)
     k = counts[-1]
-    exact_rate = posterior.kl().double() if isinstance(prior, StandardNormal) else rate / k
-    return ImportanceWeighted(k, curve[k], (2 * log_sum - log_squares).exp(), distortion / k, exact_rate, curve)
+    kl = posterior.kl_to(prior)
+    rate = rate / k if kl is None else kl.double()
+    return ImportanceWeighted(k, curve[k], (2 * log_sum - log_squares).exp(), distortion / k, rate, curve)
 
 
 def _pieces(counts: list[int], step: int) -> Iterator[tuple[int, int]]:

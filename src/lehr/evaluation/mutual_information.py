@@ -22,7 +22,7 @@ from torch import Tensor
 from lehr import randomness
 from lehr.errors import ConfigError, DataError
 from lehr.posterior.density import LatentDensity, StandardNormal
-from lehr.posterior.gaussian import DiagonalGaussian
+from lehr.posterior.posterior import Posterior
 
 NEAR_CAP = 1.0
 """Nats below ln m within which the lower bound is saturated."""
@@ -79,7 +79,7 @@ class MutualInformation:
 
 @torch.no_grad()
 def mutual_information(
-    posterior: DiagonalGaussian,
+    posterior: Posterior,
     *,
     seed: int = 0,
     samples: int = 1,
@@ -98,22 +98,24 @@ def mutual_information(
     Raises:
         DataError: with fewer than 2 images.
         ConfigError: if `samples` is below 1.
+        NoDensity: for posteriors that have none.
     """
-    m = len(posterior.mean)
+    m = len(posterior)
     if m < 2:
         raise DataError(f"mutual information needs at least 2 images, got {m}")
     if samples < 1:
         raise ConfigError(f"samples={samples}: mutual information needs at least 1 latent of each posterior")
-    posterior = DiagonalGaussian(posterior.mean.double(), posterior.logvar.double())
+    posterior = posterior.to(torch.float64)
     kl = posterior.kl()
+    known = kl if prior is None else posterior.kl_to(prior)
     log_own, log_others, surplus, rates = [], [], [], []
-    exact = prior is None or isinstance(prior, StandardNormal)
     for sample in range(samples):
         stream = f"mutual_information/{sample}"
-        noise = randomness.rows("normal", seed, stream, 0, m, tuple(posterior.mean.shape[1:]), posterior.mean.device)
+        noise = randomness.rows("normal", seed, stream, 0, m, posterior.noise_shape, posterior.mean.device)
         z = posterior.sample(noise.double())
         own = posterior.log_prob(z)
-        rates.append(kl if exact or prior is None else own - prior.log_prob(z.to(torch.float32)).double())
+        if known is None and prior is not None:
+            rates.append(own - prior.log_prob(z.to(torch.float32)).double())
         surplus.append(own - StandardNormal(tuple(z.shape[1:])).log_prob(z) - kl)
         for start, log_density in _log_densities(z, posterior):
             here = torch.arange(len(log_density), device=z.device)
@@ -129,7 +131,7 @@ def mutual_information(
         m,
         lower=_mean(own - log_q, noise_of_latents),
         upper=_mean(own - log_q_without, noise_of_latents),
-        rate=float(kl.mean()) if exact else _mean(torch.cat(rates), noise_of_latents),
+        rate=_mean(torch.cat(rates), noise_of_latents) if known is None else float(known.mean()),
         log_q=float(log_q.mean()),
     )
 
@@ -146,7 +148,7 @@ def _mean(values: Tensor, zero: Tensor) -> float:
 
 
 @torch.no_grad()
-def aggregate_log_prob(z: Tensor, posterior: DiagonalGaussian) -> Tensor:
+def aggregate_log_prob(z: Tensor, posterior: Posterior) -> Tensor:
     """ln q(z) in nats with q(z) the mixture of the m posteriors: (n,) float64 for latents `z` (n, *latent).
 
     A latent drawn from one of these posteriors finds it in the mixture: ln q(z) is then too high, by up to ln m.
@@ -154,13 +156,14 @@ def aggregate_log_prob(z: Tensor, posterior: DiagonalGaussian) -> Tensor:
     return torch.cat([block.logsumexp(1) for _, block in _log_densities(z, posterior)]) - math.log(len(posterior.mean))
 
 
-def _log_densities(z: Tensor, posterior: DiagonalGaussian) -> Iterator[tuple[int, Tensor]]:
+def _log_densities(z: Tensor, posterior: Posterior) -> Iterator[tuple[int, Tensor]]:
     """Blocks (rows, m) of ln q(z_i|x_j) and the i each starts at, as matrix products.
 
     sum_d (z - mu)^2 / v = z^2 . 1/v - 2 z . mu/v + mu^2 . 1/v cancels, by about 1e-16 z^2 / v in float64; so the
     latents are taken about their centre.
     """
-    mean, logvar = posterior.mean.double().flatten(1), posterior.logvar.double().flatten(1)
+    q = posterior.normal()
+    mean, logvar = q.mean.double().flatten(1), q.logvar.double().flatten(1)
     centre = mean.mean(0)
     mean, z = mean - centre, z.double().flatten(1) - centre
     precision = (-logvar).exp()

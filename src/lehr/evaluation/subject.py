@@ -20,7 +20,7 @@ from lehr.models.vae import VAE
 from lehr.objective.likelihood import Likelihood
 from lehr.posterior.aggregate import AggregatePosterior
 from lehr.posterior.density import LatentDensity
-from lehr.posterior.gaussian import DiagonalGaussian
+from lehr.posterior.posterior import Posterior
 
 
 class Progress(Protocol):
@@ -94,7 +94,7 @@ class Encoded:
         z: (n, *latent), one sample of each.
     """
 
-    posterior: DiagonalGaussian
+    posterior: Posterior
     z: Tensor
 
     def __len__(self) -> int:
@@ -104,18 +104,17 @@ class Encoded:
 @torch.inference_mode()
 def encode(subject: Subject, split: str, limit: int | None, show: ShowProgress, seed: int = 0) -> Encoded:
     """Pass at most `limit` examples of a split through the encoder."""
-    means, logvars, samples = [], [], []
+    posteriors, samples = [], []
     with show(f"encoding {split}", len(subject.data.part(split, limit))) as line:
         for batch in subject.batches(split, limit):
             posterior = subject.model.encode(batch.images)
             stop = batch.start + len(batch)
-            shape = subject.model.latent_shape
+            shape = posterior.noise_shape
             noise = randomness.rows("normal", seed, f"evaluate/{split}", batch.start, stop, shape, subject.device)
-            means.append(posterior.mean.cpu())
-            logvars.append(posterior.logvar.cpu())
+            posteriors.append(posterior.to("cpu"))
             samples.append(posterior.sample(noise).cpu())
             line.advance(len(batch))
-    return Encoded(DiagonalGaussian(torch.cat(means), torch.cat(logvars)), torch.cat(samples))
+    return Encoded(type(posteriors[0]).cat(posteriors), torch.cat(samples))
 
 
 @torch.inference_mode()

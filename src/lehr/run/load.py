@@ -15,7 +15,7 @@ from lehr.models.vae import VAE
 from lehr.objective.likelihood import Likelihood
 from lehr.posterior.aggregate import AggregatePosterior
 from lehr.posterior.density import LatentDensity
-from lehr.posterior.gaussian import DiagonalGaussian
+from lehr.posterior.posterior import Posterior
 from lehr.run.directory import DONE, RunDirectory
 from lehr.run.model_files import read_model
 from lehr.samplers.by_name import sampler
@@ -52,7 +52,7 @@ class Run:
         self.posterior = posterior
 
     @torch.no_grad()
-    def encode(self, x: Tensor) -> DiagonalGaussian:
+    def encode(self, x: Tensor) -> Posterior:
         """q(z|x) for images (b, c, h, w) in [0, 1]."""
         return self.model.encode(x)
 

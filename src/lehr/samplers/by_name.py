@@ -25,7 +25,7 @@ from lehr.errors import CheckpointError, ConfigError, DataError
 from lehr.files import replacing, write_json
 from lehr.posterior.aggregate import AggregatePosterior
 from lehr.posterior.density import FittedDensity, GaussianMixture, LatentDensity, Normal
-from lehr.posterior.gaussian import DiagonalGaussian
+from lehr.posterior.posterior import Posterior
 
 FITTED = ("mixture", "two_stage")
 SAMPLERS = ("prior", "aggregate", "aggregate_full", *FITTED)
@@ -64,7 +64,7 @@ def require_known(*names: str) -> None:
 
 
 def fit_sampler(
-    name: str, latents: DiagonalGaussian, seed: int = 0, progress: Callable[[str], None] | None = None
+    name: str, latents: Posterior, seed: int = 0, progress: Callable[[str], None] | None = None
 ) -> FittedDensity:
     """Fit sampler `name`, one of `FITTED`, to the posteriors `latents` (n, *latent) of the training examples.
 
@@ -76,7 +76,7 @@ def fit_sampler(
     from lehr.samplers.mixture import fit_mixture
     from lehr.samplers.two_stage import fit_two_stage
 
-    if not (latents.mean.isfinite().all() and latents.logvar.isfinite().all()):
+    if not (latents.mean.isfinite().all() and latents.var.isfinite().all()):
         raise DataError(f"samplers={name}: some latents of the training examples are NaN or infinite; train again")
     if name == "mixture":
         return fit_mixture(latents, seed, progress=progress)

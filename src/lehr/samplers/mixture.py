@@ -18,7 +18,7 @@ import torch
 from lehr import randomness
 from lehr.errors import ConfigError
 from lehr.posterior.density import FittedDensity, GaussianMixture
-from lehr.posterior.gaussian import DiagonalGaussian
+from lehr.posterior.posterior import Posterior
 
 if TYPE_CHECKING:
     from numpy import ndarray
@@ -37,7 +37,7 @@ _TOLERANCE = 1e-2  # EM stops when an iteration gains fewer nats per example; he
 
 
 def fit_mixture(
-    latents: DiagonalGaussian,
+    latents: Posterior,
     seed: int = 0,
     components: tuple[int, ...] = COMPONENTS,
     max_examples: int = MAX_EXAMPLES,
@@ -69,7 +69,7 @@ def fit_mixture(
         )
     if n < 2 * _HELD_OUT:
         raise ConfigError(f"samplers=mixture: {n} training examples are too few, at least {2 * _HELD_OUT} are needed")
-    z = latents.sample(randomness.rows("normal", seed, "mixture/z", 0, n, tuple(shape), latents.mean.device))
+    z = latents.sample(randomness.rows("normal", seed, "mixture/z", 0, n, latents.noise_shape, latents.mean.device))
     z = z.flatten(1)[randomness.permutation(seed, "mixture/order", 0, n)[:max_examples].to(z.device)].double().cpu()
     mean, std = z.mean(0), z.std(0).clamp(min=1e-12)
     white = ((z - mean) / std).numpy()

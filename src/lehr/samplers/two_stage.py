@@ -20,12 +20,12 @@ from torch import Tensor, nn
 from lehr import randomness
 from lehr.errors import ConfigError, NonFiniteLoss
 from lehr.models.vae import VAE
-from lehr.objective.bounds import LogWeights, several
+from lehr.objective.bounds import LogWeights
 from lehr.objective.elbo import elbo_terms
 from lehr.objective.likelihood import Gaussian
 from lehr.posterior.aggregate import AggregatePosterior, element_moments
 from lehr.posterior.density import FittedDensity, LatentDensity, StandardNormal
-from lehr.posterior.gaussian import DiagonalGaussian, at_least_float32
+from lehr.posterior.posterior import Posterior, at_least_float32
 
 HIDDEN = (256, 256, 256)
 IMPORTANCE_SAMPLES = 64
@@ -161,7 +161,7 @@ class TwoStage(LatentDensity):
         x = x.view(-1, 1, 1, d)
         noise = randomness.rows("normal", 0, "two_stage/log_prob", start, start + len(x), (k, d), x.device)
         posterior = self.model.encode(x)
-        u = several(posterior).sample(noise)
+        u = posterior.with_sample_dim().sample(noise)
         weights = LogWeights.of(x, posterior, u, self.model, self.likelihood, StandardNormal((d,)))
         return (weights.log_likelihood - weights.log_ratio).double().logsumexp(1) - math.log(k)
 
@@ -178,7 +178,7 @@ class TwoStage(LatentDensity):
 
 
 def fit_two_stage(
-    latents: DiagonalGaussian,
+    latents: Posterior,
     seed: int = 0,
     hidden: Sequence[int] = HIDDEN,
     steps: int = 6000,
@@ -219,22 +219,22 @@ def fit_two_stage(
         raise ConfigError(f"samplers=two_stage: {n} training examples are too few, at least {_HELD_OUT} are needed")
     # an evaluation may run in inference mode, whose tensors cannot be trained on
     with torch.inference_mode(False), torch.enable_grad():
-        q = DiagonalGaussian(latents.mean.flatten(1).clone(), latents.logvar.flatten(1).clone())
+        q = latents.flat().clone()
         aggregate = AggregatePosterior.from_moments(element_moments(q), (d,))
         mean, std = aggregate.mean, aggregate.var.sqrt()
-        white = DiagonalGaussian(((q.mean - mean) / std).float(), (q.logvar - 2 * std.log()).float())
+        white = q.standardised(mean, std).to(torch.float32)
         density = TwoStage(mean, std, tuple(shape), hidden, seed)
         order = randomness.permutation(seed, "two_stage/held_out", 0, n).to(mean.device)
-        train, val = (DiagonalGaussian(white.mean[rows], white.logvar[rows]) for rows in (order[held:], order[:held]))
-        steps = min(steps, epochs * -(-len(train.mean) // batch_size))
+        train, val = white[order[held:]], white[order[:held]]
+        steps = min(steps, epochs * -(-len(train) // batch_size))
         bounds = _train(density, train, val, seed, steps, batch_size, lr, progress)
     return FittedDensity(density, bounds, max(bounds, key=lambda step: bounds[step]))
 
 
 def _train(
     density: TwoStage,
-    train: DiagonalGaussian,
-    val: DiagonalGaussian,
+    train: Posterior,
+    val: Posterior,
     seed: int,
     steps: int,
     batch_size: int,
@@ -245,7 +245,7 @@ def _train(
     modules = density.modules
     optimizer = torch.optim.Adam(modules.parameters(), lr=lr, fused=True)
     looks = {round(steps * i / _LOOKS) for i in range(_LOOKS + 1)}
-    per_epoch = -(-len(train.mean) // batch_size)
+    per_epoch = -(-len(train) // batch_size)
     bounds: dict[int, float] = {}
     for step in range(steps + 1):
         if step in looks:  # before the first step too: it is to be no worse than the normal it starts from
@@ -260,10 +260,10 @@ def _train(
             break
         epoch, position = divmod(step, per_epoch)
         if position == 0:
-            order = randomness.permutation(seed, "two_stage/order", epoch, len(train.mean)).to(train.mean.device)
+            order = randomness.permutation(seed, "two_stage/order", epoch, len(train)).to(train.mean.device)
         rows = order[position * batch_size : (position + 1) * batch_size]
         optimizer.param_groups[0]["lr"] = lr * 0.5 * (1 + math.cos(math.pi * step / steps))
-        loss = -_elbo(density, DiagonalGaussian(train.mean[rows], train.logvar[rows]), seed, "train", step).mean()
+        loss = -_elbo(density, train[rows], seed, "train", step).mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -271,16 +271,17 @@ def _train(
     return bounds
 
 
-def _held_out(density: TwoStage, val: DiagonalGaussian, seed: int) -> float:
+def _held_out(density: TwoStage, val: Posterior, seed: int) -> float:
     """The mean ELBO of standardised posteriors (n, d), as a bound on the density of the latents themselves."""
     with torch.no_grad():
         return float(_elbo(density, val, seed, "held_out", 0).double().mean() - density.std.log().sum())
 
 
-def _elbo(density: TwoStage, q: DiagonalGaussian, seed: int, part: str, counter: int) -> Tensor:
+def _elbo(density: TwoStage, q: Posterior, seed: int, part: str, counter: int) -> Tensor:
     """(b,) the ELBO of standardised latents drawn from `q` (b, d), with one sample of each."""
-    shape = tuple(q.mean.shape)
-    e, f = (randomness.normal(seed, f"two_stage/{part}/{name}", counter, shape, q.mean.device) for name in "zu")
-    x = q.sample(e).view(-1, 1, 1, shape[1])
+    (d,), device = q.latent_shape, q.mean.device
+    e = randomness.normal(seed, f"two_stage/{part}/z", counter, (len(q), *q.noise_shape), device)
+    f = randomness.normal(seed, f"two_stage/{part}/u", counter, (len(q), d), device)
+    x = q.sample(e).view(-1, 1, 1, d)
     posterior, parameters = density.model(x, f)
     return elbo_terms(x, posterior, parameters, density.likelihood).elbo

@@ -31,7 +31,7 @@ from lehr.objective.prior import Prior, StandardNormalPrior
 from lehr.objective.rate import RateInputs, RateTerm
 from lehr.posterior.aggregate import AggregatePosterior
 from lehr.posterior.collapse import active_units
-from lehr.posterior.gaussian import DiagonalGaussian
+from lehr.posterior.posterior import Posterior
 from lehr.training.finite import FiniteLoss
 
 _ONE_SAMPLE = ELBO()
@@ -143,7 +143,7 @@ class VAEModule(LightningModule):
         """The KL weight that batch was trained with, in effect."""
         self.step_bound: Tensor | None = None
         """The importance-weighted bound of that batch over all ranks, where it was trained on."""
-        self.step_posterior: DiagonalGaussian | None = None
+        self.step_posterior: Posterior | None = None
         self.evaluated: dict[str, float] = {}
         """The metrics of the last validation or test; in the checkpoint, as a resumed run may have none to come."""
         self.finite = FiniteLoss()
@@ -279,7 +279,7 @@ class VAEModule(LightningModule):
         first = batch_idx - batch_idx % self.trainer.accumulate_grad_batches
         return min(self.trainer.accumulate_grad_batches, self.length.batches_per_epoch - first)
 
-    def terms(self, images: Tensor, noise: Tensor) -> tuple[Terms, DiagonalGaussian]:
+    def terms(self, images: Tensor, noise: Tensor) -> tuple[Terms, Posterior]:
         """Terms of the ELBO (b,) of images (b, c, h, w) with one sample of z, and the posterior it came from."""
         draw = _ONE_SAMPLE.draw(images, noise, self.model, self.likelihood, self.prior.density(self.model.encode))
         return draw.terms, draw.posterior

@@ -108,14 +108,15 @@ class Metrics(LeanCallback):
             return
         distortion, rate = module.step_terms.tolist()
         weight = float(module.step_kl_weight)
-        clamped = module.sum_over_ranks(module.step_posterior.clamped_share() * (len(batch) / batch.total))
+        share = len(batch) / batch.total
+        watched = {n: module.sum_over_ranks(x * share) for n, x in module.step_posterior.diagnostics().items()}
         metrics = {
             "train/loss": distortion + weight * rate,
             "train/elbo": -(distortion + rate),
             "train/rate": rate,
             "train/distortion": distortion,
             "train/kl_weight": weight,
-            "train/clamped_share": float(clamped),
+            **{f"train/{name}": float(value) for name, value in watched.items()},
             "train/learning_rate": module.learning_rate(trainer.global_step - 1),
         }
         if module.step_bound is not None:
