@@ -15,6 +15,7 @@ from lightning.pytorch.loggers import CSVLogger
 from lehr import randomness
 from lehr.errors import ConfigError
 from lehr.objective import Gaussian
+from lehr.run.measure import one_sample_terms
 from lehr.training.callbacks.aggregate import AggregateStatistics
 from lehr.training.callbacks.metrics import Metrics
 from lehr.training.module import OptimizerPlan
@@ -91,7 +92,8 @@ def test_training_is_a_plain_loop_of_gradient_steps(tmp_path, accumulate):
             group = batches[first : first + accumulate]
             optimizer.zero_grad()
             for k, rows in enumerate(group, start=epoch * BATCHES + first):
-                terms, _ = twin.terms(images[rows], randomness.normal(0, "posterior", k, (len(rows), 2)))
+                noise = randomness.normal(0, "posterior", k, (len(rows), 2))
+                terms, _ = one_sample_terms(twin.components, images[rows], noise)
                 # the last step of an epoch has fewer batches: its gradient is the mean over those
                 (terms.loss(min(step / warmup, 1.0)).mean() / len(group)).backward()
             optimizer.step()

@@ -12,6 +12,7 @@ from lightning.pytorch import Callback
 from lehr import randomness
 from lehr.data import Digits
 from lehr.objective import Gaussian
+from lehr.run.measure import one_sample_terms
 from lehr.training import AggregateStatistics, SampleGrids
 
 PRECISIONS = ("32-true", "bf16-mixed", "bf16-true", "64-true")
@@ -26,12 +27,7 @@ class Types(Callback):
         self.images, self.noise, self.terms, self.encoded, self.outputs = [], [], [], [], set()
 
     def setup(self, trainer, pl_module, stage):
-        terms, draw, encode = pl_module.terms, pl_module.objective.draw, pl_module.model.encode
-
-        def watched_terms(images, noise):
-            result, posterior = terms(images, noise)
-            self.see(images, noise, result, posterior)
-            return result, posterior
+        draw, encode = pl_module.objective.draw, pl_module.model.encode
 
         def watched_draw(images, noise, *rest):
             result = draw(images, noise, *rest)
@@ -43,8 +39,13 @@ class Types(Callback):
                 self.encoded.append(images.clone())
             return encode(images)
 
-        pl_module.terms, pl_module.objective.draw, pl_module.model.encode = watched_terms, watched_draw, watched_encode
+        pl_module.objective.draw, pl_module.model.encode = watched_draw, watched_encode
         pl_module.model.decoder.register_forward_hook(lambda m, i, output: self.outputs.add(output.dtype))
+
+    def measured(self, components, images, noise):
+        result, posterior = one_sample_terms(components, images, noise)
+        self.see(images, noise, result, posterior)
+        return result, posterior
 
     def see(self, images, noise, terms, posterior):
         self.images.append(images.clone())
@@ -57,7 +58,9 @@ def seen(request, tmp_path_factory):
     types, data = Types(), Tiny(binarize="dynamic")
     module = vae(likelihood=Gaussian("learned"))
     folder = tmp_path_factory.mktemp("precision")
-    fit(folder, types, AggregateStatistics(), SampleGrids(n=4), module=module, data=data, precision=request.param)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("lehr.run.measure.one_sample_terms", types.measured)
+        fit(folder, types, AggregateStatistics(), SampleGrids(n=4), module=module, data=data, precision=request.param)
     return request.param, types, module, data
 
 

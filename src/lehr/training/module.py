@@ -19,22 +19,17 @@ from lehr import randomness
 from lehr.data.batch import Batch
 from lehr.data.module import ImageDataModule
 from lehr.errors import ConfigError
-from lehr.evaluation.aggregate import AggregatePosteriorMetric
-from lehr.evaluation.elbo import ELBOMetric
 from lehr.models.components import Components
 from lehr.models.vae import VAE
-from lehr.objective.bits import bits_per_dim
 from lehr.objective.bounds import ELBO, IWAE, Draw, Objective
-from lehr.objective.elbo import Terms
 from lehr.objective.likelihood import Likelihood
 from lehr.objective.prior import Prior, StandardNormalPrior
 from lehr.objective.rate import RateInputs, RateTerm
 from lehr.posterior.aggregate import AggregatePosterior
-from lehr.posterior.collapse import active_units
 from lehr.posterior.posterior import Posterior
+from lehr.run.measure import SplitMeasurement
 from lehr.training.finite import FiniteLoss
 
-_ONE_SAMPLE = ELBO()
 _STAGES = 8
 _STAGE_PARTS = (3**_STAGES - 1) // 2
 
@@ -132,8 +127,8 @@ class VAEModule(LightningModule):
         self.objective = objective or ELBO()
         self.optimizer_plan = optimizer
         self.seed = seed
-        self.elbo_metric = ELBOMetric()
-        self.posterior_metric = AggregatePosteriorMetric(model.latent_shape)
+        self.measurement: SplitMeasurement | None = None
+        """Of the split that is, or was last, validated or tested."""
         self.length: Length | None = None
         self.aggregate: AggregatePosterior | None = None
         """The statistics of q(z) over the training set, once training has ended."""
@@ -279,11 +274,6 @@ class VAEModule(LightningModule):
         first = batch_idx - batch_idx % self.trainer.accumulate_grad_batches
         return min(self.trainer.accumulate_grad_batches, self.length.batches_per_epoch - first)
 
-    def terms(self, images: Tensor, noise: Tensor) -> tuple[Terms, Posterior]:
-        """Terms of the ELBO (b,) of images (b, c, h, w) with one sample of z, and the posterior it came from."""
-        draw = _ONE_SAMPLE.draw(images, noise, self.model, self.likelihood, self.prior.density(self.model.encode))
-        return draw.terms, draw.posterior
-
     def sum_over_ranks(self, values: Tensor) -> Tensor:
         """The sum of the `values` of all ranks, which all of them must ask for; `values` is overwritten."""
         if self.trainer.world_size > 1:
@@ -297,51 +287,32 @@ class VAEModule(LightningModule):
         self.evaluated = checkpoint["evaluated"]
 
     def on_validation_epoch_start(self) -> None:
-        self._start_evaluation()
+        self._start_measuring("val")
 
     def on_test_epoch_start(self) -> None:
-        self._start_evaluation()
+        self._start_measuring("test")
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        self._evaluate(batch, "val")
+        self._measure(batch)
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
-        self._evaluate(batch, "test")
+        self._measure(batch)
 
     def on_validation_epoch_end(self) -> None:
-        self._end_evaluation("val")
+        self._end_measuring()
 
     def on_test_epoch_end(self) -> None:
-        self._end_evaluation("test")
+        self._end_measuring()
 
-    def _start_evaluation(self) -> None:
-        self.elbo_metric.reset()
-        self.posterior_metric.reset()
+    def _start_measuring(self, split: str) -> None:
+        self.measurement = SplitMeasurement(self.components, self.datamodule, split, self.seed, self.device)
 
-    def _evaluate(self, batch: Batch, split: str) -> None:
-        noise = randomness.rows(
-            "normal",
-            self.seed,
-            f"posterior/{split}",
-            batch.start,
-            batch.start + len(batch),
-            self.model.latent_shape,
-            self.device,
-        )
-        terms, posterior = self.terms(batch.images, noise)
-        self.elbo_metric.update(terms)
-        self.posterior_metric.update(posterior)
+    def _measure(self, batch: Batch) -> None:
+        assert self.measurement is not None
+        self.measurement.update(batch)
 
-    def _end_evaluation(self, split: str) -> None:
-        metrics = {name: float(value) for name, value in self.elbo_metric.compute().items()}
-        if (self.datamodule.n_test if split == "test" else self.datamodule.n_val) > 1:  # one example has no variance
-            metrics["active_units"] = float(active_units(self.posterior_metric.compute().var_of_mean))
-        metrics["kl_weight"] = self.kl_weight
-        metrics["loss"] = metrics["distortion"] + self.kl_weight * metrics["rate"]
-        treatment = bits_per_dim(self.likelihood, self.datamodule.levels)
-        bits = treatment.bits(-metrics["elbo"], math.prod(self.model.image_shape))
-        if bits is not None and treatment.kind == "discrete":  # a density needs another pass: lehr evaluate
-            metrics["bits_per_dim"] = bits
-        self.evaluated = {f"{split}/{name}": value for name, value in metrics.items()}
+    def _end_measuring(self) -> None:
+        assert self.measurement is not None
+        self.evaluated = self.measurement.compute(self.trainer.global_step)
         # for monitors; what goes to the loggers is written by the Metrics callback
         self.log_dict(self.evaluated, logger=False)

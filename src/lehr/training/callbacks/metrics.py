@@ -88,8 +88,9 @@ class Metrics(LeanCallback):
             return
         self._validated_at = pl_module.images_seen
         log(trainer, pl_module.evaluated, pl_module.images_seen)
-        if (writer := tensorboard(trainer)) and pl_module.datamodule.n_val > 1:
-            kl = pl_module.posterior_metric.compute().kl
+        measured = pl_module.measurement
+        if (writer := tensorboard(trainer)) and measured and measured.aggregate:
+            kl = measured.aggregate.kl
             writer.add_histogram("val/kl_per_dimension", kl.cpu().numpy(), pl_module.images_seen)
         self._mark = time.perf_counter()
 

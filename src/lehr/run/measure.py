@@ -1,0 +1,91 @@
+"""The ELBO over a split of the data and what goes with it, in the validation of a training as in its test."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from lehr import randomness
+from lehr.data.batch import Batch
+from lehr.data.module import ImageDataModule
+from lehr.evaluation.aggregate import AggregatePosteriorMetric
+from lehr.evaluation.elbo import ELBOMetric
+from lehr.models.components import Components
+from lehr.objective.bits import bits_per_dim
+from lehr.objective.bounds import ELBO
+from lehr.objective.elbo import Terms
+from lehr.posterior.aggregate import AggregatePosterior
+from lehr.posterior.collapse import active_units
+from lehr.posterior.posterior import Posterior
+from lehr.run.execution import Execution
+
+_ONE_SAMPLE = ELBO()
+
+
+def one_sample_terms(components: Components, images: Tensor, noise: Tensor) -> tuple[Terms, Posterior]:
+    """Terms of the ELBO (b,) of images (b, c, h, w) with one sample of z, and the posterior it came from."""
+    model, prior = components.model, components.prior.density(components.model.encode)
+    draw = _ONE_SAMPLE.draw(images, noise, model, components.likelihood, prior)
+    return draw.terms, draw.posterior
+
+
+class SplitMeasurement:
+    """Sums over one split, each example counted once on any number of ranks.
+
+    Args:
+        components: what is measured.
+        data: of which `split` ("val" or "test") is passed through.
+        seed: the noise of an example is a function of it, of the split and of the example's row.
+        device: where the components are.
+    """
+
+    def __init__(
+        self, components: Components, data: ImageDataModule, split: str, seed: int, device: torch.device
+    ) -> None:
+        self._components = components
+        self._split, self._seed, self._device = split, seed, device
+        self._levels = data.levels
+        self._n = data.n_test if split == "test" else data.n_val
+        self._elbo = ELBOMetric().to(device)
+        self._posterior = AggregatePosteriorMetric(components.model.latent_shape).to(device)
+        self.aggregate: AggregatePosterior | None = None
+        """The statistics of q(z) over the split, once computed; None of a single example, which has no variance."""
+
+    def update(self, batch: Batch) -> None:
+        """Count a batch of this rank."""
+        rows, shape = (batch.start, batch.start + len(batch)), self._components.model.latent_shape
+        noise = randomness.rows("normal", self._seed, f"posterior/{self._split}", *rows, shape, self._device)
+        terms, posterior = one_sample_terms(self._components, batch.images, noise)
+        self._elbo.update(terms)
+        self._posterior.update(posterior)
+
+    def compute(self, step: int) -> dict[str, float]:
+        """The metrics of the split over all ranks, which all of them must ask for, by name: "val/elbo".
+
+        Args:
+            step: the optimiser step, at which the weight of the KL is taken.
+        """
+        metrics = {name: float(value) for name, value in self._elbo.compute().items()}
+        if self._n > 1:
+            self.aggregate = self._posterior.compute()
+            metrics["active_units"] = float(active_units(self.aggregate.var_of_mean))
+        metrics["kl_weight"] = self._components.rate_term.kl_weight(step)
+        metrics["loss"] = metrics["distortion"] + metrics["kl_weight"] * metrics["rate"]
+        treatment = bits_per_dim(self._components.likelihood, self._levels)
+        bits = treatment.bits(-metrics["elbo"], math.prod(self._components.model.image_shape))
+        if bits is not None and treatment.kind == "discrete":  # a density needs another pass: lehr evaluate
+            metrics["bits_per_dim"] = bits
+        return {f"{self._split}/{name}": value for name, value in metrics.items()}
+
+
+def measure_split(
+    components: Components, data: ImageDataModule, split: str, execution: Execution, seed: int, step: int
+) -> dict[str, float]:
+    """Pass `split` through the networks once: its metrics, see `SplitMeasurement`."""
+    measurement = SplitMeasurement(components, data, split, seed, execution.device)
+    with execution.evaluating(components):
+        for batch in execution.batches(data, split, split):
+            measurement.update(batch)
+        return measurement.compute(step)
