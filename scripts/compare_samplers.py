@@ -14,6 +14,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from lehr.config.samplers import SAMPLERS
+
 SETTINGS = {
     "digits": ["data=digits", "kl=constant"],
     "mnist": ["experiment=mnist", "trainer.max_epochs=20", "model.latent_dim=20"],
@@ -25,7 +27,6 @@ SETTINGS = {
     ],
 }
 WEIGHTS = {"digits": (0.1, 0.5, 1, 2), "mnist": (0.1, 0.5, 1, 4), "sprites": (1, 30)}
-SAMPLERS = ("prior", "aggregate", "aggregate_full", "mixture", "two_stage")
 
 
 def main() -> int:
@@ -63,7 +64,9 @@ def row(name: str, weight: float, table: dict) -> str:
     best = min(x for x in distances[1:] if x is not None)
     cells = ["-" if x is None else f"**{x:.1f}**" if x == best else f"{x:.1f}" for x in distances]
     moment_kl = table["collapse/moment_kl_full"] or table["collapse/moment_kl_diag"]
-    log_probs = [table.get(f"generation/{sampler}/latent_log_prob") for sampler in SAMPLERS[:3]]
+    log_probs = [
+        table.get(f"generation/{sampler}/latent_log_prob") for sampler in ("prior", "aggregate", "aggregate_full")
+    ]
     shown = ", ".join("-" if x is None else f"{x:.1f}" for x in log_probs)
     return f"| {name} | {weight:g} | {moment_kl:.2f} | {' | '.join(cells)} | {shown} |"
 

@@ -25,7 +25,7 @@ def run(finished_run) -> Path:
             [
                 "rum: unknown key; did you mean run?",
                 "run: is missing; say run=PATH",
-                "method=priro: must be 'aggregate', 'prior', 'mixture', 'two_stage' or 'interpolate'",
+                "method=priro: must be 'prior', 'aggregate', 'aggregate_full', 'mixture', 'two_stage' or 'interpolate'",
                 "n=0: must be greater than 0",
                 "seed=-1: must be greater than or equal to 0",
                 "covariance=ful: must be 'diag' or 'full'",

@@ -199,7 +199,7 @@ def test_sampling_has_its_own_schema():
     assert sorted(section_problems(SampleConfig, wrong)) == [
         "from=-1: must be greater than or equal to 0",
         "fron: unknown key; did you mean from?",
-        "method=priro: must be 'aggregate', 'prior', 'mixture', 'two_stage' or 'interpolate'",
+        "method=priro: must be 'prior', 'aggregate', 'aggregate_full', 'mixture', 'two_stage' or 'interpolate'",
         "run: is missing; say run=PATH",
     ]
 

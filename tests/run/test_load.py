@@ -65,7 +65,7 @@ def test_encode_decode_and_sample_are_those_of_the_model(finished_run, images):
     assert torch.equal(run.sample(10, "prior", seed=4), run.decode(noise))
     expected = run.posterior.mean.float() + run.posterior.var.sqrt().float() * noise
     assert torch.equal(run.sample_latents(10, "aggregate", seed=4), expected)
-    with pytest.raises(ValueError, match="expected one of aggregate, prior"):
+    with pytest.raises(ValueError, match="expected one of prior, aggregate"):
         run.sample(3, "posterior")
     with pytest.raises(ValueError, match="diag or full"):
         run.sample(3, covariance="half")

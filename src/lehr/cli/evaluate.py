@@ -27,7 +27,7 @@ def _act(values: dict[str, Any]) -> None:
         split=values["split"],
         examples=values["examples"],
         iwae_samples=values["iwae_samples"],
-        samplers=tuple(values["samplers"]),
+        samplers=None if values["samplers"] is None else tuple(values["samplers"]),
         features=values["features"],
         seed=values["seed"],
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from lehr.cli.compose import conf_dir
+from lehr.config.samplers import SAMPLERS
 
 _TRAIN = """lehr train: train a VAE with an annealed KL term, and keep the statistics of its latents.
 
@@ -48,14 +49,17 @@ Flags:
   --hydra-help             everything that Hydra can do
 """
 
-SAMPLE_HELP = """lehr sample: new images from a finished run.
+_SAMPLERS = "\n".join(f"{'':27}{name:<16}{entry.line}" for name, entry in SAMPLERS.items())
+
+SAMPLE_HELP = f"""lehr sample: new images from a finished run.
 
 Usage: lehr sample run=DIR [key=value ...]
 
 Keys and their defaults:
   run=DIR                  the run directory
-  method=aggregate         aggregate, N(agg_mean, agg_var) | prior, as trained, N(0, I) by default
-                           mixture, two_stage: fitted to q(z) by lehr evaluate | interpolate, between two test images
+  method=aggregate         where the latents come from; what has to be fitted is so by lehr evaluate
+{_SAMPLERS}
+                           interpolate     the way between two encoded test images
   n=64                     how many images (all but interpolate)
   seed=0                   the same seed gives the same images
   covariance=diag          of the aggregate posterior: diag | full
@@ -68,7 +72,7 @@ Examples:
   lehr sample run=outputs/digits method=interpolate from=3 to=8 steps=12
 """
 
-EVALUATE_HELP = """lehr evaluate: how good a finished run is, as a table and as evaluation.json in the run.
+EVALUATE_HELP = f"""lehr evaluate: how good a finished run is, as a table and as evaluation.json in the run.
 
 Usage: lehr evaluate run=DIR [key=value ...]
 
@@ -79,7 +83,7 @@ Keys and their defaults:
   split=test               test | val
   examples=N               at most so many of the split
   iwae_samples=500         K of the importance-weighted bound; quick: 64. Time grows with it, memory does not
-  samplers=[prior,...]     prior, aggregate, aggregate_full, mixture, two_stage; what was not fitted yet is, and kept
+  samplers=[prior,...]     {", ".join(SAMPLERS)}; what was not fitted yet is, and kept
   features=auto            of samples: inception | classifier (of the data's own labels) | pca
   seed=0                   the same seed gives the same numbers
 

@@ -6,9 +6,11 @@ The values and what they mean stand in the YAML files; here stands what is allow
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from lehr.config.samplers import SAMPLERS
 
 Positive = Annotated[int, Field(gt=0)]
 NonNegative = Annotated[int, Field(ge=0)]
@@ -20,6 +22,12 @@ Fraction = Annotated[float, Field(gt=0, lt=1)]
 FractionOrNone = Annotated[float, Field(ge=0, lt=1)]
 Activation = Literal["relu", "elu", "gelu", "leaky_relu", "silu", "softplus", "tanh"]
 Precision = Literal["32-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true", "64-true"]
+if TYPE_CHECKING:
+    SamplerName: TypeAlias = str
+    Method: TypeAlias = str
+else:
+    SamplerName = Literal[tuple(SAMPLERS)]
+    Method = Literal[(*SAMPLERS, "interpolate")]
 
 
 class Section(BaseModel):
@@ -352,7 +360,7 @@ class SampleConfig(Section):
     """Everything `lehr sample` can be told."""
 
     run: PathString
-    method: Literal["aggregate", "prior", "mixture", "two_stage", "interpolate"]
+    method: Method
     n: Positive
     seed: NonNegative
     out: PathString | None
@@ -383,7 +391,7 @@ class EvaluateConfig(Section):
     split: Literal["test", "val"] | None
     examples: Annotated[int, Field(ge=2)] | None
     iwae_samples: Positive | None
-    samplers: list[Literal["prior", "aggregate", "aggregate_full", "mixture", "two_stage"]]
+    samplers: list[SamplerName] | None
     features: Literal["auto", "inception", "classifier", "pca"]
     seed: NonNegative
     debug: bool

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -179,22 +178,6 @@ class GaussianMixture(LatentDensity):
             rows = chosen == c
             z[rows] = means[c] + noise[rows] @ scales[c].T
         return z.float().view(shape)
-
-
-@dataclass(frozen=True)
-class FittedDensity:
-    """A density that was fitted to latents, and what it was chosen by.
-
-    Attributes:
-        density: the density.
-        held_out: of each candidate (a number of components, a training step) the mean log-density of latents that
-            were held out, or the bound on it, in nats per example.
-        chosen: the candidate that `density` is.
-    """
-
-    density: LatentDensity
-    held_out: dict[int, float]
-    chosen: int
 
 
 def _cholesky(covariance: Tensor) -> Tensor:

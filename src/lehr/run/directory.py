@@ -21,6 +21,7 @@ from typing import Any
 import yaml
 
 from lehr import __version__
+from lehr.config.samplers import SAMPLERS
 from lehr.errors import CheckpointError
 from lehr.files import write_json, write_text
 from lehr.run.claim import holder
@@ -147,7 +148,7 @@ class RunDirectory:
         for path in (self.evaluation(), self.evaluation("val")):
             path.unlink(missing_ok=True)
             path.with_name(f"{path.stem}-quick.json").unlink(missing_ok=True)
-        for name in ("mixture", "two_stage"):
+        for name in SAMPLERS:
             for path in self.posterior.glob(f"{name}.*"):
                 path.unlink()
 

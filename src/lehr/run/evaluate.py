@@ -13,6 +13,7 @@ import torch
 
 from lehr import __version__
 from lehr.config.build import build
+from lehr.config.samplers import SAMPLERS
 from lehr.data.module import ImageDataModule
 from lehr.errors import CheckpointError, DataError
 from lehr.evaluation.evaluate import Plan, Table, evaluate
@@ -25,7 +26,7 @@ from lehr.run.directory import DONE, RunDirectory
 from lehr.run.evaluation_mode import evaluation_mode
 from lehr.run.load import Run
 from lehr.run.progress_line import ProgressLine
-from lehr.samplers.by_name import FITTED, SAMPLERS, fit_sampler, read_sampler, sampler, write_sampler
+from lehr.samplers.sampler import FittedSampler, find_sampler
 
 QUICK_EXAMPLES = 1000
 _IWAE_SAMPLES = {False: 64, True: 500}
@@ -40,7 +41,7 @@ class Request:
         split: "test" or "val"; None for test where there is one.
         examples: at most so many of the split.
         iwae_samples: K of the importance-weighted bound.
-        samplers: which to compare.
+        samplers: which to compare; None for all.
         features: auto, inception, classifier or pca.
         seed: of all noise.
     """
@@ -49,7 +50,7 @@ class Request:
     split: str | None = None
     examples: int | None = None
     iwae_samples: int | None = None
-    samplers: tuple[str, ...] = SAMPLERS
+    samplers: tuple[str, ...] | None = None
     features: str = "auto"
     seed: int = 0
 
@@ -61,7 +62,7 @@ class Request:
             full=full,
             examples=self.examples if self.examples or full else QUICK_EXAMPLES,
             iwae_samples=self.iwae_samples or _IWAE_SAMPLES[full],
-            samplers=self.samplers if full else (),
+            samplers=(tuple(SAMPLERS) if self.samplers is None else self.samplers) if full else (),
             features=self.features,
             seed=self.seed,
         )
@@ -126,14 +127,15 @@ def evaluate_subject(subject: Subject, request: Request, directory: RunDirectory
     folder = directory.posterior
 
     def find(name: str, training: Encoded, show: ShowProgress) -> LatentDensity:
-        if name not in FITTED:
-            return sampler(name, subject.prior, subject.aggregate, folder)
+        sampler = find_sampler(name)
+        if not isinstance(sampler, FittedSampler):
+            return sampler.density(subject.prior, subject.aggregate, folder)
         with suppress(CheckpointError):  # what was not fitted yet, or is damaged, is fitted now
-            return read_sampler(folder, name)
+            return sampler.load(folder)
         with show(f"fitting {name}", 1) as line:
-            fitted = fit_sampler(name, training.posterior, plan.seed, progress=lambda text: line.show(0, text))
+            fitted = sampler.fit(training.posterior, plan.seed, progress=lambda text: line.show(0, text))
         require_same_model()
-        write_sampler(folder, name, fitted)
+        sampler.save(folder, fitted)
         return fitted.density
 
     table |= evaluate(subject, plan, find, _line)

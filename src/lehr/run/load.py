@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lehr.config.samplers import SAMPLERS
 from lehr.errors import CheckpointError
 from lehr.evaluation.statistics import read_statistics
 from lehr.models.vae import VAE
@@ -18,9 +19,7 @@ from lehr.posterior.density import LatentDensity
 from lehr.posterior.posterior import Posterior
 from lehr.run.directory import DONE, RunDirectory
 from lehr.run.model_files import read_model
-from lehr.samplers.by_name import sampler
-
-METHODS = ("aggregate", "prior", "mixture", "two_stage")
+from lehr.samplers.sampler import find_sampler
 
 
 class Run:
@@ -66,16 +65,17 @@ class Run:
 
         Args:
             n: how many.
-            method: "aggregate", N(agg_mean, agg_var); "prior"; "mixture", "two_stage", if lehr evaluate fitted them.
+            method: a name of `lehr.config.samplers`: "aggregate", N(agg_mean, agg_var); "prior"; "aggregate_full";
+                "mixture", "two_stage", if lehr evaluate fitted them.
             seed: of the noise.
-            covariance: of the aggregate posterior, "diag" or "full".
+            covariance: of "aggregate", "diag" or "full".
 
         Raises:
             ValueError: for another method, or a full covariance that does not exist.
             CheckpointError: for a sampler that was not fitted.
         """
-        if method not in METHODS or covariance not in ("diag", "full"):
-            names = ", ".join(METHODS)
+        if method not in SAMPLERS or covariance not in ("diag", "full"):
+            names = ", ".join(SAMPLERS)
             raise ValueError(f"method={method!r}, covariance={covariance!r}: expected one of {names}, diag or full")
         return self.density(method, covariance).sample(n, seed)
 
@@ -86,7 +86,7 @@ class Run:
             CheckpointError: for a sampler that was not fitted.
         """
         name = "aggregate_full" if method == "aggregate" and covariance == "full" else method
-        return sampler(name, self.prior, self.posterior, RunDirectory(self.path).posterior)
+        return find_sampler(name).density(self.prior, self.posterior, RunDirectory(self.path).posterior)
 
     def sample(self, n: int, method: str = "aggregate", seed: int = 0, covariance: str = "diag") -> Tensor:
         """Images (n, c, h, w): the mean of p(x|z) at `sample_latents`."""

@@ -10,15 +10,16 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import Tensor
 
 from lehr import randomness
 from lehr.errors import ConfigError
-from lehr.posterior.density import FittedDensity, GaussianMixture
+from lehr.posterior.density import GaussianMixture
 from lehr.posterior.posterior import Posterior
+from lehr.samplers.sampler import FittedDensity, FittedSampler, Report
 
 if TYPE_CHECKING:
     from numpy import ndarray
@@ -36,13 +37,34 @@ _ITERATIONS = 60
 _TOLERANCE = 1e-2  # EM stops when an iteration gains fewer nats per example; held-out nats gain nothing from 1e-3
 
 
+class MixtureSampler(FittedSampler[GaussianMixture]):
+    """A Gaussian mixture, kept in float64."""
+
+    def _fit(self, latents: Posterior, seed: int, progress: Report | None) -> FittedDensity[GaussianMixture]:
+        return fit_mixture(latents, seed, progress=progress)
+
+    def _tensors(self, density: GaussianMixture) -> dict[str, Tensor]:
+        return {"weights": density.weights, "means": density.means, "covariances": density.covariances}
+
+    def _density(self, tensors: dict[str, Tensor], latent_shape: tuple[int, ...]) -> GaussianMixture:
+        weights, means, covariances = (tensors[name] for name in ("weights", "means", "covariances"))
+        k, d = len(weights), math.prod(latent_shape)
+        if means.shape != (k, d) or covariances.shape not in ((k, d), (k, d, d)):
+            raise ValueError("its tensors do not belong together")
+        return GaussianMixture(weights, means, covariances, latent_shape)
+
+    def _description(self, density: GaussianMixture) -> dict[str, Any]:
+        kind = "full" if density.covariances.ndim == 3 else "diagonal"
+        return {"components": len(density.weights), "covariance": kind, "weights": density.weights.tolist()}
+
+
 def fit_mixture(
     latents: Posterior,
     seed: int = 0,
     components: tuple[int, ...] = COMPONENTS,
     max_examples: int = MAX_EXAMPLES,
-    progress: Callable[[str], None] | None = None,
-) -> FittedDensity:
+    progress: Report | None = None,
+) -> FittedDensity[GaussianMixture]:
     """The mixture for the posteriors `latents` (n, *latent) of the training examples, a function of `seed`.
 
     Covariances are full for up to 64 latents, else diagonal. Once their number is chosen, the components are fitted

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -24,8 +25,9 @@ from lehr.objective.bounds import LogWeights
 from lehr.objective.elbo import elbo_terms
 from lehr.objective.likelihood import Gaussian
 from lehr.posterior.aggregate import AggregatePosterior, element_moments
-from lehr.posterior.density import FittedDensity, LatentDensity, StandardNormal
+from lehr.posterior.density import LatentDensity, StandardNormal
 from lehr.posterior.posterior import Posterior, at_least_float32
+from lehr.samplers.sampler import FittedDensity, FittedSampler, Report
 
 HIDDEN = (256, 256, 256)
 IMPORTANCE_SAMPLES = 64
@@ -177,6 +179,28 @@ class TwoStage(LatentDensity):
         return (self.mean + self.std * white).float().view(n, *self.latent_shape).to(device)
 
 
+class TwoStageSampler(FittedSampler[TwoStage]):
+    """A second VAE on the latents."""
+
+    def _fit(self, latents: Posterior, seed: int, progress: Report | None) -> FittedDensity[TwoStage]:
+        return fit_two_stage(latents, seed, progress=progress)
+
+    def _tensors(self, density: TwoStage) -> dict[str, Tensor]:
+        return density.tensors()
+
+    def _density(self, tensors: dict[str, Tensor], latent_shape: tuple[int, ...]) -> TwoStage:
+        if tensors["mean"].shape != (math.prod(latent_shape),):
+            raise ValueError("its tensors do not belong together")
+        return TwoStage.from_tensors(tensors, latent_shape)
+
+    def _description(self, density: TwoStage) -> dict[str, Any]:
+        return {
+            "hidden": density.hidden,
+            "scale": density.scale,
+            "importance_samples": density.importance_samples,
+        }
+
+
 def fit_two_stage(
     latents: Posterior,
     seed: int = 0,
@@ -185,8 +209,8 @@ def fit_two_stage(
     epochs: int = 100,
     batch_size: int = 256,
     lr: float = 5e-4,
-    progress: Callable[[str], None] | None = None,
-) -> FittedDensity:
+    progress: Report | None = None,
+) -> FittedDensity[TwoStage]:
     """A second-stage VAE for the posteriors `latents` (n, *latent) of the training examples, a function of `seed`.
 
     Adam, the learning rate falling to 0 along a cosine. A tenth of the examples is held out; the weights are those
@@ -239,7 +263,7 @@ def _train(
     steps: int,
     batch_size: int,
     lr: float,
-    progress: Callable[[str], None] | None,
+    progress: Report | None,
 ) -> dict[int, float]:
     """Train on standardised posteriors (n, d), leave the best weights, and return the held-out bounds by step."""
     modules = density.modules
