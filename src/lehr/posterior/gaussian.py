@@ -128,3 +128,24 @@ class DiagonalGaussian(NormalPosterior):
 
     def diagnostics(self) -> dict[str, Tensor]:
         return {"clamped_share": self.clamped_share()}
+
+
+@dataclass(frozen=True, eq=False)
+class FixedVariance(NormalPosterior):
+    """q(z|x) = N(mean, std^2 I): the encoder gives the mean alone.
+
+    Attributes:
+        mean: (b, *latent), at least float32.
+        std: the standard deviation of every latent of every example, > 0: a number, or a scalar tensor.
+    """
+
+    _of_all: ClassVar[tuple[str, ...]] = ("std",)
+
+    mean: Tensor
+    std: float | Tensor
+
+    @property
+    def logvar(self) -> Tensor:  # type: ignore[override]  # follows from `std`
+        if isinstance(self.std, Tensor):
+            return (2 * self.std.log()).to(self.mean).expand_as(self.mean)
+        return self.mean.new_full((), 2 * math.log(self.std)).expand_as(self.mean)

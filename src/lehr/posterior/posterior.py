@@ -110,8 +110,9 @@ class Posterior(ABC):
         raise self._no_density("normal")
 
     def _no_density(self, asked: str) -> NoDensity:
-        kind = type(self).__name__
-        return NoDensity(f"{kind}.{asked}: a posterior of this kind has no density, and so no log-density, KL or rate")
+        return NoDensity(
+            f"{type(self).__name__}.{asked}: posteriors of this kind have no density, and so no KL or rate"
+        )
 
     # what a kind may have
 
