@@ -16,7 +16,8 @@ from lehr.config.build import build
 from lehr.config.samplers import SAMPLERS
 from lehr.data.module import ImageDataModule
 from lehr.errors import CheckpointError, DataError
-from lehr.evaluation.evaluate import Plan, Table, evaluate
+from lehr.evaluation.evaluate import evaluate
+from lehr.evaluation.section import Plan, Table
 from lehr.evaluation.subject import Encoded, Progress, ShowProgress, Subject
 from lehr.files import write_json
 from lehr.models.components import Components
