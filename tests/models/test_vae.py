@@ -137,3 +137,26 @@ def test_each_activation_is_the_one_it_is_named_for(name):
 def test_an_unknown_activation_is_refused_with_the_known_ones():
     with pytest.raises(ValueError, match=r"model.activation='swish'.*relu.*silu"):
         nonlinearity("swish")
+
+
+def test_networks_that_are_handed_over_keep_their_weights():
+    encoder = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(30, 8))
+    decoder = torch.nn.Sequential(torch.nn.Linear(4, 30), torch.nn.Unflatten(1, (1, 6, 5)))
+    before = copy.deepcopy((encoder.state_dict(), decoder.state_dict()))
+    model = VAE(encoder, decoder, (1, 6, 5), (4,))
+    for network, weights in zip((model.encoder, model.decoder), before, strict=True):
+        for name, weight in network.state_dict().items():
+            assert torch.equal(weight, weights[name]), name
+
+
+@KINDS
+def test_the_models_of_this_room_start_within_the_bounds_of_glorot(kind):
+    for layer in small(kind, (1, 28, 28), latent_dim=16).modules():
+        if not isinstance(layer, torch.nn.Linear | torch.nn.Conv2d):
+            continue
+        field = layer.weight[0, 0].numel()
+        outputs, inputs = field * layer.weight.shape[0], field * layer.weight.shape[1]
+        limit = (6 / (inputs + outputs)) ** 0.5  # Glorot & Bengio 2010, equation 16
+        assert layer.weight.abs().max() <= limit
+        assert layer.weight.abs().max() > 0.8 * limit
+        assert not layer.bias.any()

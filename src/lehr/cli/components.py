@@ -18,7 +18,7 @@ from lehr.training.preflight import combination_problems
 # by name, so that nothing is imported where every component has a schema
 _BASES = {
     "data": "lehr.data.module.ImageDataModule",
-    "model": "lehr.models.vae.VAE",
+    "model": "lehr.models.autoencoder.Autoencoder",
     "likelihood": "lehr.objective.likelihood.Likelihood",
     "kl": "lehr.objective.rate.RateTerm",
     "prior": "lehr.objective.prior.Prior",

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from lehr import randomness
 from lehr.errors import ConfigError
-from lehr.models.vae import VAE
+from lehr.models.autoencoder import Autoencoder
 from lehr.objective.likelihood import Likelihood
 from lehr.posterior.density import LatentDensity
 
@@ -68,7 +68,7 @@ class ImportanceWeighted:
 @torch.no_grad()
 def importance_weighted(
     x: Tensor,
-    model: VAE,
+    model: Autoencoder,
     likelihood: Likelihood,
     prior: LatentDensity,
     samples: int | Sequence[int],
@@ -116,7 +116,7 @@ def importance_weighted(
 
 def _weigh(
     x: Tensor,
-    model: VAE,
+    model: Autoencoder,
     likelihood: Likelihood,
     prior: LatentDensity,
     counts: list[int],
@@ -155,7 +155,7 @@ def _pieces(counts: list[int], step: int) -> Iterator[tuple[int, int]]:
     return pairwise(cuts)
 
 
-def _rows_at_once(model: VAE, device: torch.device) -> int:
+def _rows_at_once(model: Autoencoder, device: torch.device) -> int:
     values = max(math.prod(model.image_shape), math.prod(model.latent_shape))
     return max(1, min(_MOST_ROWS, (_VALUES_CPU if device.type == "cpu" else _VALUES_GPU) // values))
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from lehr import randomness
 from lehr.data.batch import Batch
 from lehr.data.module import ImageDataModule
-from lehr.models.vae import VAE
+from lehr.models.autoencoder import Autoencoder
 from lehr.objective.likelihood import Likelihood
 from lehr.posterior.aggregate import AggregatePosterior
 from lehr.posterior.density import LatentDensity
@@ -62,7 +62,7 @@ class Subject:
         device: where the model is.
     """
 
-    model: VAE
+    model: Autoencoder
     likelihood: Likelihood
     prior: LatentDensity
     aggregate: AggregatePosterior

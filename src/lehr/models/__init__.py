@@ -4,5 +4,12 @@ from lehr.lazy import exports
 
 __getattr__, __dir__ = exports(
     __name__,
-    {"Components": "components", "Conv": "conv", "Linear": "linear", "MLP": "mlp", "VAE": "vae"},
+    {
+        "Autoencoder": "autoencoder",
+        "Components": "components",
+        "Conv": "conv",
+        "Linear": "linear",
+        "MLP": "mlp",
+        "VAE": "vae",
+    },
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lehr.models.vae import VAE
+from lehr.models.autoencoder import Autoencoder
 from lehr.objective.bounds import Objective
 from lehr.objective.likelihood import Likelihood
 from lehr.objective.prior import Prior
@@ -23,7 +23,7 @@ class Components:
         objective: the bound that is maximised.
     """
 
-    model: VAE
+    model: Autoencoder
     likelihood: Likelihood
     prior: Prior
     rate_term: RateTerm

@@ -15,11 +15,11 @@ from annotated_types import MinLen
 from torch import nn
 
 from lehr.limits import NonNegativeInt, PositiveInt
-from lehr.models.vae import VAE, Activation, nonlinearity
+from lehr.models.vae import VAE, Activation, glorot, nonlinearity
 
 
 class Conv(VAE):
-    """Strided convolutions down to a flat latent, and back.
+    """Strided convolutions down to a flat latent, and back. Starts with Glorot's uniform weights.
 
     Args:
         image_shape: (c, h, w), any sizes.
@@ -90,3 +90,4 @@ class Conv(VAE):
             logvar_min,
             logvar_max,
         )
+        self.apply(glorot)

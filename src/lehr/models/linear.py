@@ -11,12 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from lehr.limits import PositiveInt
-from lehr.models.vae import VAE
+from lehr.models.vae import VAE, glorot
 from lehr.posterior.gaussian import DiagonalGaussian
 
 
 class Linear(VAE):
-    """q(z|x) = N(V x + a, diag(v)), likelihood parameters W z + m.
+    """q(z|x) = N(V x + a, diag(v)), likelihood parameters W z + m. Starts with Glorot's uniform weights.
 
     Args:
         image_shape: (c, h, w).
@@ -36,6 +36,7 @@ class Linear(VAE):
         encoder = nn.Sequential(nn.Flatten(), nn.Linear(pixels, latent_dim))
         decoder = nn.Sequential(nn.Linear(latent_dim, pixels), nn.Unflatten(1, tuple(image_shape)))
         super().__init__(encoder, decoder, image_shape, (latent_dim,), logvar_min, logvar_max)
+        self.apply(glorot)
         self.raw_logvar = nn.Parameter(torch.zeros(latent_dim))
 
     def encode(self, x: Tensor) -> DiagonalGaussian:

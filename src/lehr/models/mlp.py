@@ -9,7 +9,7 @@ from itertools import pairwise
 from torch import nn
 
 from lehr.limits import PositiveInt
-from lehr.models.vae import VAE, Activation, nonlinearity
+from lehr.models.vae import VAE, Activation, glorot, nonlinearity
 
 
 def _layers(sizes: Sequence[int], act: str) -> list[nn.Module]:
@@ -20,7 +20,7 @@ def _layers(sizes: Sequence[int], act: str) -> list[nn.Module]:
 
 
 class MLP(VAE):
-    """image - hidden - latent - reversed hidden - image.
+    """image - hidden - latent - reversed hidden - image. Starts with Glorot's uniform weights.
 
     Args:
         image_shape: (c, h, w).
@@ -46,3 +46,4 @@ class MLP(VAE):
             *_layers([latent_dim, *reversed(hidden), pixels], activation), nn.Unflatten(1, tuple(image_shape))
         )
         super().__init__(encoder, decoder, image_shape, (latent_dim,), logvar_min, logvar_max)
+        self.apply(glorot)

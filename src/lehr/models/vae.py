@@ -1,4 +1,4 @@
-"""What every model is: an encoder and a decoder around a diagonal Gaussian posterior.
+"""Two networks around a diagonal Gaussian posterior: what the models of this room are built on.
 
 Shapes: b batch, c h w image, d flat latent, zc zh zw latent map.
 """
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from lehr.limits import Order, check_order
+from lehr.models.autoencoder import Autoencoder
 from lehr.posterior.gaussian import DiagonalGaussian
 
 Activation = Literal["relu", "elu", "gelu", "leaky_relu", "silu", "softplus", "tanh"]
@@ -32,7 +33,7 @@ def nonlinearity(name: str) -> nn.Module:
     return ACTIVATIONS[name]()
 
 
-def _glorot(layer: nn.Module) -> None:
+def glorot(layer: nn.Module) -> None:
     """Glorot & Bengio 2010, uniform, as in the networks of Burda et al. 2016; biases start at 0."""
     if isinstance(layer, nn.Linear | nn.modules.conv._ConvNd):
         nn.init.xavier_uniform_(layer.weight)
@@ -40,8 +41,8 @@ def _glorot(layer: nn.Module) -> None:
             nn.init.zeros_(layer.bias)
 
 
-class VAE(nn.Module):
-    """A variational autoencoder with q(z|x) = N(mean, diag(var)). Layers start with Glorot's uniform weights.
+class VAE(Autoencoder):
+    """A variational autoencoder with q(z|x) = N(mean, diag(var)). The networks keep the weights that they have.
 
     Args:
         encoder: images (b, c, h, w) to (b, 2 * zc, ...): mean and log-variance, stacked along dimension 1.
@@ -63,21 +64,12 @@ class VAE(nn.Module):
         logvar_min: float = -20.0,
         logvar_max: float = 10.0,
     ) -> None:
-        super().__init__()
+        super().__init__(image_shape, latent_shape)
         check_order(self.limits, "model", logvar_min=logvar_min, logvar_max=logvar_max)
         self.encoder = encoder
         self.decoder = decoder
-        self.image_shape = image_shape
-        self.latent_shape = tuple(latent_shape)
         self.logvar_min = logvar_min
         self.logvar_max = logvar_max
-        self.apply(_glorot)
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """The precision of the weights; inputs are converted to it."""
-        # asked twice a step, and `parameters()` walks the whole model before it gives its first
-        return next(p.dtype for layer in self.modules() for p in layer._parameters.values() if p is not None)
 
     @torch.no_grad()
     def start_at(self, parameters: Tensor) -> None:
@@ -94,15 +86,12 @@ class VAE(nn.Module):
                 return
 
     def encode(self, x: Tensor) -> DiagonalGaussian:
-        """q(z|x) for images (b, c, h, w) in [0, 1]; its tensors are (b, *latent_shape), at least float32."""
         mean, raw_logvar = self.encoder(x.to(self.dtype)).chunk(2, dim=1)
         return DiagonalGaussian.bounded(mean, raw_logvar, self.logvar_min, self.logvar_max)
 
     def decode(self, z: Tensor) -> Tensor:
-        """Likelihood parameters (b, c, h, w) for latents (b, *latent_shape)."""
         return self.decoder(z.to(self.dtype))
 
-    def forward(self, x: Tensor, noise: Tensor) -> tuple[DiagonalGaussian, Tensor]:
-        """Encode, draw z with `noise` (b, *latent_shape), decode: the posterior and the likelihood parameters."""
-        posterior = self.encode(x)
-        return posterior, self.decode(posterior.sample(noise))
+    def compile_networks(self) -> None:
+        self.encoder.compile()
+        self.decoder.compile()

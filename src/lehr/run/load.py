@@ -12,7 +12,7 @@ from torch import Tensor
 from lehr.config.samplers import SAMPLERS
 from lehr.errors import CheckpointError
 from lehr.evaluation.statistics import read_statistics
-from lehr.models.vae import VAE
+from lehr.models.autoencoder import Autoencoder
 from lehr.objective.likelihood import Likelihood
 from lehr.posterior.aggregate import AggregatePosterior
 from lehr.posterior.density import LatentDensity
@@ -38,7 +38,7 @@ class Run:
         self,
         path: Path,
         config: dict[str, Any],
-        model: VAE,
+        model: Autoencoder,
         likelihood: Likelihood,
         prior: LatentDensity,
         posterior: AggregatePosterior,

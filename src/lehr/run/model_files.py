@@ -15,7 +15,7 @@ from lehr import __version__
 from lehr.config.build import build
 from lehr.errors import CheckpointError
 from lehr.files import replacing, write_json
-from lehr.models.vae import VAE
+from lehr.models.autoencoder import Autoencoder
 from lehr.objective.likelihood import Likelihood
 from lehr.objective.prior import Prior
 
@@ -23,22 +23,24 @@ _WEIGHTS = "model.safetensors"
 _CONFIG = "config.json"
 
 
-def build_model(config: Mapping[str, Any], image_shape: Iterable[int], trust: Iterable[str] = ()) -> VAE:
+def build_model(config: Mapping[str, Any], image_shape: Iterable[int], trust: Iterable[str] = ()) -> Autoencoder:
     """The configured model for images of (c, h, w)."""
-    return build(config["model"], VAE, key="model", trust=trust, image_shape=tuple(image_shape))
+    return build(config["model"], Autoencoder, key="model", trust=trust, image_shape=tuple(image_shape))
 
 
 def build_likelihood(config: Mapping[str, Any], trust: Iterable[str] = ()) -> Likelihood:
     return build(config["likelihood"], Likelihood, key="likelihood", trust=trust)
 
 
-def build_prior(config: Mapping[str, Any], model: VAE, trust: Iterable[str] = ()) -> Prior:
+def build_prior(config: Mapping[str, Any], model: Autoencoder, trust: Iterable[str] = ()) -> Prior:
     """The configured prior over the latents of `model`."""
     shapes = {"latent_shape": model.latent_shape, "image_shape": model.image_shape}
     return build(config["prior"], Prior, key="prior", trust=trust, **shapes)
 
 
-def write_model(folder: Path, model: VAE, likelihood: Likelihood, prior: Prior, config: Mapping[str, Any]) -> None:
+def write_model(
+    folder: Path, model: Autoencoder, likelihood: Likelihood, prior: Prior, config: Mapping[str, Any]
+) -> None:
     """Write `model.safetensors` and `config.json` into `folder`."""
     weights = {**_prefixed("model", model), **_prefixed("likelihood", likelihood), **_prefixed("prior", prior)}
     with replacing(folder / _WEIGHTS) as temporary:
@@ -59,7 +61,7 @@ def _prefixed(prefix: str, module: nn.Module) -> dict[str, Tensor]:
     return {f"{prefix}.{name}": t.detach().cpu().contiguous().clone() for name, t in module.state_dict().items()}
 
 
-def read_model(folder: Path, trust: Iterable[str] = ()) -> tuple[VAE, Likelihood, Prior]:
+def read_model(folder: Path, trust: Iterable[str] = ()) -> tuple[Autoencoder, Likelihood, Prior]:
     """Model, likelihood and prior in `folder`, in evaluation mode, in the precision they were trained in.
 
     Raises:

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from lehr import randomness
 from lehr.errors import ConfigError, NonFiniteLoss
-from lehr.models.vae import VAE
+from lehr.models.vae import VAE, glorot
 from lehr.objective.bounds import LogWeights
 from lehr.objective.elbo import elbo_terms
 from lehr.objective.likelihood import Gaussian
@@ -102,7 +102,7 @@ class TwoStage(LatentDensity):
                 nn.Sequential(decoder, nn.Unflatten(1, (1, 1, d))),
                 (1, 1, d),
                 (d,),
-            )
+            ).apply(glorot)
         # Probabilistic PCA of N(0, I): z = slope u + scale e has variance 1, and q(u|z) = N(slope z, scale^2 I). From
         # a scale of 1, where u says nothing of z, training would not get away.
         slope = math.sqrt(1 - _SCALE**2)

@@ -19,8 +19,8 @@ from lehr import randomness
 from lehr.data.batch import Batch
 from lehr.data.module import ImageDataModule
 from lehr.errors import ConfigError
+from lehr.models.autoencoder import Autoencoder
 from lehr.models.components import Components
-from lehr.models.vae import VAE
 from lehr.objective.bounds import ELBO, IWAE, Draw, Objective
 from lehr.objective.likelihood import Likelihood
 from lehr.objective.prior import Prior, StandardNormalPrior
@@ -110,7 +110,7 @@ class VAEModule(LightningModule):
 
     def __init__(
         self,
-        model: VAE,
+        model: Autoencoder,
         likelihood: Likelihood,
         rate_term: RateTerm,
         optimizer: OptimizerPlan,
@@ -143,8 +143,7 @@ class VAEModule(LightningModule):
         """The metrics of the last validation or test; in the checkpoint, as a resumed run may have none to come."""
         self.finite = FiniteLoss()
         if compile:
-            model.encoder.compile()
-            model.decoder.compile()
+            model.compile_networks()
 
     def __setattr__(self, name: str, value: Any) -> None:
         # Lightning notes the name of each hook around each hook; a module's own way of setting looks for parameters

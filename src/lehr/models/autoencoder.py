@@ -1,0 +1,63 @@
+"""What every model is: `encode` images to a posterior, `decode` latents to likelihood parameters.
+
+Images are in [0, 1]. What the numbers that `decode` gives mean is for the likelihood to say.
+
+Shapes: b batch, c h w image; `*latent` is (d,) for a flat latent and (zc, zh, zw) for a latent map.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from lehr.posterior.posterior import Posterior
+
+
+def dtype_of(module: nn.Module) -> torch.dtype:
+    """The precision of the weights of a module; float32 if it has none."""
+    # asked twice a step, and `parameters()` walks the whole model before it gives its first
+    return next((p.dtype for m in module.modules() for p in m._parameters.values() if p is not None), torch.float32)
+
+
+class Autoencoder(nn.Module):
+    """An encoder and a decoder of any kind.
+
+    Args:
+        image_shape: (c, h, w).
+        latent_shape: (d,) or (zc, zh, zw).
+    """
+
+    def __init__(self, image_shape: tuple[int, int, int], latent_shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self.image_shape = image_shape
+        self.latent_shape = tuple(latent_shape)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The precision of the weights; inputs are converted to it."""
+        return dtype_of(self)
+
+    def encode(self, x: Tensor) -> Posterior:
+        """q(z|x) for images (b, c, h, w) in [0, 1]; its tensors are (b, *latent_shape), at least float32."""
+        raise NotImplementedError
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Likelihood parameters (b, c, h, w) for latents (b, *latent_shape)."""
+        raise NotImplementedError
+
+    def forward(self, x: Tensor, noise: Tensor) -> tuple[Posterior, Tensor]:
+        """Encode, draw z with `noise` (b, *noise_shape), decode: the posterior and the likelihood parameters."""
+        posterior = self.encode(x)
+        return posterior, self.decode(posterior.sample(noise))
+
+    def start_at(self, parameters: Tensor) -> None:
+        """Let the decoder give about `parameters` (c, h, w), those of the mean image, before it has learnt anything.
+
+        Called before the training of new weights. A model that has learnt something already leaves them as they are,
+        and so does this one.
+        """
+
+    def compile_networks(self) -> None:
+        """torch.compile what encodes and decodes."""
+        self.encode = torch.compile(self.encode)  # type: ignore[method-assign]
+        self.decode = torch.compile(self.decode)  # type: ignore[method-assign]
