@@ -15,7 +15,7 @@ from torch import Tensor
 from lehr.limits import NonNegativeFloat, PositiveInt
 from lehr.needs import RATE, STANDARD_NORMAL_PRIOR, WHOLE_BATCH
 from lehr.objective.annealing import ANNEALED, Annealing, Shape, Unit
-from lehr.objective.rate import Controlled, Cost, RateInputs
+from lehr.objective.rate import Controlled, Cost, RateInputs, Values
 from lehr.posterior.posterior import Posterior
 
 
@@ -94,10 +94,13 @@ class BetaTC(Controlled):
         super().__init__(Annealing(weight, hold, warmup, shape, cycles, unit), weight)
         self.beta = beta
 
-    def forward(self, inputs: RateInputs) -> Cost:
-        weight = self.schedule(inputs.step)
+    def values(self, step: int) -> Values:
+        return {"weight": self.schedule(step), "beta": self.beta}
+
+    def cost(self, inputs: RateInputs, values: Values) -> Cost:
+        weight = values["weight"]
         rate = inputs.terms.rate.sum()
         parts = rate_parts(inputs.posterior, inputs.z, inputs.n_train)
-        cost = rate + (self.beta - 1) * parts.total_correlation.sum()
+        cost = rate + (values["beta"] - 1) * parts.total_correlation.sum()
         ratio = cost.detach().double() / rate.detach().double().clamp(min=1e-12)
         return Cost(weight * cost, self.remember(weight * ratio))

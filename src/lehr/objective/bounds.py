@@ -6,42 +6,37 @@ Shapes: b examples of this rank, k samples of z for each, `*latent` (d,) or (zc,
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import ClassVar, Literal, Protocol
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lehr.limits import PositiveInt
 from lehr.needs import RATE, Need
 from lehr.objective.elbo import Terms, elbo_terms
 from lehr.objective.likelihood import Likelihood
+from lehr.objective.rate import RateInputs, RateTerm
+from lehr.objective.step import AUTOENCODER, EncoderDecoder, Parts, StepInputs, StepResult, Term
 from lehr.posterior.density import LatentDensity
 from lehr.posterior.posterior import Posterior
 
 
-class Autoencoder(Protocol):
-    """An encoder and a decoder."""
-
-    def encode(self, x: Tensor) -> Posterior: ...
-
-    def decode(self, z: Tensor) -> Tensor: ...
-
-
 @dataclass(frozen=True)
 class Draw:
-    """A batch, encoded, sampled and decoded.
+    """A batch, sampled and decoded.
 
     Attributes:
-        posterior: q(z|x).
         z: (b, *latent), the first sample of each.
-        terms: of the ELBO (b,), averaged over the samples.
+        distortion: (b,) -log p(x|z) in nats, averaged over the samples.
+        terms: of the ELBO, averaged over the samples; None for a posterior that has no density.
         weights: what the importance-weighted bound is made of; None for the ELBO.
     """
 
-    posterior: Posterior
     z: Tensor
-    terms: Terms
+    distortion: Tensor
+    terms: Terms | None
     weights: LogWeights | None = None
 
 
@@ -61,7 +56,7 @@ class LogWeights:
 
     @classmethod
     def of(
-        cls, x: Tensor, q: Posterior, z: Tensor, model: Autoencoder, likelihood: Likelihood, prior: LatentDensity
+        cls, x: Tensor, q: Posterior, z: Tensor, model: EncoderDecoder, likelihood: Likelihood, prior: LatentDensity
     ) -> LogWeights:
         """At z (b, k, *latent), decoded all at once."""
         b, k = z.shape[:2]
@@ -73,12 +68,14 @@ class LogWeights:
 
     def terms(self, posterior: Posterior, prior: LatentDensity) -> Terms:
         """The terms of the ELBO (b,), averaged over the samples; the rate is exact where it has a closed form."""
-        kl = posterior.kl_to(prior)
-        return Terms(-self.log_likelihood.mean(1), self.log_ratio.mean(1) if kl is None else kl)
+        exact = posterior.kl_to(prior)
+        return Terms(-self.log_likelihood.mean(1), self.log_ratio.mean(1) if exact is None else exact)
 
 
-class Objective:
-    """Says how many samples of z an example gets, and what becomes of them.
+class Objective(nn.Module):
+    """Says how many samples of z an example gets, and what becomes of them: the losses that are minimised.
+
+    A subclass may hold networks of other players, such as a discriminator, as submodules that it names in `players`.
 
     Args:
         samples: k >= 1.
@@ -87,17 +84,52 @@ class Objective:
     provides: ClassVar[tuple[Need, ...]] = ()
 
     def __init__(self, samples: int) -> None:
+        super().__init__()
         if samples < 1:
             raise ValueError(f"objective.samples={samples}: must be at least 1")
         self.samples = samples
 
-    def noise_shape(self, b: int, latent_shape: tuple[int, ...]) -> tuple[int, ...]:
-        """What noise `draw` wants: (b, *latent) for one sample, (b, k, *latent) for several."""
-        return (b, *latent_shape) if self.samples == 1 else (b, self.samples, *latent_shape)
+    @property
+    def players(self) -> Mapping[str, nn.Module]:
+        """The networks, by player, that are trained on losses of their own, beside the autoencoder."""
+        return {}
 
-    def draw(self, x: Tensor, noise: Tensor, model: Autoencoder, likelihood: Likelihood, prior: LatentDensity) -> Draw:
-        """Encode images (b, c, h, w), sample with `noise` and decode."""
+    def noise_shape(self, posterior: Posterior) -> tuple[int, ...]:
+        """The noise that `draw` wants for one example: (*latent) for one sample, (k, *latent) for several."""
+        return posterior.noise_shape if self.samples == 1 else (self.samples, *posterior.noise_shape)
+
+    def draw(
+        self,
+        x: Tensor,
+        posterior: Posterior,
+        noise: Tensor,
+        model: EncoderDecoder,
+        likelihood: Likelihood,
+        prior: LatentDensity,
+    ) -> Draw:
+        """Sample the `posterior` of images (b, c, h, w) with `noise` (b, *noise_shape) and decode."""
         raise NotImplementedError
+
+    def step(self, inputs: StepInputs, parts: Parts) -> StepResult:
+        """The loss of each player for a batch, and what it is made of. Called once a batch, on each rank."""
+        posterior = parts.model.encode(inputs.images)
+        prior = parts.prior.density(parts.model.encode)
+        noise = inputs.noise(self.noise_shape(posterior))
+        draw = self.draw(inputs.images, posterior, noise, parts.model, parts.likelihood, prior)
+        return self.losses(inputs, posterior, draw, parts.rate_term)
+
+    def losses(self, inputs: StepInputs, posterior: Posterior, draw: Draw, rate_term: RateTerm) -> StepResult:
+        """What becomes of a batch that has been encoded, sampled and decoded."""
+        raise NotImplementedError
+
+    def average_loss(
+        self, step: int, distortion: float, rate: float, kl: Tensor | None, rate_term: RateTerm
+    ) -> float | None:
+        """The loss of a data set at the values of optimiser step `step`, in nats per example.
+
+        None where it does not follow from averages over the data set: see `RateTerm.average_cost`.
+        """
+        return None
 
 
 class ELBO(Objective):
@@ -112,14 +144,67 @@ class ELBO(Objective):
     def __init__(self, samples: PositiveInt = 1) -> None:
         super().__init__(samples)
 
-    def draw(self, x: Tensor, noise: Tensor, model: Autoencoder, likelihood: Likelihood, prior: LatentDensity) -> Draw:
-        posterior = model.encode(x)
+    def draw(
+        self,
+        x: Tensor,
+        posterior: Posterior,
+        noise: Tensor,
+        model: EncoderDecoder,
+        likelihood: Likelihood,
+        prior: LatentDensity,
+    ) -> Draw:
         if self.samples == 1:
             z = posterior.sample(noise)
-            return Draw(posterior, z, elbo_terms(x, posterior, model.decode(z), likelihood, z, prior))
+            parameters = model.decode(z)
+            if not posterior.has_density:
+                return Draw(z, -likelihood.log_prob(x, parameters), None)
+            terms = elbo_terms(x, posterior, parameters, likelihood, z, prior)
+            return Draw(z, terms.distortion, terms)
         z = posterior.with_sample_dim().sample(noise)
         weights = LogWeights.of(x, posterior, z, model, likelihood, prior)
-        return Draw(posterior, z[:, 0], weights.terms(posterior, prior))
+        terms = weights.terms(posterior, prior)
+        return Draw(z[:, 0], terms.distortion, terms)
+
+    def losses(self, inputs: StepInputs, posterior: Posterior, draw: Draw, rate_term: RateTerm) -> StepResult:
+        if draw.terms is None:  # without a density there is no rate to weigh
+            loss = draw.distortion.sum()
+            result = StepResult({AUTOENCODER: loss}, {"distortion": Term()}, inputs.mean(loss[None]), None, posterior)
+        else:
+            result = _with_rate(inputs, posterior, draw.z, draw.terms, rate_term)
+        charges = posterior.charges()
+        return _charged(result, charges, inputs) if charges else result
+
+    def average_loss(
+        self, step: int, distortion: float, rate: float, kl: Tensor | None, rate_term: RateTerm
+    ) -> float | None:
+        cost = rate_term.average_cost(step, rate, kl)
+        return None if cost is None else distortion + cost
+
+
+def _with_rate(inputs: StepInputs, posterior: Posterior, z: Tensor, terms: Terms, rate_term: RateTerm) -> StepResult:
+    """distortion + the cost of the rate."""
+    distortion = terms.distortion.sum()
+    values = inputs.mean(torch.stack([distortion, terms.rate.sum()]))
+    rate_inputs = RateInputs(
+        inputs.step, posterior, z, terms, values, inputs.total, inputs.n_train, inputs.sum_over_ranks
+    )
+    cost = rate_term(rate_inputs, inputs.values)
+    named = {"distortion": Term(), "rate": Term(cost.kl_weight)}
+    if cost.others:
+        named |= {name: Term(weight) for name, (_, weight) in cost.others.items()}
+        values = torch.cat([values, torch.stack([value.to(values) for value, _ in cost.others.values()])])
+    return StepResult({AUTOENCODER: distortion + cost.value}, named, values, cost.kl_weight, posterior)
+
+
+def _charged(result: StepResult, charges: Mapping[str, Tensor], inputs: StepInputs) -> StepResult:
+    """The result with what the kind of posterior charges, such as a commitment loss, added to the loss as it is."""
+    sums = torch.stack([charge.sum() for charge in charges.values()])
+    return replace(
+        result,
+        losses={AUTOENCODER: result.losses[AUTOENCODER] + sums.sum()},
+        terms={**result.terms, **{name: Term(unit="squared latent units per example") for name in charges}},
+        values=torch.cat([result.values, inputs.mean(sums).to(result.values)]),
+    )
 
 
 class IWAE(Objective):
@@ -140,19 +225,36 @@ class IWAE(Objective):
             raise ValueError(f"objective.gradient={gradient!r}: expected dreg or standard")
         self.gradient = gradient
 
-    def noise_shape(self, b: int, latent_shape: tuple[int, ...]) -> tuple[int, ...]:
-        return (b, self.samples, *latent_shape)
+    def noise_shape(self, posterior: Posterior) -> tuple[int, ...]:
+        return (self.samples, *posterior.noise_shape)
 
-    def draw(self, x: Tensor, noise: Tensor, model: Autoencoder, likelihood: Likelihood, prior: LatentDensity) -> Draw:
-        posterior = model.encode(x)
+    def draw(
+        self,
+        x: Tensor,
+        posterior: Posterior,
+        noise: Tensor,
+        model: EncoderDecoder,
+        likelihood: Likelihood,
+        prior: LatentDensity,
+    ) -> Draw:
         z = posterior.with_sample_dim().sample(noise)
-        q = posterior.detach() if self.gradient == "dreg" else posterior  # then z alone leads back to the encoder
+        # of the doubly reparameterised gradient z alone leads back to the encoder
+        q = posterior.detach() if self.gradient == "dreg" else posterior
         weights = LogWeights.of(x, q, z, model, likelihood, prior)
         with torch.no_grad():
             terms = weights.terms(posterior, prior)
-        return Draw(posterior, z[:, 0], terms, weights)
+        return Draw(z[:, 0], terms.distortion, terms, weights)
 
-    def bound_loss(self, weights: LogWeights, kl_weight: float) -> Tensor:
+    def losses(self, inputs: StepInputs, posterior: Posterior, draw: Draw, rate_term: RateTerm) -> StepResult:
+        assert draw.weights is not None
+        assert draw.terms is not None
+        weight = inputs.values["weight"]
+        loss = self.bound_loss(draw.weights, weight)
+        sums = torch.stack([draw.terms.distortion.sum(), draw.terms.rate.sum(), -loss.detach()])
+        terms = {"distortion": Term(None), "rate": Term(None), "iwae": Term(-1.0)}
+        return StepResult({AUTOENCODER: loss}, terms, inputs.mean(sums), weight, posterior)
+
+    def bound_loss(self, weights: LogWeights, kl_weight: float | Tensor) -> Tensor:
         """-bound in nats, the sum over examples: a scalar whose gradient is the one that was asked for.
 
         To be called once, and before the backward pass.

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import torch
+from torch import Tensor
+
 from lehr.limits import NonNegativeFloat
 from lehr.objective.annealing import Annealing, Shape, Unit
-from lehr.objective.rate import Controlled, Cost, RateInputs
+from lehr.objective.rate import Controlled, Cost, RateInputs, Values
 
 
 class Capacity(Controlled):
@@ -35,8 +38,15 @@ class Capacity(Controlled):
         super().__init__(Annealing(capacity, hold, warmup, shape, 1, unit), gamma)
         self.gamma = gamma
 
-    def forward(self, inputs: RateInputs) -> Cost:
-        capacity = self.schedule(inputs.step)
-        weight = self.remember(self.gamma * (inputs.means[1].double() - capacity).sign())
+    def values(self, step: int) -> Values:
+        return {"capacity": self.schedule(step), "gamma": self.gamma}
+
+    def cost(self, inputs: RateInputs, values: Values) -> Cost:
+        capacity = values["capacity"]
+        weight = self.remember(values["gamma"] * (inputs.means[1].double() - capacity).sign())
         rate = inputs.terms.rate
-        return Cost(weight.to(rate.dtype) * (rate - capacity).sum(), weight)
+        aim = torch.as_tensor(capacity, dtype=rate.dtype, device=rate.device)
+        return Cost(weight.to(rate.dtype) * (rate - capacity).sum(), weight, {"capacity": (aim, -weight)})
+
+    def average_cost(self, step: int, rate: float, kl: Tensor | None) -> float:
+        return self.gamma * abs(rate - self.schedule(step))

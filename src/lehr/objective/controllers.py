@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lehr.limits import FractionOrNone, NonNegativeFloat, Order, PositiveFloat, check_order
 from lehr.objective.annealing import Annealing
-from lehr.objective.rate import Controlled, Cost, RateInputs
+from lehr.objective.rate import Controlled, Cost, RateInputs, Values
 
 
 class GECO(Controlled):
@@ -55,15 +55,23 @@ class GECO(Controlled):
         self.register_buffer("distance", torch.zeros((), dtype=torch.float64))
         self.register_buffer("batches_seen", torch.zeros((), dtype=torch.int64))
 
-    def forward(self, inputs: RateInputs) -> Cost:
+    def values(self, step: int) -> Values:
+        names = ("target_distortion", "speed", "alpha", "min_weight", "max_weight")
+        return {name: getattr(self, name) for name in names}
+
+    def cost(self, inputs: RateInputs, values: Values) -> Cost:
         weight = self.last_kl_weight.clone()  # of the batches before this one, as in the paper
-        now = inputs.means[0].double() - self.target_distortion
-        average = self.alpha * self.distance + (1 - self.alpha) * now
+        now = inputs.means[0].double() - values["target_distortion"]
+        average = values["alpha"] * self.distance + (1 - values["alpha"]) * now
         self.distance.copy_(torch.where(self.batches_seen == 0, now, average))
         self.batches_seen += 1
-        self.remember((weight * (-self.speed * self.distance).exp()).clamp(self.min_weight, self.max_weight))
+        moved = weight * (-values["speed"] * self.distance).exp()
+        self.remember(moved.clamp(values["min_weight"], values["max_weight"]))  # type: ignore[arg-type]  # both may be tensors
         rate = inputs.terms.rate
         return Cost(weight.to(rate.dtype) * rate.sum(), weight)
+
+    def average_cost(self, step: int, rate: float, kl: Tensor | None) -> float:
+        return self.kl_weight(step) * rate
 
 
 class ControlVAE(Controlled):
@@ -102,10 +110,17 @@ class ControlVAE(Controlled):
         self.max_weight = max_weight
         self.register_buffer("integral", torch.zeros((), dtype=torch.float64))
 
-    def forward(self, inputs: RateInputs) -> Cost:
-        error = self.target_rate - inputs.means[1].double()
-        self.integral.sub_(self.ki * error).clamp_(-self.kp, self.max_weight - self.min_weight)
-        weight = self.kp * (-error).sigmoid() + self.integral + self.min_weight
-        weight = self.remember(weight.clamp(self.min_weight, self.max_weight))
+    def values(self, step: int) -> Values:
+        return {name: getattr(self, name) for name in ("target_rate", "kp", "ki", "min_weight", "max_weight")}
+
+    def cost(self, inputs: RateInputs, values: Values) -> Cost:
+        kp, low, high = values["kp"], values["min_weight"], values["max_weight"]
+        error = values["target_rate"] - inputs.means[1].double()
+        self.integral.sub_(values["ki"] * error).clamp_(-kp, high - low)  # type: ignore[arg-type]  # all may be tensors
+        weight = kp * (-error).sigmoid() + self.integral + low
+        weight = self.remember(weight.clamp(low, high))  # type: ignore[arg-type]
         rate = inputs.terms.rate
         return Cost(weight.to(rate.dtype) * rate.sum(), weight)
+
+    def average_cost(self, step: int, rate: float, kl: Tensor | None) -> float:
+        return self.kl_weight(step) * rate

@@ -13,7 +13,7 @@ from torch import Tensor
 from lehr.limits import NonNegativeFloat, PositiveInt
 from lehr.needs import RATE, STANDARD_NORMAL_PRIOR
 from lehr.objective.annealing import ANNEALED, Annealing, Shape, Unit
-from lehr.objective.rate import Controlled, Cost, RateInputs
+from lehr.objective.rate import Controlled, Cost, RateInputs, Values
 from lehr.posterior.posterior import Posterior
 
 Groups = Literal["dimension", "channel", "all"]
@@ -54,18 +54,30 @@ class FreeBits(Controlled):
         self.free_nats = free_nats
         self.groups = groups
 
-    def forward(self, inputs: RateInputs) -> Cost:
+    def values(self, step: int) -> Values:
+        return {"weight": self.schedule(step), "free_nats": self.free_nats}
+
+    def cost(self, inputs: RateInputs, values: Values) -> Cost:
+        weight, floor = values["weight"], values["free_nats"]
         kl = inputs.terms.rate[:, None] if self.groups == "all" else grouped_kl(inputs.posterior, self.groups)
         # which groups are free is for the whole batch to say: each rank alone would say something else
         means = inputs.sum_over_ranks(kl.detach().double().sum(0)) / inputs.total
-        free = means <= self.free_nats
-        weight = self.schedule(inputs.step)
-        value = weight * torch.where(free, self.free_nats, kl).sum()
+        free = means <= floor
+        value = weight * torch.where(free, floor, kl).sum()
         share = means.masked_fill(free, 0).sum() / means.sum().clamp(min=1e-12)
-        return Cost(value, self.remember(weight * share))
+        return Cost(value, self.remember(weight * share), {"free_bits": (floor * free.sum(), weight)})
+
+    def average_cost(self, step: int, rate: float, kl: Tensor | None) -> float | None:
+        if self.groups != "all" and kl is None:
+            return None
+        parts = torch.tensor([rate]) if kl is None or self.groups == "all" else _grouped(kl[None], self.groups)[0]
+        return self.schedule(step) * float(parts.double().clamp(min=self.free_nats).sum())
 
 
 def grouped_kl(posterior: Posterior, groups: str) -> Tensor:
     """KL(q(z_g|x) || N(0, I)) in nats of each latent, or of each channel with all its positions: (b, g)."""
-    kl = posterior.kl_per_dimension()
+    return _grouped(posterior.kl_per_dimension(), groups)
+
+
+def _grouped(kl: Tensor, groups: str) -> Tensor:
     return kl.flatten(2).sum(2) if groups == "channel" and kl.ndim > 2 else kl.flatten(1)

@@ -14,7 +14,7 @@ from lehr import randomness
 from lehr.limits import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from lehr.needs import RATE, STANDARD_NORMAL_PRIOR, WHOLE_BATCH
 from lehr.objective.annealing import ANNEALED, Annealing, Shape, Unit
-from lehr.objective.rate import Cost, RateInputs, RateTerm
+from lehr.objective.rate import Cost, RateInputs, RateTerm, Values
 
 Kernel = Literal["rbf", "imq"]
 KERNELS: tuple[str, ...] = get_args(Kernel)
@@ -90,12 +90,17 @@ class MMD(RateTerm):
     def kl_weight(self, step: int) -> float:
         return (1 - self.alpha) * self.schedule(step)
 
-    def forward(self, inputs: RateInputs) -> Cost:
-        weight = self.schedule(inputs.step)
+    def values(self, step: int) -> Values:
+        return {"weight": self.schedule(step), "alpha": self.alpha, "lambda": self.lambda_}
+
+    def cost(self, inputs: RateInputs, values: Values) -> Cost:
+        weight, alpha = values["weight"], values["alpha"]
         z, rate = inputs.z.flatten(1), inputs.terms.rate
-        value = (1 - self.alpha) * rate.sum()
+        value, factor = (1 - alpha) * rate.sum(), alpha + values["lambda"] - 1
+        discrepancy = rate.new_zeros(())
         if len(z) > 1:
             prior = randomness.normal(self.seed, "mmd", inputs.step, tuple(z.shape), z.device)
-            discrepancy = mmd(z, prior, self.kernel, self.bandwidth)
-            value = value + (self.alpha + self.lambda_ - 1) * len(z) * discrepancy.to(rate.dtype)
-        return Cost(weight * value, self.kl_weight(inputs.step))
+            discrepancy = mmd(z, prior, self.kernel, self.bandwidth).to(rate.dtype)
+            value = value + factor * len(z) * discrepancy
+        others = {"mmd": (discrepancy.detach(), weight * factor)}
+        return Cost(weight * value, (1 - alpha) * weight, others)

@@ -6,8 +6,8 @@ which KL weight it amounts to. Shapes: b examples of this rank, `*latent` (d,) o
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import torch
@@ -19,6 +19,9 @@ from lehr.objective.annealing import ANNEALED, Annealing, Schedule, Shape, Unit
 from lehr.objective.elbo import Terms
 from lehr.objective.keep_float32 import KeepsFloat32
 from lehr.posterior.posterior import Posterior
+
+Values = Mapping[str, float | Tensor]
+"""Numbers that a cost depends on, by name. Tensors where one program computes the cost of many runs."""
 
 
 @dataclass(frozen=True)
@@ -53,10 +56,13 @@ class Cost:
     Attributes:
         value: scalar with gradients: the sum over this rank's examples, in nats. Added to their distortion.
         kl_weight: the weight w of the KL term that it amounts to, as in distortion + w * rate.
+        others: name -> value (scalar, averaged over the examples of all ranks) and weight of what there is besides, so
+            that w * rate and these, weighted, are the cost averaged over the examples of all ranks.
     """
 
     value: Tensor
     kl_weight: float | Tensor
+    others: Mapping[str, tuple[Tensor, float | Tensor]] = field(default_factory=dict)
 
 
 class RateTerm(KeepsFloat32):
@@ -91,9 +97,30 @@ class RateTerm(KeepsFloat32):
         """The KL weight at `step`, in effect: for evaluation, and for what is shown."""
         raise NotImplementedError
 
-    def forward(self, inputs: RateInputs) -> Cost:
-        """The cost of the rate in a batch of training. Called once a batch, on every rank."""
+    def values(self, step: int) -> Values:
+        """Every number that the cost depends on, by name; those that are scheduled, at `step`."""
         raise NotImplementedError
+
+    def cost(self, inputs: RateInputs, values: Values) -> Cost:
+        """The cost of the rate in a batch of training, with these values. Called once a batch, on every rank."""
+        raise NotImplementedError
+
+    def forward(self, inputs: RateInputs, values: Values | None = None) -> Cost:
+        """The cost with `values`, or where there are none with those of the step."""
+        return self.cost(inputs, self.values(inputs.step) if values is None else values)
+
+    def average_cost(self, step: int, rate: float, kl: Tensor | None) -> float | None:
+        """What a data set costs on average, in nats per example, at the values of `step`.
+
+        None where that does not follow from averages over the data set, as of a term that compares the examples of a
+        batch.
+
+        Args:
+            step: the optimiser step.
+            rate: the mean rate of the data set.
+            kl: (*latent) the mean of KL(q(z_j|x) || N(0, 1)); None where it is not known.
+        """
+        return None
 
 
 class AnnealedKL(RateTerm):
@@ -116,9 +143,15 @@ class AnnealedKL(RateTerm):
     def kl_weight(self, step: int) -> float:
         return self.schedule(step)
 
-    def forward(self, inputs: RateInputs) -> Cost:
-        weight = self.schedule(inputs.step)
+    def values(self, step: int) -> Values:
+        return {"weight": self.schedule(step)}
+
+    def cost(self, inputs: RateInputs, values: Values) -> Cost:
+        weight = values["weight"]
         return Cost(weight * inputs.terms.rate.sum(), weight)
+
+    def average_cost(self, step: int, rate: float, kl: Tensor | None) -> float:
+        return self.schedule(step) * rate
 
 
 class Controlled(RateTerm):
