@@ -13,7 +13,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +29,8 @@ from lehr.models import MLP
 from lehr.objective import AnnealedKL, Bernoulli
 from lehr.objective.likelihood import Likelihood
 from lehr.training.checkpoint import AtomicCheckpointIO
-from lehr.training.module import OptimizerPlan, VAEModule
+from lehr.training.module import VAEModule
+from lehr.training.players import PlayerPlan
 
 HERE = Path(__file__).parent
 
@@ -252,7 +252,7 @@ def vae(
     with randomness.seeded(seed, "weights"):
         model = MLP(image_shape, latent_dim=2, hidden=[8])
     schedule = AnnealedKL(**{"weight": 1.0, "warmup": 2, "unit": "epoch"} | annealing)
-    plan = OptimizerPlan(partial(torch.optim.Adam, lr=1e-2))
+    plan = PlayerPlan(torch.optim.Adam, {"lr": 1e-2})
     return VAEModule(model, likelihood or Bernoulli(), schedule, plan, seed=seed)
 
 

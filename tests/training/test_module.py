@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from functools import partial
 
 import numpy as np
 import pytest
@@ -15,10 +14,11 @@ from lightning.pytorch.loggers import CSVLogger
 from lehr import randomness
 from lehr.errors import ConfigError
 from lehr.objective import Gaussian
-from lehr.run.measure import one_sample_terms
+from lehr.objective.step import AUTOENCODER
+from lehr.run.measure import one_sample
 from lehr.training.callbacks.aggregate import AggregateStatistics
 from lehr.training.callbacks.metrics import Metrics
-from lehr.training.module import OptimizerPlan
+from lehr.training.players import PlayerPlan
 
 N, BATCHES, TOTALS = 86, 6, [16, 16, 16, 16, 16, 6]  # Tiny's training images, in batches of 16
 
@@ -34,7 +34,7 @@ class Steps(Callback):
         self.seen.append({"weights": weights, "images": batch.images.clone()})
 
     def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
-        self.seen[-1] |= {"loss": float(outputs["loss"]), "terms": pl_module.step_terms.tolist()}
+        self.seen[-1] |= {"loss": float(outputs["loss"]), "terms": pl_module.last_step.values.tolist()}
 
 
 def by_hand(weights, images, noise):
@@ -78,13 +78,10 @@ def test_the_loss_of_a_step_is_that_of_its_batch_its_noise_and_its_kl_weight(tmp
 
 @pytest.mark.parametrize("accumulate", [1, 4])
 def test_training_is_a_plain_loop_of_gradient_steps(tmp_path, accumulate):
-    def plan(parameters):
-        return torch.optim.SGD(parameters, lr=0.01)
-
     module, twin, data = vae(warmup=1), vae(warmup=1), Tiny()
-    module.optimizer_plan = OptimizerPlan(plan)
+    module.plans[AUTOENCODER] = PlayerPlan(torch.optim.SGD, {"lr": 0.01})
     fit(tmp_path, module=module, data=data, accumulate_grad_batches=accumulate)
-    images, optimizer, step = pixels(data, "train"), plan(twin.model.parameters()), 0
+    images, optimizer, step = pixels(data, "train"), torch.optim.SGD(twin.model.parameters(), lr=0.01), 0
     warmup = math.ceil(BATCHES / accumulate)
     for epoch in range(3):
         batches = randomness.permutation(0, "order", epoch, N).split(16)
@@ -93,7 +90,7 @@ def test_training_is_a_plain_loop_of_gradient_steps(tmp_path, accumulate):
             optimizer.zero_grad()
             for k, rows in enumerate(group, start=epoch * BATCHES + first):
                 noise = randomness.normal(0, "posterior", k, (len(rows), 2))
-                terms, _ = one_sample_terms(twin.components, images[rows], noise)
+                terms = one_sample(twin.components, images[rows], noise)[0].terms
                 # the last step of an epoch has fewer batches: its gradient is the mean over those
                 (terms.loss(min(step / warmup, 1.0)).mean() / len(group)).backward()
             optimizer.step()
@@ -119,7 +116,7 @@ def logged(folder):
 @pytest.mark.parametrize("accumulate", [1, 4])
 def test_what_is_logged_of_a_step_is_what_it_was_trained_with(tmp_path, accumulate):
     steps, module = Steps(), vae(weight=0.5, hold=0.5, warmup=1)
-    module.optimizer_plan = OptimizerPlan(partial(torch.optim.Adam, lr=0.01), decay="cosine", final_lr=0.002)
+    module.plans[AUTOENCODER] = PlayerPlan(torch.optim.Adam, {"lr": 0.01}, decay="cosine", final_lr=0.002)
     fit(
         tmp_path, Metrics({}), steps, module=module, logger=CSVLogger(tmp_path, flush_logs_every_n_steps=1),
         log_every_n_steps=1, accumulate_grad_batches=accumulate,

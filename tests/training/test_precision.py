@@ -12,7 +12,7 @@ from lightning.pytorch import Callback
 from lehr import randomness
 from lehr.data import Digits
 from lehr.objective import Gaussian
-from lehr.run.measure import one_sample_terms
+from lehr.run.measure import one_sample
 from lehr.training import AggregateStatistics, SampleGrids
 
 PRECISIONS = ("32-true", "bf16-mixed", "bf16-true", "64-true")
@@ -29,9 +29,9 @@ class Types(Callback):
     def setup(self, trainer, pl_module, stage):
         draw, encode = pl_module.objective.draw, pl_module.model.encode
 
-        def watched_draw(images, noise, *rest):
-            result = draw(images, noise, *rest)
-            self.see(images, noise, result.terms, result.posterior)
+        def watched_draw(images, posterior, noise, *rest):
+            result = draw(images, posterior, noise, *rest)
+            self.see(images, noise, result.terms, posterior)
             return result
 
         def watched_encode(images):
@@ -43,9 +43,9 @@ class Types(Callback):
         pl_module.model.decoder.register_forward_hook(lambda m, i, output: self.outputs.add(output.dtype))
 
     def measured(self, components, images, noise):
-        result, posterior = one_sample_terms(components, images, noise)
-        self.see(images, noise, result, posterior)
-        return result, posterior
+        draw, posterior = one_sample(components, images, noise)
+        self.see(images, noise, draw.terms, posterior)
+        return draw, posterior
 
     def see(self, images, noise, terms, posterior):
         self.images.append(images.clone())
@@ -59,7 +59,7 @@ def seen(request, tmp_path_factory):
     module = vae(likelihood=Gaussian("learned"))
     folder = tmp_path_factory.mktemp("precision")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("lehr.run.measure.one_sample_terms", types.measured)
+        patch.setattr("lehr.run.measure.one_sample", types.measured)
         fit(folder, types, AggregateStatistics(), SampleGrids(n=4), module=module, data=data, precision=request.param)
     return request.param, types, module, data
 
@@ -72,7 +72,7 @@ def test_the_networks_run_in_the_precision_asked_for(seen):
 def test_likelihood_and_kl_are_at_least_float32(seen):
     precision, types, module, _ = seen
     assert {term.dtype for term in types.terms} == {WIDE.get(precision, torch.float32)}
-    assert module.step_terms.dtype == WIDE.get(precision, torch.float32)
+    assert module.last_step.values.dtype == WIDE.get(precision, torch.float32)
     assert module.likelihood.log_scale.dtype == WIDE.get(precision, torch.float32)
     assert module.aggregate.mean.dtype == torch.float64
 

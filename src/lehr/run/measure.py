@@ -14,8 +14,7 @@ from lehr.evaluation.aggregate import AggregatePosteriorMetric
 from lehr.evaluation.elbo import ELBOMetric
 from lehr.models.components import Components
 from lehr.objective.bits import bits_per_dim
-from lehr.objective.bounds import ELBO
-from lehr.objective.elbo import Terms
+from lehr.objective.bounds import ELBO, Draw
 from lehr.posterior.aggregate import AggregatePosterior
 from lehr.posterior.collapse import active_units
 from lehr.posterior.posterior import Posterior
@@ -24,11 +23,11 @@ from lehr.run.execution import Execution
 _ONE_SAMPLE = ELBO()
 
 
-def one_sample_terms(components: Components, images: Tensor, noise: Tensor) -> tuple[Terms, Posterior]:
-    """Terms of the ELBO (b,) of images (b, c, h, w) with one sample of z, and the posterior it came from."""
+def one_sample(components: Components, images: Tensor, noise: Tensor) -> tuple[Draw, Posterior]:
+    """Images (b, c, h, w) decoded at one sample of z, with the terms of the ELBO, and the posterior it came from."""
     model, prior = components.model, components.prior.density(components.model.encode)
-    draw = _ONE_SAMPLE.draw(images, noise, model, components.likelihood, prior)
-    return draw.terms, draw.posterior
+    posterior = model.encode(images)
+    return _ONE_SAMPLE.draw(images, posterior, noise, model, components.likelihood, prior), posterior
 
 
 class SplitMeasurement:
@@ -57,8 +56,8 @@ class SplitMeasurement:
         """Count a batch of this rank."""
         rows, shape = (batch.start, batch.start + len(batch)), self._components.model.latent_shape
         noise = randomness.rows("normal", self._seed, f"posterior/{self._split}", *rows, shape, self._device)
-        terms, posterior = one_sample_terms(self._components, batch.images, noise)
-        self._elbo.update(terms)
+        draw, posterior = one_sample(self._components, batch.images, noise)
+        self._elbo.update(draw.terms or draw.distortion)
         self._posterior.update(posterior)
 
     def compute(self, step: int) -> dict[str, float]:
@@ -71,13 +70,26 @@ class SplitMeasurement:
         if self._n > 1:
             self.aggregate = self._posterior.compute()
             metrics["active_units"] = float(active_units(self.aggregate.var_of_mean))
-        metrics["kl_weight"] = self._components.rate_term.kl_weight(step)
-        metrics["loss"] = metrics["distortion"] + metrics["kl_weight"] * metrics["rate"]
-        treatment = bits_per_dim(self._components.likelihood, self._levels)
-        bits = treatment.bits(-metrics["elbo"], math.prod(self._components.model.image_shape))
-        if bits is not None and treatment.kind == "discrete":  # a density needs another pass: lehr evaluate
-            metrics["bits_per_dim"] = bits
+        if "rate" in metrics:
+            metrics["kl_weight"] = self._components.rate_term.kl_weight(step)
+            if (loss := self._loss(step, metrics)) is not None:
+                metrics["loss"] = loss
+            if (bits := self._bits(metrics)) is not None:
+                metrics["bits_per_dim"] = bits
         return {f"{self._split}/{name}": value for name, value in metrics.items()}
+
+    def _loss(self, step: int, metrics: dict[str, float]) -> float | None:
+        """What training minimises, where it follows from averages over the split."""
+        objective, rate_term = self._components.objective, self._components.rate_term
+        kl = self.aggregate.kl if self.aggregate else None
+        latent = None if kl is None else kl.view(self._components.model.latent_shape)
+        return objective.average_loss(step, metrics["distortion"], metrics["rate"], latent, rate_term)
+
+    def _bits(self, metrics: dict[str, float]) -> float | None:
+        treatment = bits_per_dim(self._components.likelihood, self._levels)
+        if treatment.kind != "discrete":  # a density needs another pass: lehr evaluate
+            return None
+        return treatment.bits(-metrics["elbo"], math.prod(self._components.model.image_shape))
 
 
 def measure_split(

@@ -6,9 +6,8 @@ Shapes: b batch, c h w image, `*latent` (d,) or (zc, zh, zw).
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from typing import Any
 
 import torch
@@ -21,75 +20,17 @@ from lehr.data.module import ImageDataModule
 from lehr.errors import ConfigError
 from lehr.models.autoencoder import Autoencoder
 from lehr.models.components import Components
-from lehr.objective.bounds import ELBO, IWAE, Draw, Objective
+from lehr.objective.bounds import ELBO, Objective
 from lehr.objective.likelihood import Likelihood
 from lehr.objective.prior import Prior, StandardNormalPrior
-from lehr.objective.rate import RateInputs, RateTerm
+from lehr.objective.rate import RateTerm
+from lehr.objective.step import AUTOENCODER, StepInputs, StepResult
 from lehr.posterior.aggregate import AggregatePosterior
-from lehr.posterior.posterior import Posterior
 from lehr.run.measure import SplitMeasurement
+from lehr.training.ema import EMA, EMAPlan
 from lehr.training.finite import FiniteLoss
-
-_STAGES = 8
-_STAGE_PARTS = (3**_STAGES - 1) // 2
-
-
-@dataclass(frozen=True)
-class Length:
-    """How long a training is.
-
-    Attributes:
-        batches_per_epoch: batches each rank sees in an epoch.
-        steps_per_epoch: optimiser steps in an epoch; the last may have fewer accumulated batches.
-        total_steps: optimiser steps of the whole training.
-        examples_per_epoch: images of all ranks together.
-        batch_size: images of all ranks together in one batch.
-    """
-
-    batches_per_epoch: int
-    steps_per_epoch: int
-    total_steps: int
-    examples_per_epoch: int
-    batch_size: int
-
-    def images(self, batches: int) -> int:
-        """Images seen in the first `batches` batches of training."""
-        return images_in(batches, self.batches_per_epoch, self.batch_size, self.examples_per_epoch)
-
-
-def images_in(batches: int, batches_per_epoch: int, batch_size: int, examples_per_epoch: int) -> int:
-    """Images in the first `batches` batches of training; the last batch of an epoch may have fewer than the others."""
-    epochs, rest = divmod(batches, batches_per_epoch)
-    return epochs * examples_per_epoch + min(rest * batch_size, examples_per_epoch)
-
-
-@dataclass(frozen=True)
-class OptimizerPlan:
-    """Which optimizer, and how its learning rate decays over the training.
-
-    Attributes:
-        make: parameters -> optimizer.
-        decay: "none"; "cosine" (Loshchilov & Hutter 2017, without restarts), from the optimizer's rate to `final_lr`;
-            or "stages", eight of them, each three times as long as the one before, in which the rate falls to a
-            tenth in equal ratios (Burda et al. 2016; 3280 epochs make theirs).
-        final_lr: where the cosine ends.
-    """
-
-    make: Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
-    decay: str = "none"
-    final_lr: float = 0.0
-
-    def factor(self, step: int, total_steps: int, lr: float) -> float:
-        """The learning rate at `step`, as a multiple of the initial `lr`."""
-        if self.decay == "none":
-            return 1.0
-        progress = min(step / total_steps, 1.0)
-        if self.decay == "stages":
-            # stage i takes 3^i of the 3280 = (3^8 - 1) / 2 parts of the training
-            parts = 1 + 2 * progress * _STAGE_PARTS
-            stage = min(math.floor(math.log(parts, 3) + 1e-9), _STAGES - 1)
-            return round(10 * 10 ** (-stage / (_STAGES - 1)), 1) / 10
-        return (self.final_lr + (lr - self.final_lr) * 0.5 * (1 + math.cos(math.pi * progress))) / lr
+from lehr.training.length import Length
+from lehr.training.players import Player, PlayerPlan, Players, freeze, named_parameters
 
 
 class VAEModule(LightningModule):
@@ -101,11 +42,13 @@ class VAEModule(LightningModule):
         model: encoder and decoder.
         likelihood: what the decoder's output means.
         rate_term: what the rate costs.
-        optimizer: which optimizer to train with.
+        optimizer: how the autoencoder is trained.
         seed: every random number of training and validation is a function of it.
         compile: torch.compile the encoder and the decoder.
         prior: p(z); N(0, I) if None.
-        objective: the bound that is maximised; the ELBO with one sample of z if None.
+        objective: what is minimised; the negative ELBO with one sample of z if None.
+        players: how each of the objective's other players is trained.
+        ema: how long an average of the weights remembers, which evaluation then uses; None for none.
     """
 
     def __init__(
@@ -113,11 +56,13 @@ class VAEModule(LightningModule):
         model: Autoencoder,
         likelihood: Likelihood,
         rate_term: RateTerm,
-        optimizer: OptimizerPlan,
+        optimizer: PlayerPlan,
         seed: int = 0,
         compile: bool = False,
         prior: Prior | None = None,
         objective: Objective | None = None,
+        players: Mapping[str, PlayerPlan] | None = None,
+        ema: EMAPlan | None = None,
     ) -> None:
         super().__init__()
         self.model = model
@@ -125,23 +70,23 @@ class VAEModule(LightningModule):
         self.rate_term = rate_term
         self.prior = prior or StandardNormalPrior(model.latent_shape, model.image_shape)
         self.objective = objective or ELBO()
-        self.optimizer_plan = optimizer
+        self.plans = {AUTOENCODER: optimizer, **(players or {})}
         self.seed = seed
         self.measurement: SplitMeasurement | None = None
         """Of the split that is, or was last, validated or tested."""
         self.length: Length | None = None
+        self.players: Players | None = None
         self.aggregate: AggregatePosterior | None = None
         """The statistics of q(z) over the training set, once training has ended."""
-        self.step_terms: Tensor | None = None
-        """(2,) distortion and rate of the last training batch over all ranks, in nats per example."""
-        self.step_kl_weight: float | Tensor = 0.0
-        """The KL weight that batch was trained with, in effect."""
-        self.step_bound: Tensor | None = None
-        """The importance-weighted bound of that batch over all ranks, where it was trained on."""
-        self.step_posterior: Posterior | None = None
+        self.last_step: StepResult | None = None
+        """What the last batch of training came to."""
         self.evaluated: dict[str, float] = {}
         """The metrics of the last validation or test; in the checkpoint, as a resumed run may have none to come."""
         self.finite = FiniteLoss()
+        self._ema_plan = ema
+        self._ema: EMA | None = None
+        self._saved_ema: Mapping[str, Tensor] | None = None
+        self._evaluation = ExitStack()
         if compile:
             model.compile_networks()
 
@@ -166,47 +111,32 @@ class VAEModule(LightningModule):
     def setup(self, stage: str) -> None:
         if stage != "fit":
             return
-        trainer, data = self.trainer, self.datamodule
-        batches, limit = data.batches_per_epoch, trainer.limit_train_batches
-        batches = min(batches, limit) if isinstance(limit, int) else int(batches * (1.0 if limit is None else limit))
-        steps = math.ceil(batches / trainer.accumulate_grad_batches)
-        limits = []
-        if trainer.max_epochs is not None and trainer.max_epochs >= 0:
-            limits.append(trainer.max_epochs * steps)
-        if trainer.max_steps >= 0:
-            limits.append(trainer.max_steps)
-        if not limits:
-            raise ConfigError("the trainer has neither max_epochs nor max_steps: give one of them")
-        examples = min(batches * data.batch_size, data.n_train)
-        self.length = Length(batches, steps, min(limits), examples, data.batch_size)
-        self.rate_term.start(self.length.total_steps, steps)
+        self.length = Length.of(self.trainer, self.datamodule)
+        self.rate_term.start(self.length.total_steps, self.length.steps_per_epoch)
 
-    def configure_optimizers(self) -> Any:
-        optimizer = self.optimizer_plan.make([p for p in self.parameters() if p.requires_grad])
-        if self.optimizer_plan.decay == "none":
-            return optimizer
+    def on_fit_start(self) -> None:
+        if self._ema_plan:  # the weights are where they will be trained, and those of the checkpoint if there is one
+            self._ema = EMA(self._ema_plan, self.averaged_modules)
+            if self._saved_ema is not None:
+                self._ema.load_state_dict(self._saved_ema)
+
+    @property
+    def averaged_modules(self) -> dict[str, nn.Module]:
+        """What a run ends in: the parts whose weights are exported, by the names of their parameters."""
+        return {"model": self.model, "likelihood": self.likelihood, "prior": self.prior}
+
+    def configure_optimizers(self) -> Players:
         assert self.length is not None
-        total, lr = self.length.total_steps, float(optimizer.defaults["lr"])
-        scheduler = torch.optim.lr_scheduler.LambdaLR(
-            optimizer, lambda step: self.optimizer_plan.factor(step, total, lr)
-        )
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
-
-    def on_train_start(self) -> None:
-        # on resuming, the optimizer's values are those of the checkpoint; what is configured now counts
-        for optimizer in self.trainer.optimizers:
-            for group in optimizer.param_groups:
-                group.update(optimizer.defaults)
-        for config in self.trainer.lr_scheduler_configs:
-            scheduler = config.scheduler
-            scheduler.base_lrs = [scheduler.optimizer.defaults["lr"]]
-            for group in scheduler.optimizer.param_groups:
-                group |= {"initial_lr": scheduler.base_lrs[0], "lr": self.learning_rate(self.trainer.global_step)}
-
-    def learning_rate(self, step: int) -> float:
-        """The learning rate of an optimiser step."""
-        lr = float(self.trainer.optimizers[0].defaults["lr"])
-        return lr * self.optimizer_plan.factor(step, self.length.total_steps, lr) if self.length else lr
+        modules = {AUTOENCODER: self.averaged_modules}
+        modules |= {name: {f"objective.{name}": network} for name, network in self.objective.players.items()}
+        if unplanned := modules.keys() ^ self.plans.keys():
+            raise ConfigError(f"players: there is either no network or no plan for {', '.join(sorted(unplanned))}")
+        found = {}
+        for name, plan in self.plans.items():
+            freeze(modules[name], plan.freeze)
+            found[name] = Player(plan, {n: p for n, p in named_parameters(modules[name]) if p.requires_grad})
+        self.players = Players(found, self.length.total_steps)
+        return self.players
 
     @property
     def batches_done(self) -> int:
@@ -224,54 +154,60 @@ class VAEModule(LightningModule):
         return self.rate_term.kl_weight(self.trainer.global_step)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        assert self.players is not None
+        step, number, device = self.trainer.global_step, self.batches_done - 1, self.device
+
         # the noise of the whole global batch is drawn and this rank's rows are taken, so that no two ranks share
         # noise and the number of ranks changes no number
-        shape = self.objective.noise_shape(batch.total, self.model.latent_shape)
-        noise = randomness.normal(self.seed, "posterior", self.batches_done - 1, shape, self.device)
-        noise = noise[batch.start : batch.start + len(batch)]
-        prior = self.prior.density(self.model.encode)
-        draw = self.objective.draw(batch.images, noise, self.model, self.likelihood, prior)
+        def noise(shape: tuple[int, ...]) -> Tensor:
+            drawn = randomness.normal(self.seed, "posterior", number, (batch.total, *shape), device)
+            return drawn[batch.start : batch.start + len(batch)]
+
+        world = self.trainer.world_size
+        inputs = StepInputs(
+            images=batch.images,
+            noise=noise,
+            values=self.rate_term.values(step),
+            step=step,
+            total=batch.total,
+            n_train=self.datamodule.n_train,
+            world=world,
+            sum_over_ranks=self.sum_over_ranks,
+        )
+        self.players.at_step(step)
+        self.last_step = result = self.objective.step(inputs, self.components)
+        self.finite.check(tuple(result.terms), result.values, step, result.kl_weight)
         # DDP averages gradients over ranks; ranks may have unequal shares of the batch
-        share = self.trainer.world_size / batch.total
-        sums = torch.stack([draw.terms.distortion.detach().sum(), draw.terms.rate.detach().sum()]) * share
-        self.step_terms = self.sum_over_ranks(sums) / self.trainer.world_size
-        self.step_posterior = draw.posterior
-        loss, self.step_kl_weight = self._loss(draw, batch)
-        self.finite.check(self.step_terms, self.trainer.global_step, self.step_kl_weight)
-        loss = loss * share
-        if self.trainer.accumulate_grad_batches > 1:
+        loss = result.losses[AUTOENCODER]
+        for player, other in result.losses.items():
+            loss = loss if player == AUTOENCODER else loss + other
+        loss = loss * (world / batch.total)
+        accumulate = self.trainer.accumulate_grad_batches
+        if accumulate > 1:
             # Lightning divides by the full number, which the last step of an epoch may not have
-            loss = loss * (self.trainer.accumulate_grad_batches / self._batches_in_step(batch_idx))
+            assert self.length is not None
+            loss = loss * (accumulate / self.length.batches_in_step(batch_idx, accumulate))
         return loss
 
-    def _loss(self, draw: Draw, batch: Batch) -> tuple[Tensor, float | Tensor]:
-        """The loss of this rank's examples, summed, and the KL weight that it amounts to."""
-        if isinstance(self.objective, IWAE):
-            assert draw.weights is not None
-            weight = self.kl_weight
-            loss = self.objective.bound_loss(draw.weights, weight)
-            self.step_bound = self.sum_over_ranks(-loss.detach() / batch.total)
-            return loss, weight
-        assert self.step_terms is not None
-        cost = self.rate_term(
-            RateInputs(
-                step=self.trainer.global_step,
-                posterior=draw.posterior,
-                z=draw.z,
-                terms=draw.terms,
-                means=self.step_terms,
-                total=batch.total,
-                n_train=self.datamodule.n_train,
-                sum_over_ranks=self.sum_over_ranks,
-            )
-        )
-        return draw.terms.distortion.sum() + cost.value, cost.kl_weight
+    def configure_gradient_clipping(self, optimizer: Any, *limits: Any, **named: Any) -> None:
+        super().configure_gradient_clipping(optimizer, *limits, **named)  # what a trainer asks for
+        assert self.players is not None
+        self.players.clip()
 
-    def _batches_in_step(self, batch_idx: int) -> int:
-        """How many batches of its epoch make the optimiser step that batch `batch_idx` is part of."""
-        assert self.length is not None
-        first = batch_idx - batch_idx % self.trainer.accumulate_grad_batches
-        return min(self.trainer.accumulate_grad_batches, self.length.batches_per_epoch - first)
+    def optimizer_step(self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Any = None) -> None:
+        super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
+        self.after_step(batch_idx)
+
+    def after_step(self, batch_idx: int) -> None:
+        """What an optimiser step, that batch `batch_idx` of its epoch was the last of, brings with it."""
+        if self._ema and self.length:
+            batches = self.length.batches_in_step(batch_idx, self.trainer.accumulate_grad_batches)
+            before = self.length.images(self.batches_done - batches)
+            self._ema.update(self.images_seen - before, self.images_seen)
+
+    def averaged(self) -> AbstractContextManager[None]:
+        """Within it the weights are those that the run ends in: their average, where there is one."""
+        return self._ema.applied() if self._ema else nullcontext()
 
     def sum_over_ranks(self, values: Tensor) -> Tensor:
         """The sum of the `values` of all ranks, which all of them must ask for; `values` is overwritten."""
@@ -281,9 +217,25 @@ class VAEModule(LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["evaluated"] = dict(self.evaluated)
+        if self._ema:
+            checkpoint["state_dict"] = {**checkpoint["state_dict"], **self._ema.own()}
+            checkpoint["ema"] = self._ema.state_dict()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.evaluated = checkpoint["evaluated"]
+        self._saved_ema = checkpoint.get("ema")
+
+    def on_validation_start(self) -> None:
+        self._evaluation.enter_context(self.averaged())
+
+    def on_validation_end(self) -> None:
+        self._evaluation.close()
+
+    def on_test_start(self) -> None:
+        self._evaluation.enter_context(self.averaged())
+
+    def on_test_end(self) -> None:
+        self._evaluation.close()
 
     def on_validation_epoch_start(self) -> None:
         self._start_measuring("val")

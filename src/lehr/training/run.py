@@ -14,7 +14,6 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -44,9 +43,13 @@ from lehr.training.callbacks.pruning import Pruned
 from lehr.training.callbacks.samples import SampleGrids
 from lehr.training.checkpoint import AtomicCheckpointIO, read_checkpoint, require_fit
 from lehr.training.ddp import RunDirectoryDDP
+from lehr.training.ema import EMAPlan
 from lehr.training.launched import rank_from_outside
 from lehr.training.lean import NoProfiler
-from lehr.training.module import OptimizerPlan, VAEModule, images_in
+from lehr.training.length import images_in
+from lehr.training.loop import LeanEpochLoop
+from lehr.training.module import VAEModule
+from lehr.training.players import PlayerPlan
 
 Config = Mapping[str, Any]
 
@@ -87,7 +90,7 @@ class Parts:
         self.data = build(config["data"], ImageDataModule, key="data", trust=trust)
         rate_term = build(config["kl"], RateTerm, key="kl", trust=trust)
         objective = build(config["objective"], Objective, key="objective", trust=trust)
-        plan = _optimizer_plan(config["optimizer"], trust)
+        plan = _player_plan(config["optimizer"], config["trainer"]["gradient_clip_val"], trust)
         saved = read_checkpoint(checkpoint) if checkpoint else None
         # a wrong device or precision is found before the data are read
         self.metrics = Metrics(config, extras.hyperparameters)
@@ -117,6 +120,7 @@ class Parts:
             compile=config["compile"],
             prior=prior,
             objective=objective,
+            ema=_ema_plan(config.get("ema") or {}),
         )
         purge = None
         if saved and checkpoint:
@@ -327,13 +331,19 @@ def some_images(data: ImageDataModule, n: int = 20_000) -> Tensor:
     return torch.cat([batch.images for batch in data.evaluation_loader("train", "cpu", limit=min(n, most))])
 
 
-def _optimizer_plan(node: Mapping[str, Any], trust: tuple[str, ...]) -> OptimizerPlan:
+def _player_plan(node: Mapping[str, Any], clip: float | None, trust: tuple[str, ...]) -> PlayerPlan:
     values = dict(node)
-    decay, final_lr = values.pop("decay", "none"), values.pop("final_lr", 0.0)
+    own = {name: values.pop(name) for name in ("decay", "final_lr") if name in values}
+    frozen = tuple(values.pop("freeze", ()))
     cls = find_class(values.pop("_target_"), torch.optim.Optimizer, trust, "optimizer._target_")
     if cls in (torch.optim.Adam, torch.optim.AdamW):
         values |= {"betas": tuple(values["betas"]), "fused": True}
-    return OptimizerPlan(partial(cls, **values), decay, final_lr)
+    return PlayerPlan(cls, values, clip=clip, freeze=frozen, **own)
+
+
+def _ema_plan(node: Mapping[str, Any]) -> EMAPlan | None:
+    plan = EMAPlan(node.get("decay"), node.get("half_life"))
+    return plan if plan != EMAPlan() else None
 
 
 def _callbacks(nodes: Mapping[str, Mapping[str, Any] | None], trust: tuple[str, ...]) -> list[Callback]:
@@ -351,7 +361,7 @@ def _trainer(
     if devices == "auto":
         devices = torch.cuda.device_count() if accelerator == "cuda" else 1
     distributed = values["strategy"] == "ddp" or devices * values["num_nodes"] > 1
-    return Trainer(
+    trainer = Trainer(
         accelerator=accelerator,
         devices=devices,
         num_nodes=values["num_nodes"],
@@ -359,7 +369,6 @@ def _trainer(
         precision=values["precision"],
         max_epochs=-1 if values["max_epochs"] is None else values["max_epochs"],
         max_steps=-1 if values["max_steps"] is None else values["max_steps"],
-        gradient_clip_val=values["gradient_clip_val"],
         accumulate_grad_batches=values["accumulate_grad_batches"],
         check_val_every_n_epoch=values["check_val_every_n_epoch"],
         log_every_n_steps=values["log_every_n_steps"],
@@ -374,6 +383,8 @@ def _trainer(
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
     )
+    LeanEpochLoop.install(trainer)
+    return trainer
 
 
 def _purge_step(checkpoint: dict[str, Any], data: ImageDataModule) -> int:

@@ -9,9 +9,11 @@ from typing import Any
 
 import yaml
 from lightning.pytorch import Trainer
+from torch import Tensor
 
 from lehr.data.batch import Batch
 from lehr.evaluation.statistics import summary
+from lehr.objective.step import AUTOENCODER, StepResult
 from lehr.training.lean import LeanCallback
 from lehr.training.module import VAEModule
 from lehr.training.tensorboard import TensorBoard, tensorboard
@@ -105,23 +107,13 @@ class Metrics(LeanCallback):
         log(trainer, metrics, module.images_seen)
 
     def _log_training(self, trainer: Trainer, module: VAEModule, batch: Batch) -> None:
-        if module.step_terms is None or module.step_posterior is None:
+        if (result := module.last_step) is None or module.players is None:
             return
-        distortion, rate = module.step_terms.tolist()
-        weight = float(module.step_kl_weight)
-        share = len(batch) / batch.total
-        watched = {n: module.sum_over_ranks(x * share) for n, x in module.step_posterior.diagnostics().items()}
-        metrics = {
-            "train/loss": distortion + weight * rate,
-            "train/elbo": -(distortion + rate),
-            "train/rate": rate,
-            "train/distortion": distortion,
-            "train/kl_weight": weight,
-            **{f"train/{name}": float(value) for name, value in watched.items()},
-            "train/learning_rate": module.learning_rate(trainer.global_step - 1),
-        }
-        if module.step_bound is not None:
-            metrics["train/iwae"] = float(module.step_bound)
+        metrics = {f"train/{name}": value for name, value in training_metrics(result).items()}
+        for name, value in result.posterior.diagnostics().items():
+            metrics[f"train/{name}"] = float(module.sum_over_ranks(value * (len(batch) / batch.total)))
+        for name, rate in module.players.learning_rates().items():
+            metrics["train/learning_rate" if name == AUTOENCODER else f"train/learning_rate_{name}"] = rate
         log_scale = getattr(module.likelihood, "log_scale", None)
         if log_scale is not None:
             metrics["train/scale"] = float(log_scale.detach().exp())
@@ -134,6 +126,26 @@ class Metrics(LeanCallback):
         if not steps or not seconds:
             return {}
         return {"time/images_per_second": images / seconds, "time/step_ms": 1000 * seconds / steps}
+
+
+def training_metrics(result: StepResult) -> dict[str, float]:
+    """What a batch came to, by name: each player's loss, the ELBO where there is one, terms and their weights."""
+    numbers = result.numbers()
+    found = {"loss": result.objective()}
+    found |= {f"loss_{name}": result.objective(name) for name in result.losses if name != AUTOENCODER}
+    if {"distortion", "rate"} <= numbers.keys():
+        found["elbo"] = -(numbers["distortion"] + numbers["rate"])
+    found |= numbers
+    if result.kl_weight is not None:
+        found["kl_weight"] = float(result.kl_weight)
+    for name, term in result.terms.items():
+        if name not in ("distortion", "rate") and term.weight is not None and not _is_one(term.weight):
+            found[f"{name}_weight"] = float(term.weight)
+    return found
+
+
+def _is_one(weight: float | Tensor) -> bool:
+    return not isinstance(weight, Tensor) and abs(weight) == 1
 
 
 def posterior_metrics(module: VAEModule) -> dict[str, float]:

@@ -63,13 +63,13 @@ class Progress(LeanCallback):
 
 
 def _describe(trainer: Trainer, module: VAEModule) -> str:
-    if module.step_terms is None:
+    if (result := module.last_step) is None:
         return ""
-    distortion, rate = module.step_terms.tolist()
-    weight = float(module.step_kl_weight)
+    numbers = result.numbers()
+    first: dict[str, float] = {name: numbers.pop(name) for name in ("rate", "distortion") if name in numbers}
+    shown: dict[str, float] = {"loss": result.objective(), **first, **numbers}
+    values = "  ".join(f"{name.replace('_', ' ')} {value:.2f}" for name, value in shown.items())
+    weight = "" if result.kl_weight is None else f"  KL weight {float(result.kl_weight):.3g}"
     epoch = min(trainer.current_epoch + 1, trainer.max_epochs or 0) if (trainer.max_epochs or 0) > 0 else None
     where = f"epoch {epoch}/{trainer.max_epochs}" if epoch else f"epoch {trainer.current_epoch + 1}"
-    return (
-        f"{where}  loss {distortion + weight * rate:.2f}  rate {rate:.2f}  "
-        f"distortion {distortion:.2f}  KL weight {weight:.3g}"
-    )
+    return f"{where}  {values}{weight}"

@@ -1,0 +1,121 @@
+"""An exponential moving average of the weights, which validation, statistics, pictures and the exported model use.
+
+Its memory is a half-life in images, so that it means the same at any batch size (Karras et al. 2024, EDM2), or the
+share that it keeps at each step. At the start of training it forgets sooner: a half-life is never more than a share of
+what has been seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from lehr.errors import CheckpointError
+from lehr.posterior.posterior import at_least_float32
+from lehr.training.players import named_parameters
+
+RAMP_UP = 0.09
+"""The half-life is at most this share of the images seen (`rampup_ratio` of EDM2's traditional EMA)."""
+
+
+@dataclass(frozen=True)
+class EMAPlan:
+    """How long the average remembers: one of the two.
+
+    Attributes:
+        decay: the share that it keeps at each optimiser step, in (0, 1).
+        half_life: images after which half of it has been renewed.
+    """
+
+    decay: float | None = None
+    half_life: float | None = None
+
+    def kept(self, batch: int, seen: int) -> float:
+        """The share that is kept at a step of `batch` images, the last of the `seen` images."""
+        if self.decay is not None:
+            return self.decay
+        assert self.half_life is not None
+        return 0.5 ** (batch / min(self.half_life, max(RAMP_UP * seen, 1e-8)))
+
+
+class EMA:
+    """The averages of the parameters of `modules`, in float32 at least, and copies of their buffers.
+
+    Buffers, such as a norm's running statistics or a scale that is fitted, are averages already.
+
+    Args:
+        plan: how long it remembers.
+        modules: what a name begins with -> the module.
+    """
+
+    def __init__(self, plan: EMAPlan, modules: Mapping[str, nn.Module]) -> None:
+        self.plan = plan
+        self._modules = dict(modules)
+        self._averages = {name: at_least_float32(p.detach()).clone() for name, p in self._parameters()}
+        self._buffers = {name: buffer.detach().clone() for name, buffer in self._all_buffers()}
+        self._own: dict[str, Tensor] | None = None
+
+    def _parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
+        return named_parameters(self._modules)
+
+    def _all_buffers(self) -> Iterator[tuple[str, Tensor]]:
+        for prefix, module in self._modules.items():
+            yield from module.named_buffers(prefix)
+
+    @torch.no_grad()
+    def update(self, batch: int, seen: int) -> None:
+        """Take the weights after an optimiser step of `batch` images into account, the last of the `seen` images."""
+        weights = [p.detach().to(self._averages[name].dtype) for name, p in self._parameters()]
+        torch._foreach_lerp_(list(self._averages.values()), weights, 1 - self.plan.kept(batch, seen))
+        for name, buffer in self._all_buffers():
+            self._buffers[name].copy_(buffer)
+
+    @contextmanager
+    def applied(self) -> Iterator[None]:
+        """Within it the modules have the averaged weights. Within another such block nothing changes."""
+        if self._own is not None:
+            yield
+            return
+        own = {name: tensor.detach().clone() for name, tensor in self._tensors()}
+        self._put({**self._averages, **self._buffers})
+        self._own = own
+        try:
+            yield
+        finally:
+            self._own = None
+            self._put(own)
+
+    def own(self) -> Mapping[str, Tensor]:
+        """The weights that are trained, by name, where the averages stand in their place; empty where they do not."""
+        return self._own or {}
+
+    def _tensors(self) -> Iterator[tuple[str, Tensor]]:
+        yield from self._parameters()
+        yield from self._all_buffers()
+
+    @torch.no_grad()
+    def _put(self, values: Mapping[str, Tensor]) -> None:
+        for name, tensor in self._tensors():
+            tensor.copy_(values[name])
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Everything that there is to know, by name."""
+        return {**self._averages, **self._buffers}
+
+    @torch.no_grad()
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Go on from what `state_dict` gave.
+
+        Raises:
+            CheckpointError: if it is of other weights.
+        """
+        own = self._averages | self._buffers
+        if state.keys() != own.keys():
+            name = min(state.keys() ^ own.keys())
+            raise CheckpointError(f"the checkpoint's average of the weights is of another model: see {name}")
+        for name, tensor in own.items():
+            tensor.copy_(state[name])

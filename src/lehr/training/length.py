@@ -1,0 +1,68 @@
+"""How long a training is, and how far it has come: the x-axis of everything that is logged is images seen."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from lehr.errors import ConfigError
+
+if TYPE_CHECKING:
+    from lightning.pytorch import Trainer
+
+    from lehr.data.module import ImageDataModule
+
+
+@dataclass(frozen=True)
+class Length:
+    """How long a training is.
+
+    Attributes:
+        batches_per_epoch: batches each rank sees in an epoch.
+        steps_per_epoch: optimiser steps in an epoch; the last may have fewer accumulated batches.
+        total_steps: optimiser steps of the whole training.
+        examples_per_epoch: images of all ranks together.
+        batch_size: images of all ranks together in one batch.
+    """
+
+    batches_per_epoch: int
+    steps_per_epoch: int
+    total_steps: int
+    examples_per_epoch: int
+    batch_size: int
+
+    @classmethod
+    def of(cls, trainer: Trainer, data: ImageDataModule) -> Length:
+        """How long `trainer` trains on `data`.
+
+        Raises:
+            ConfigError: if it would never end.
+        """
+        batches, limit = data.batches_per_epoch, trainer.limit_train_batches
+        batches = min(batches, limit) if isinstance(limit, int) else int(batches * (1.0 if limit is None else limit))
+        steps = math.ceil(batches / trainer.accumulate_grad_batches)
+        limits = []
+        if trainer.max_epochs is not None and trainer.max_epochs >= 0:
+            limits.append(trainer.max_epochs * steps)
+        if trainer.max_steps >= 0:
+            limits.append(trainer.max_steps)
+        if not limits:
+            raise ConfigError("the trainer has neither max_epochs nor max_steps: give one of them")
+        examples = min(batches * data.batch_size, data.n_train)
+        return cls(batches, steps, min(limits), examples, data.batch_size)
+
+    def images(self, batches: int) -> int:
+        """Images seen in the first `batches` batches of training."""
+        return images_in(batches, self.batches_per_epoch, self.batch_size, self.examples_per_epoch)
+
+    def batches_in_step(self, batch_idx: int, accumulate: int) -> int:
+        """How many batches of its epoch make the optimiser step that batch `batch_idx` is part of."""
+        first = batch_idx - batch_idx % accumulate
+        return min(accumulate, self.batches_per_epoch - first)
+
+
+def images_in(batches: int, batches_per_epoch: int, batch_size: int, examples_per_epoch: int) -> int:
+    """Images in the first `batches` batches of training; the last batch of an epoch may have fewer than the others."""
+    epochs, rest = divmod(batches, batches_per_epoch)
+    return epochs * examples_per_epoch + min(rest * batch_size, examples_per_epoch)

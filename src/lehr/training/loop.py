@@ -1,0 +1,118 @@
+"""Lightning's loop over the batches of an epoch, without what nobody listens to.
+
+A step of a small model takes a few milliseconds, of which Lightning's hooks, closures and contexts take a good part. So
+where all that takes part in a step is lehr's own, on one device, a batch goes straight through `training_step`,
+backward and the optimizers. The progress counters, which checkpoints hold and resuming hangs on, are advanced as
+Lightning does; wherever anything else listens, Lightning's own loop runs.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.loops.training_epoch_loop import _TrainingEpochLoop
+from lightning.pytorch.strategies import SingleDeviceStrategy
+
+from lehr.data.batch import Batch
+from lehr.training.lean import LeanCallback
+from lehr.training.module import VAEModule
+
+_OF_A_STEP = (
+    "on_train_batch_start", "on_train_batch_end", "on_before_zero_grad", "on_before_backward", "on_after_backward",
+    "on_before_optimizer_step",
+)  # fmt: skip
+_OF_A_BATCH = ("on_before_batch_transfer", "transfer_batch_to_device", "on_after_batch_transfer")
+
+
+class LeanEpochLoop(_TrainingEpochLoop):
+    """The batches of an epoch, each with no more between it and the next than has to be."""
+
+    _is_lean = False
+
+    @classmethod
+    def install(cls, trainer: Trainer) -> None:
+        """Let `trainer` train by this loop."""
+        before = trainer.fit_loop.epoch_loop
+        trainer.fit_loop.epoch_loop = cls(trainer, before.min_steps, before.max_steps)
+
+    def on_run_start(self, data_fetcher: Any) -> None:
+        super().on_run_start(data_fetcher)
+        trainer = self.trainer
+        self._is_lean = _may_be_lean(trainer)
+        self._listeners = [c for c in trainer.callbacks if _takes_part(c, "on_train_batch_end", Callback)]
+        self._forward_context = trainer.precision_plugin.train_step_context
+        self._validates_at_end = (
+            trainer.check_val_every_n_epoch is not None
+            and trainer._val_check_time_interval is None
+            and trainer.val_check_batch == trainer.num_training_batches
+        )
+
+    def advance(self, data_fetcher: Any) -> None:
+        if not self._is_lean or self.restarting:
+            super().advance(data_fetcher)
+            return
+        module, progress = self.trainer.lightning_module, self.batch_progress
+        assert isinstance(module, VAEModule)
+        self.val_loop.restarting = False
+        batch, _, _ = next(data_fetcher)
+        batch_idx = self.batch_idx + 1
+        progress.is_last_batch = data_fetcher.done
+        progress.increment_ready()
+        progress.increment_started()
+        self._step(module, batch, batch_idx)
+        progress.increment_processed()
+        for callback in self._listeners:
+            callback.on_train_batch_end(self.trainer, module, None, batch, batch_idx)
+        progress.increment_completed()
+
+    def _step(self, module: VAEModule, batch: Batch, batch_idx: int) -> None:
+        players, accumulate = module.players, self.trainer.accumulate_grad_batches
+        assert players is not None
+        with self._forward_context():
+            loss = module.training_step(batch, batch_idx)
+        if accumulate > 1:
+            loss = loss / accumulate
+        if batch_idx % accumulate == 0:
+            players.zero_grad()
+        loss.backward()
+        if not self._should_accumulate():
+            step = self.automatic_optimization.optim_progress.optimizer.step
+            step.increment_ready()
+            players.clip()
+            players.step()
+            step.increment_completed()
+            module.after_step(batch_idx)
+
+    def on_advance_end(self, data_fetcher: Any) -> None:
+        trainer = self.trainer
+        nothing_due = self._validates_at_end and not self.batch_progress.is_last_batch and not trainer.should_stop
+        if not self._is_lean or not nothing_due or self._skip_next_val or trainer.received_sigterm:
+            super().on_advance_end(data_fetcher)
+        elif not self._should_accumulate():
+            self._batches_that_stepped += 1
+
+
+def _may_be_lean(trainer: Trainer) -> bool:
+    """Whether nothing takes part in a step but what `LeanEpochLoop` calls."""
+    module, precision = trainer.lightning_module, trainer.precision_plugin
+    return (
+        isinstance(module, VAEModule)
+        and type(trainer.strategy) is SingleDeviceStrategy
+        and getattr(precision, "scaler", None) is None
+        and trainer.gradient_clip_val is None
+        and not trainer.lr_scheduler_configs
+        and not any(_takes_part(module, hook, LightningModule) for hook in (*_OF_A_STEP, *_OF_A_BATCH))
+        and not any(
+            _takes_part(callback, hook, Callback)
+            for callback in trainer.callbacks  # type: ignore[attr-defined]
+            for hook in _OF_A_STEP
+            if not (isinstance(callback, LeanCallback) and hook == "on_train_batch_end")
+        )
+    )
+
+
+def _takes_part(listener: Any, hook: str, base: type) -> bool:
+    """Whether a hook of `listener` does anything."""
+    method = getattr(listener, hook, None)
+    return callable(method) and getattr(method, "__func__", method) is not getattr(base, hook)

@@ -1,0 +1,239 @@
+"""Who is trained, and how: one optimizer for each player, and one that holds them all, as Lightning counts it.
+
+The autoencoder is a player, and so is each network that an objective brings, such as a discriminator. All losses of a
+step are added and go backward at once; an objective keeps one player's parameters out of another's loss. So there is
+one optimiser step a step, whoever takes part in it: annealing, `max_steps` and checkpoints count it once.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lehr.config.problems import did_you_mean
+from lehr.errors import CheckpointError, ConfigError
+
+_STAGES = 8
+_STAGE_PARTS = (3**_STAGES - 1) // 2
+
+
+@dataclass(frozen=True)
+class PlayerPlan:
+    """How a player is trained.
+
+    Attributes:
+        optimizer: a class of optimizers.
+        options: its arguments, such as `lr`. What they say counts on resuming too, whatever a checkpoint holds.
+        decay: of the learning rate: "none"; "cosine" (Loshchilov & Hutter 2017, without restarts), from the optimizer's
+            rate to `final_lr`; or "stages", eight of them, each three times as long as the one before, in which the
+            rate falls to a tenth in equal ratios (Burda et al. 2016; 3280 epochs make theirs).
+        final_lr: where the cosine ends.
+        clip: largest norm of the gradient of this player's parameters; None for no clipping.
+        freeze: names of parameters that are not trained, with * and ? as in file names.
+    """
+
+    optimizer: Callable[..., torch.optim.Optimizer]
+    options: Mapping[str, Any] = field(default_factory=dict)
+    decay: str = "none"
+    final_lr: float = 0.0
+    clip: float | None = None
+    freeze: tuple[str, ...] = ()
+
+    def factor(self, step: int, total_steps: int, lr: float) -> float:
+        """The learning rate at `step`, as a multiple of the initial `lr`."""
+        if self.decay == "none":
+            return 1.0
+        progress = min(step / total_steps, 1.0)
+        if self.decay == "stages":
+            # stage i takes 3^i of the 3280 = (3^8 - 1) / 2 parts of the training
+            parts = 1 + 2 * progress * _STAGE_PARTS
+            stage = min(math.floor(math.log(parts, 3) + 1e-9), _STAGES - 1)
+            return round(10 * 10 ** (-stage / (_STAGES - 1)), 1) / 10
+        return (self.final_lr + (lr - self.final_lr) * 0.5 * (1 + math.cos(math.pi * progress))) / lr
+
+
+def freeze(modules: Mapping[str, nn.Module], patterns: Iterable[str]) -> None:
+    """Stop the training of the parameters whose names match.
+
+    Args:
+        modules: what a name begins with -> the module.
+        patterns: of names of parameters, `model.encoder.*` say.
+
+    Raises:
+        ConfigError: for a pattern that no name matches.
+    """
+    parameters = dict(named_parameters(modules))
+    for pattern in patterns:
+        found = [parameter for name, parameter in parameters.items() if fnmatchcase(name, pattern)]
+        if not found:
+            sections = {name.rpartition(".")[0] + ".*" for name in parameters}
+            hint = did_you_mean(pattern, sections)
+            raise ConfigError(f"optimizer.freeze={pattern}: no parameter has such a name{hint}")
+        for parameter in found:
+            parameter.requires_grad_(False)
+
+
+def named_parameters(modules: Mapping[str, nn.Module]) -> Iterator[tuple[str, nn.Parameter]]:
+    """Every parameter of `modules` by its name, each once."""
+    for prefix, module in modules.items():
+        yield from module.named_parameters(prefix)
+
+
+def decays(name: str, parameter: Tensor) -> bool:
+    """Whether weight decay is for this parameter: a matrix or a kernel of a network.
+
+    Pulled towards 0, biases and norms say something else, the scale of a likelihood goes to 1, and a prior's means and
+    pseudo-inputs go where no latent and no image is.
+    """
+    return parameter.ndim > 1 and not name.startswith(("likelihood.", "prior."))
+
+
+class Player:
+    """The parameters of one player, by name, with their optimizer."""
+
+    def __init__(self, plan: PlayerPlan, parameters: Mapping[str, nn.Parameter]) -> None:
+        self.plan = plan
+        self.names: dict[Tensor, str] = {parameter: name for name, parameter in parameters.items()}
+        spared = [p for name, p in parameters.items() if not decays(name, p)]
+        self.optimizer = plan.optimizer(list(parameters.values()), **plan.options)
+        decayed = [p for name, p in parameters.items() if decays(name, p)]
+        if spared and decayed and self.optimizer.defaults.get("weight_decay"):
+            # only then, as every group of parameters is one more call at each step
+            groups = [{"params": decayed}, {"params": spared, "weight_decay": 0.0}]
+            self.optimizer = plan.optimizer(groups, **plan.options)
+        self.lr = float(self.optimizer.defaults["lr"])
+
+    @property
+    def takes_part(self) -> bool:
+        """Whether this step gave any of the parameters a gradient."""
+        return any(parameter.grad is not None for parameter in self.names)
+
+    def clip(self) -> None:
+        if self.plan.clip is not None:
+            torch.nn.utils.clip_grad_norm_(list(self.names), self.plan.clip)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The state of each parameter by its name, and the options of each group."""
+        state = {self.names[parameter]: dict(values) for parameter, values in self.optimizer.state.items()}
+        groups = [
+            {**group, "params": [self.names[parameter] for parameter in group["params"]]}
+            for group in self.optimizer.param_groups
+        ]
+        return {"state": state, "groups": groups}
+
+    def load_state_dict(self, saved: Mapping[str, Any]) -> None:
+        """Go on from a state; of the options what is configured now counts, and what an optimizer changes is restored.
+
+        What is no longer trained is passed over, and what was not trained before starts afresh.
+        """
+        groups = self.optimizer.param_groups
+        names = [self.names[parameter] for group in groups for parameter in group["params"]]
+        known = {i: saved["state"][name] for i, name in enumerate(names) if name in saved["state"]}
+        self.optimizer.load_state_dict({"state": known, "param_groups": _numbered(groups)})
+        before = {name: group for group in saved["groups"] for name in group["params"]}
+        ours = {"params", "weight_decay", "lr", *self.plan.options}
+        for group in self.optimizer.param_groups:
+            options = before.get(self.names[group["params"][0]], {})
+            group.update({name: value for name, value in options.items() if name in group and name not in ours})
+
+
+def _numbered(groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Groups as torch's `load_state_dict` wants them: parameters are numbers, counted over all groups."""
+    numbered, count = [], 0
+    for group in groups:
+        numbered.append({**group, "params": list(range(count, count + len(group["params"])))})
+        count += len(group["params"])
+    return numbered
+
+
+class Players(torch.optim.Optimizer):
+    """The optimizers of all players as one. A player that a step gave no gradient does not move.
+
+    Args:
+        players: by name.
+        total_steps: optimiser steps of the whole training, over which learning rates decay.
+    """
+
+    _step_supports_amp_scaling = False  # the scaler unscales all gradients before they are clipped
+
+    def __init__(self, players: Mapping[str, Player], total_steps: int) -> None:
+        # not the base class's constructor: groups and states are those of the optimizers within
+        self.players = dict(players)
+        self.total_steps = total_steps
+        self._first = next(iter(self.players.values())).optimizer
+        self.defaults = self._first.defaults
+        self._several = len(self.players) > 1
+        self._decaying = [player for player in self.players.values() if player.plan.decay != "none"]
+
+    @property
+    def param_groups(self) -> list[dict[str, Any]]:  # type: ignore[override]
+        return [group for player in self.players.values() for group in player.optimizer.param_groups]
+
+    @property
+    def state(self) -> dict[Tensor, Any]:  # type: ignore[override]
+        return {p: values for player in self.players.values() for p, values in player.optimizer.state.items()}
+
+    def at_step(self, step: int) -> None:
+        """Set every learning rate to that of optimiser step `step`."""
+        for player in self._decaying:
+            lr = player.lr * player.plan.factor(step, self.total_steps, player.lr)
+            for group in player.optimizer.param_groups:
+                group["lr"] = lr
+
+    def learning_rates(self) -> dict[str, float]:
+        """The learning rate that each player's optimizer has now."""
+        return {name: float(player.optimizer.param_groups[0]["lr"]) for name, player in self.players.items()}
+
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """One step of every player that has a gradient, after the `closure` that computes it."""
+        if not self._several:
+            return self._first.step(closure)
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for player in self.players.values():
+            if player.takes_part:
+                player.optimizer.step()
+        return loss
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        for player in self.players.values():
+            for parameter in player.names:
+                if set_to_none:
+                    parameter.grad = None
+                elif parameter.grad is not None:
+                    parameter.grad.zero_()
+
+    def clip(self) -> None:
+        """Clip the gradients of each player to its own norm."""
+        for player in self.players.values():
+            player.clip()
+
+    def state_dict(self) -> dict[str, Any]:
+        return {name: player.state_dict() for name, player in self.players.items()}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Restore what `state_dict` gave, or what the optimizer of a single player had of its parameters by number."""
+        if "param_groups" in state_dict:
+            ((name, player),) = self.players.items()
+            state_dict = {name: _named(state_dict, list(player.names.values()))}
+        for name, player in self.players.items():
+            if name not in state_dict:
+                raise CheckpointError(f"the checkpoint has no player {name}")
+            player.load_state_dict(state_dict[name])
+
+    def __repr__(self) -> str:
+        return f"Players({', '.join(f'{name}: {player.optimizer}' for name, player in self.players.items())})"
+
+
+def _named(state_dict: Mapping[str, Any], names: list[str]) -> dict[str, Any]:
+    """The state of a torch optimizer over the parameters of these names, in their order, by name."""
+    groups = [{**group, "params": [names[i] for i in group["params"]]} for group in state_dict["param_groups"]]
+    return {"state": {names[i]: values for i, values in state_dict["state"].items()}, "groups": groups}
