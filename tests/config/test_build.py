@@ -6,8 +6,9 @@ import pytest
 
 from lehr.config.build import build, checked_class, find_class
 from lehr.errors import ConfigError
-from lehr.models import MLP, VAE
+from lehr.models import MLP, VAE, Autoencoder
 from lehr.objective import Annealing
+from lehr.run.model_files import build_model
 
 
 @pytest.fixture
@@ -64,7 +65,7 @@ def test_nothing_of_a_package_that_is_not_trusted_is_imported(tmp_path, monkeypa
         ("torch.hub.load", "is not a class of"),
         ("torch.serialization.pickle", "is not a class of"),
         ("lehr.files.Path", "is not a class of"),
-        ("lehr.run.load", "is not a class of"),
+        ("lehr.run.load.load", "is not a class of"),
         ("lehr.models", "is not a class of"),
         ("lehr", "only classes of"),
         ("lehr.__main__.main", "is a program, not a module"),
@@ -119,3 +120,41 @@ def test_the_values_are_not_changed():
     node = {"_target_": "lehr.objective.Annealing", "weight": 2.0}
     assert build(node, Annealing, key="kl") == Annealing(weight=2.0)
     assert node == {"_target_": "lehr.objective.Annealing", "weight": 2.0}
+
+
+@pytest.fixture
+def module_package(tmp_path, monkeypatch):
+    """A package with a module that knows nothing of lehr."""
+    (tmp_path / "own_module.py").write_text(
+        "from torch import nn\n"
+        "class Mine(nn.Module):\n"
+        "    def __init__(self, width=3):\n"
+        "        super().__init__()\n"
+        "        self.down, self.up = nn.Linear(16, width), nn.Linear(width, 16)\n"
+        "    def encode(self, x):\n"
+        "        return self.down(x.flatten(1))\n"
+        "    def decode(self, z):\n"
+        "        return self.up(z).view(-1, 1, 4, 4)\n"
+        "class Half(nn.Module):\n"
+        "    def encode(self, x):\n"
+        "        return x\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    yield "own_module"
+    sys.modules.pop("own_module", None)
+
+
+def test_a_module_that_encodes_and_decodes_is_a_model_by_its_name(module_package):
+    config = {"model": {"_target_": "own_module.Mine", "width": 5}}
+    model = build_model(config, (1, 4, 4), [module_package])
+    assert isinstance(model, Autoencoder)
+    assert model.latent_shape == (5,)
+    with pytest.raises(ConfigError, match=r"^model: Mine.encode: fails on a tensor of \(1, 3, 8, 8\)"):
+        build_model(config, (3, 8, 8), [module_package])
+    with pytest.raises(ConfigError, match=r"^model._target_=own_module.Half: must be a subclass of lehr.*Autoencoder"):
+        build_model({"model": {"_target_": "own_module.Half"}}, (1, 4, 4), [module_package])
+
+
+def test_such_a_module_is_no_vae(module_package):
+    with pytest.raises(ConfigError, match=r"must be a subclass of lehr\.models\.vae\.VAE"):
+        find_class("own_module.Mine", VAE, [module_package])

@@ -37,7 +37,8 @@ def find_class(
     if not inspect.isclass(found) or found.__module__.partition(".")[0] not in allowed:
         raise ConfigError(f"{key}={target}: is not a class of {', '.join(allowed)}")
     assert inspect.isclass(base)
-    if not issubclass(found, base):
+    accepts = getattr(base, "accepts", None)  # a base may take other classes than those below it
+    if not (issubclass(found, base) or (accepts and accepts(found))):
         raise ConfigError(f"{key}={target}: must be a subclass of {base.__module__}.{base.__qualname__}")
     return cast("Callable[..., T]", found)
 
@@ -82,12 +83,17 @@ def checked_class(
 def build(node: Mapping[str, Any], base: Callable[..., T], *, key: str, trust: Iterable[str] = (), **given: Any) -> T:
     """An instance of the class that `node["_target_"]` names, of the other values of `node` and what is `given`.
 
+    A class need not take what is given.
+
     Args: as of `checked_class`, with the values of what is given.
 
     Raises:
         ConfigError: if the class may not be built or does not take these values.
     """
     cls = checked_class(node, base, key=key, trust=trust, given=given)
+    parameters = inspect.signature(cls).parameters
+    takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
+    given = {name: value for name, value in given.items() if takes_any or name in parameters}
     try:
         return cls(**given, **{name: value for name, value in node.items() if name != "_target_"})
     except (TypeError, ValueError) as error:

@@ -11,5 +11,6 @@ __getattr__, __dir__ = exports(
         "Linear": "linear",
         "MLP": "mlp",
         "VAE": "vae",
+        "wrap": "wrapped",
     },
 )

@@ -19,6 +19,11 @@ def dtype_of(module: nn.Module) -> torch.dtype:
     return next((p.dtype for m in module.modules() for p in m._parameters.values() if p is not None), torch.float32)
 
 
+def can_be_wrapped(cls: type) -> bool:
+    """Whether modules of this class encode and decode, which is all that `wrap` asks of them."""
+    return issubclass(cls, nn.Module) and all(callable(getattr(cls, name, None)) for name in ("encode", "decode"))
+
+
 class Autoencoder(nn.Module):
     """An encoder and a decoder of any kind.
 
@@ -26,6 +31,11 @@ class Autoencoder(nn.Module):
         image_shape: (c, h, w).
         latent_shape: (d,) or (zc, zh, zw).
     """
+
+    @classmethod
+    def accepts(cls, other: type) -> bool:
+        """Whether a configuration may name `other` where it is to name a class like this one."""
+        return cls is Autoencoder and can_be_wrapped(other)
 
     def __init__(self, image_shape: tuple[int, int, int], latent_shape: tuple[int, ...]) -> None:
         super().__init__()

@@ -13,9 +13,10 @@ from torch import Tensor, nn
 
 from lehr import __version__
 from lehr.config.build import build
-from lehr.errors import CheckpointError
+from lehr.errors import CheckpointError, ConfigError
 from lehr.files import replacing, write_json
 from lehr.models.autoencoder import Autoencoder
+from lehr.models.wrapped import wrap
 from lehr.objective.likelihood import Likelihood
 from lehr.objective.prior import Prior
 
@@ -24,8 +25,17 @@ _CONFIG = "config.json"
 
 
 def build_model(config: Mapping[str, Any], image_shape: Iterable[int], trust: Iterable[str] = ()) -> Autoencoder:
-    """The configured model for images of (c, h, w)."""
-    return build(config["model"], Autoencoder, key="model", trust=trust, image_shape=tuple(image_shape))
+    """The configured model for images of (c, h, w); a class that is no `Autoencoder` is wrapped.
+
+    Raises:
+        ConfigError: if the class may not be built, does not take its values, or is not for such images.
+    """
+    c, h, w = image_shape
+    module = build(config["model"], Autoencoder, key="model", trust=trust, image_shape=(c, h, w))
+    try:
+        return wrap(module, (c, h, w))
+    except ValueError as error:
+        raise ConfigError(f"model: {error}") from error
 
 
 def build_likelihood(config: Mapping[str, Any], trust: Iterable[str] = ()) -> Likelihood:
