@@ -5,29 +5,26 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping
 
+from lehr.evaluation.catalogue import final_split, find_metric
 from lehr.evaluation.statistics import read_statistics
 from lehr.run.directory import RunDirectory
 
 
 def print_summary(metrics: Mapping[str, float], directory: RunDirectory) -> None:
     """A short table of the final metrics, where the run lies, and how to look at it."""
-    split = "test" if "test/elbo" in metrics else "val"
-    rows = [
-        (f"{split} ELBO", _number(metrics.get(f"{split}/elbo")), "nats per example, at KL weight 1"),
-        (f"{split} rate", _number(metrics.get(f"{split}/rate")), "nats"),
-        (f"{split} distortion", _number(metrics.get(f"{split}/distortion")), "nats"),
-    ]
+    split = final_split(metrics)
+    elbo, rate, distortion = (_row(metrics, f"{split}/{name}") for name in ("elbo", "rate", "distortion"))
+    rows = [(f"{split} {label}", value, unit) for label, value, unit in (elbo, rate, distortion)]
+    rows[0] = (*rows[0][:2], "nats per example, at KL weight 1")
     if "posterior/active_units" in metrics:
         latents = read_statistics(directory.posterior).mean.numel()
-        rows.append(("active units", f"{metrics['posterior/active_units']:.0f}", f"of {latents}"))
-        full = metrics.get("posterior/moment_kl_full")
-        rows.append(
-            ("moment KL", _number(metrics["posterior/moment_kl_diag"], 3), "nats, of q(z) to N(0, I), diagonal")
-        )
-        if full is not None:
-            rows.append(("", _number(full, 3), "nats, full covariance"))
+        rows.append(_row(metrics, "posterior/active_units", f"of {latents}"))
+        rows.append(_row(metrics, "posterior/moment_kl_diag", "nats, of q(z) to N(0, I), diagonal"))
+        if "posterior/moment_kl_full" in metrics:
+            _, value, unit = _row(metrics, "posterior/moment_kl_full", "nats, full covariance")
+            rows.append(("", value, unit))
     if "time/images_per_second" in metrics:
-        rows.append(("speed", f"{metrics['time/images_per_second']:,.0f}", "images per second"))
+        rows.append(_row(metrics, "time/images_per_second"))
     label = max(len(row[0]) for row in rows)
     number = max(len(row[1]) for row in rows)
     print()
@@ -39,5 +36,9 @@ def print_summary(metrics: Mapping[str, float], directory: RunDirectory) -> None
     print(f"  TensorBoard  tensorboard --logdir {path}\n")
 
 
-def _number(value: float | None, digits: int = 2) -> str:
-    return "-" if value is None else f"{value:.{digits}f}"
+def _row(metrics: Mapping[str, float], name: str, unit: str | None = None) -> tuple[str, str, str]:
+    """Label, value and unit of a metric, as the catalogue has them."""
+    metric, value = find_metric(name), metrics.get(name)
+    assert metric is not None
+    shown = "-" if value is None else f"{value:.{metric.digits}f}" if metric.digits else f"{value:,.0f}"
+    return metric.label, shown, metric.unit if unit is None else unit

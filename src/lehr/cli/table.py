@@ -7,9 +7,12 @@ import textwrap
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from lehr.evaluation.catalogue import Metric, find_metric
+
 Table = Mapping[str, Any]
 _WIDTH = 100
 _LABEL = 24
+_OF_SAMPLES = ("frechet", "kernel", "density", "coverage", "latent_log_prob")
 
 
 def evaluation_table(table: Table) -> str:
@@ -29,6 +32,19 @@ def _row(label: str, value: str, unit: str = "") -> str:
     return f"  {label:<{_LABEL}}{value:>12}  {unit}".rstrip()
 
 
+def _metric(t: Table, name: str, unit: str | None = None, indent: str = "") -> Iterator[str]:
+    """The row of a metric as the catalogue has it; none where it was not measured."""
+    if t.get(name) is not None:
+        metric = _known(name)
+        yield _row(indent + metric.label, _number(t[name], metric.digits), metric.unit if unit is None else unit)
+
+
+def _known(name: str) -> Metric:
+    metric = find_metric(name)
+    assert metric is not None, name
+    return metric
+
+
 def _number(value: float | None, digits: int = 2) -> str:
     if value is None:
         return "-"
@@ -37,43 +53,57 @@ def _number(value: float | None, digits: int = 2) -> str:
     return f"{value:,.{digits}f}".replace("-0." + "0" * digits, "0." + "0" * digits)
 
 
+def _wrapped(text: str, first: str = "  ", then: str = "  ") -> list[str]:
+    return textwrap.wrap(text, _WIDTH, initial_indent=first, subsequent_indent=then)
+
+
 def _likelihood(t: Table) -> Iterator[str]:
-    yield _row("ELBO", _number(t["likelihood/elbo"]), "nats per example")
-    yield _row("  rate", _number(t["likelihood/rate"]), "nats")
-    yield _row("  distortion", _number(t["likelihood/distortion"]), "nats")
+    if note := t.get("likelihood/note"):
+        yield from _wrapped(note, "  no likelihood: ", "    ")
+        return
+    yield from _metric(t, "likelihood/elbo", "nats per example")
+    yield from _metric(t, "likelihood/rate", indent="  ")
+    yield from _metric(t, "likelihood/distortion", indent="  ")
     k = t["likelihood/iwae_samples"]
-    error = _number(t["likelihood/iwae_standard_error"])
-    yield _row("importance-weighted", _number(t["likelihood/iwae"]), f"nats, K = {k:,}, standard error {error}")
-    yield _row("  effective samples", _number(t["likelihood/ess"], 1), f"of {k:,}")
-    bits = t.get("likelihood/bits_per_dim")
-    if bits is not None:
-        yield _row("bits per dimension", _number(bits, 4), str(t.get("likelihood/bits_per_dim_note", "")))
-    elif note := t.get("likelihood/bits_per_dim_note"):
-        yield from textwrap.wrap(note, _WIDTH, initial_indent="  no bits per dimension: ", subsequent_indent="    ")
+    error = _number(t["likelihood/iwae_standard_error"], _known("likelihood/iwae_standard_error").digits)
+    yield from _metric(t, "likelihood/iwae", f"nats, K = {k:,}, standard error {error}")
+    yield from _metric(t, "likelihood/ess", f"of {k:,}", indent="  ")
+    note = t.get("likelihood/bits_per_dim_note")
+    if t.get("likelihood/bits_per_dim") is not None:
+        yield from _metric(t, "likelihood/bits_per_dim", str(note or ""))
+    elif note:
+        yield from _wrapped(note, "  no bits per dimension: ", "    ")
 
 
 def _collapse(t: Table) -> Iterator[str]:
-    yield _row("active units", f"{t['collapse/active_units']}", f"of {t['collapse/latents']}")
-    low, high = t["collapse/mi_lower"], t["collapse/mi_upper"]
-    cap = f"ln M = {t['collapse/mi_cap']:.2f}"
+    yield from _metric(t, "collapse/active_units", f"of {t['collapse/latents']}")
+    yield from _information(t)
+    yield from _metric(t, "collapse/moment_kl_diag", "nats, of q(z) to N(0, I)")
+    yield from _metric(t, "collapse/moment_kl_full")
+    if t["collapse/moment_kl_full"] is None and t["collapse/moment_kl_problem"]:
+        yield _row(_known("collapse/moment_kl_full").label, "-", t["collapse/moment_kl_problem"])
+    yield from _metric(t, "collapse/effective_rank_signal", "of the signal Cov(E[z|x])")
+    yield from _wrapped(t.get("collapse/verdict", ""))
+
+
+def _information(t: Table) -> Iterator[str]:
+    if "collapse/mi_lower" not in t:
+        return
+    metric = _known("collapse/mi_lower")
+    low, high, cap = (f"{t[f'collapse/mi_{name}']:.{metric.digits}f}" for name in ("lower", "upper", "cap"))
     if t["collapse/mi_saturated"]:
-        yield _row("information I(x; z)", f">= {low:.2f}", f"nats; saturated: the estimate is capped at {cap}")
+        yield _row(metric.label, f">= {low}", f"nats; saturated: the estimate is capped at ln M = {cap}")
     else:
-        yield _row("information I(x; z)", f"{low:.2f} - {high:.2f}", f"nats; the cap is {cap}")
-    yield _row("moment KL, diagonal", _number(t["collapse/moment_kl_diag"], 3), "nats, of q(z) to N(0, I)")
-    if t["collapse/moment_kl_full"] is not None:
-        yield _row("moment KL, full", _number(t["collapse/moment_kl_full"], 3), "nats")
-    elif t["collapse/moment_kl_problem"]:
-        yield _row("moment KL, full", "-", t["collapse/moment_kl_problem"])
-    yield _row("effective rank", _number(t["collapse/effective_rank_signal"], 1), "of the signal Cov(E[z|x])")
-    yield from textwrap.wrap(t["collapse/verdict"], _WIDTH, initial_indent="  ", subsequent_indent="  ")
+        yield _row(metric.label, f"{low} - {high}", f"nats; the cap is ln M = {cap}")
 
 
 def _reconstruction(t: Table) -> Iterator[str]:
     yield f"  {'reconstruction':<{_LABEL}}{'mean of q(z|x)':>16}{'sample':>12}"
-    for name, label, digits in (("psnr", "  PSNR, dB", 2), ("ssim", "  SSIM", 4), ("mse", "  MSE per pixel", 5)):
-        mean, sampled = t[f"reconstruction/{name}"], t[f"reconstruction/{name}_sampled"]
-        yield f"  {label:<{_LABEL}}{_number(mean, digits):>16}{_number(sampled, digits):>12}"
+    for name in ("reconstruction/psnr", "reconstruction/ssim", "reconstruction/mse"):
+        metric = _known(name)
+        label = "  " + ", ".join(filter(None, [metric.label, metric.unit]))
+        mean, sampled = (_number(t[key], metric.digits) for key in (name, f"{name}_sampled"))
+        yield f"  {label:<{_LABEL}}{mean:>16}{sampled:>12}"
 
 
 def _generation(t: Table) -> Iterator[str]:
@@ -82,27 +112,25 @@ def _generation(t: Table) -> Iterator[str]:
         if note := t.get("generation/note"):
             yield f"  no comparison of samples: {note}"
         return
-    digits = {"frechet": 2, "kernel": 4, "density": 3, "coverage": 3}
-    yield f"  {'samples':<{_LABEL}}" + "".join(f"{title:>12}" for title in digits) + f"{'log p(z)':>12}"
+    metrics = {key: _known(f"generation/SAMPLER/{key}") for key in _OF_SAMPLES}
+    yield f"  {'samples':<{_LABEL}}" + "".join(f"{metric.label:>12}" for metric in metrics.values())
     for name in names:
-        cells = [_number(t[f"generation/{name}/{key}"], n) for key, n in digits.items()]
-        bound = ">= " if t.get(f"generation/{name}/latent_log_prob_is_bound") else ""
-        cells.append(bound + _number(t.get(f"generation/{name}/latent_log_prob")))
+        cells = [_number(t.get(f"generation/{name}/{key}"), metric.digits) for key, metric in metrics.items()]
+        if t.get(f"generation/{name}/latent_log_prob_is_bound"):
+            cells[-1] = f">= {cells[-1]}"
         yield f"    {name:<{_LABEL - 2}}" + "".join(f"{cell:>12}" for cell in cells)
-    yield from textwrap.wrap(t["generation/features"], _WIDTH, initial_indent="  features: ", subsequent_indent="    ")
+    yield from _wrapped(t["generation/features"], "  features: ", "    ")
     for name, reason in t["generation/left_out"].items():
-        yield from textwrap.wrap(reason, _WIDTH, initial_indent=f"  {name} left out: ", subsequent_indent="    ")
-    if t.get("generation/note"):
-        yield from textwrap.wrap(t["generation/note"], _WIDTH, initial_indent="  ", subsequent_indent="  ")
+        yield from _wrapped(reason, f"  {name} left out: ", "    ")
+    yield from _wrapped(t.get("generation/note") or "")
 
 
 def _representation(t: Table) -> Iterator[str]:
     if t.get("representation/probe_accuracy") is not None:
-        baseline = f"linear, from the mean of q(z|x); always the commonest: {t['representation/probe_baseline']:.3f}"
-        yield _row("probe accuracy", _number(t["representation/probe_accuracy"], 4), baseline)
-    scores = {"mig": "MIG", "sap": "SAP", "dci": "DCI disentanglement", "factor_vae": "FactorVAE score"}
-    for name, label in scores.items():
-        if t.get(f"representation/{name}") is not None:
-            yield _row(label, _number(t[f"representation/{name}"], 3))
+        baseline = _number(t["representation/probe_baseline"], _known("representation/probe_baseline").digits)
+        unit = f"linear, from the mean of q(z|x); always the commonest: {baseline}"
+        yield from _metric(t, "representation/probe_accuracy", unit)
+    for name in ("mig", "sap", "dci", "factor_vae"):
+        yield from _metric(t, f"representation/{name}")
     if t.get("representation/note"):
         yield f"  {t['representation/note']}"

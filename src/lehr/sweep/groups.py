@@ -11,17 +11,9 @@ from typing import Any
 
 from lehr.config.problems import did_you_mean
 from lehr.errors import ConfigError
+from lehr.evaluation.catalogue import LOOKED_AT_FIRST, final_split, find_metric
 from lehr.run.directory import DONE
 from lehr.sweep.results import SEED, RunResult, SweepResults, natural
-
-_DEFAULT = ("elbo", "rate", "distortion")
-_ALSO = ("posterior/active_units", "likelihood/iwae")
-# the last words of metrics of which more is better, and less
-_MORE = {
-    "elbo", "iwae", "ess", "psnr", "psnr_sampled", "ssim", "ssim_sampled", "density", "coverage", "latent_log_prob",
-    "probe_accuracy", "mig", "sap", "dci", "factor_vae", "images_per_second",
-}  # fmt: skip
-_LESS = {"loss", "bits_per_dim", "distortion", "mse", "mse_sampled", "frechet", "kernel", "step_ms"}
 
 
 @dataclass(frozen=True)
@@ -110,8 +102,8 @@ def answer(results: SweepResults, query: Query | None = None) -> Answer:
 def _chosen(results: SweepResults, query: Query, problems: list[str]) -> list[str]:
     known = results.metrics
     if query.metrics is None:
-        split = "test" if "test/elbo" in known else "val"
-        return [name for name in (*(f"{split}/{word}" for word in _DEFAULT), *_ALSO) if name in known]
+        split = final_split(known)
+        return [name for word in LOOKED_AT_FIRST if (name := word.replace("SPLIT", split)) in known]
     chosen: dict[str, None] = {}
     for name in query.metrics:
         if matching := [name] if name in known else fnmatch.filter(known, name):
@@ -179,12 +171,14 @@ def _sorted(rows: list[Row], sort: str, by: Sequence[str], metrics: Sequence[str
 
 def direction(metric: str) -> str:
     """Which end of a metric comes first; the best one where more or less is known to be better."""
-    return "highest" if metric.rpartition("/")[2] in _MORE else "lowest"
+    known = find_metric(metric)
+    return "highest" if known and known.more_is_better else "lowest"
 
 
 def has_direction(metric: str) -> bool:
     """Whether more or less of a metric is known to be better."""
-    return metric.rpartition("/")[2] in _MORE | _LESS
+    known = find_metric(metric)
+    return known is not None and known.more_is_better is not None
 
 
 def values_by_name(table: Answer) -> dict[str, list[Any]]:

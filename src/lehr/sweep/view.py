@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
+from lehr.evaluation.catalogue import final_split
 from lehr.run.claim import holder
 from lehr.run.directory import DONE, FAILED, PRUNED, RunDirectory
 from lehr.run.progress_line import ProgressLine
@@ -110,7 +111,7 @@ def _outcome(run_dir: Path, state: str) -> str:
         return str(directory.read_status().get("error") or "")
     try:
         metrics = json.loads(directory.metrics.read_text(encoding="utf-8"))
-        split = "test" if "test/elbo" in metrics else "val"
+        split = final_split(metrics)
         return f"{split} ELBO {metrics[f'{split}/elbo']:.2f}"
     except (OSError, ValueError, KeyError, TypeError):
         return ""

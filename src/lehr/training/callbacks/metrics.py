@@ -12,22 +12,12 @@ from lightning.pytorch import Trainer
 from torch import Tensor
 
 from lehr.data.batch import Batch
+from lehr.evaluation.catalogue import COLUMNS
 from lehr.evaluation.statistics import summary
 from lehr.objective.step import AUTOENCODER, StepResult
 from lehr.training.lean import LeanCallback
 from lehr.training.module import VAEModule
 from lehr.training.tensorboard import TensorBoard, tensorboard
-
-FINAL_METRICS = (
-    "test/elbo",
-    "test/rate",
-    "test/distortion",
-    "val/elbo",
-    "posterior/active_units",
-    "posterior/moment_kl_diag",
-    "time/images_per_second",
-)
-"""The metric columns of TensorBoard's HParams table."""
 
 
 class Metrics(LeanCallback):
@@ -61,7 +51,7 @@ class Metrics(LeanCallback):
             return  # a resumed run has done this before
         for logger in trainer.loggers:
             if isinstance(logger, TensorBoard) and trainer.is_global_zero:
-                logger.declare_hyperparameters(dict(self._hyperparameters), list(FINAL_METRICS))
+                logger.declare_hyperparameters(dict(self._hyperparameters), list(COLUMNS))
         if writer := tensorboard(trainer):
             text = yaml.safe_dump(dict(self._config), sort_keys=False)
             writer.add_text("config", "\n".join(f"    {line}" for line in text.splitlines()), 0)

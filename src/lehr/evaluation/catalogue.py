@@ -1,0 +1,153 @@
+"""The catalogue of metrics: of every number that a run is described by, its name, label, unit and direction.
+
+All that prints, sorts or explains numbers asks here: the tables of `lehr train`, `lehr evaluate` and `lehr results`,
+TensorBoard's table of hyper-parameters, and the check of docs/metrics.md, which says at length what each number is. It
+imports nothing, so that a command that shows a table starts at once.
+
+In a name SPLIT stands for train, val or test, and SAMPLER for a sampler, `real` or `reconstruction`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container
+from dataclasses import dataclass
+
+_SPLITS = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A line of the catalogue.
+
+    Attributes:
+        name: section/name, as in metrics.json and evaluation.json.
+        label: for tables.
+        unit: of the number, "" where it has none; "text", "list" and so on of what is no number.
+        digits: after the point, in a table.
+        more_is_better: which way is better; None where that is not known, or is neither.
+        line: what it is.
+    """
+
+    name: str
+    label: str
+    unit: str
+    digits: int
+    more_is_better: bool | None
+    line: str
+
+
+_UP, _DOWN = True, False
+
+CATALOGUE = (
+    Metric("SPLIT/loss", "loss", "nats", 2, _DOWN, "what is minimised, per example"),
+    Metric("SPLIT/elbo", "ELBO", "nats", 2, _UP, "-(distortion + rate) per example: KL weight 1"),
+    Metric("SPLIT/rate", "rate", "nats", 2, None, "KL(q(z|x) || p(z)) per example"),
+    Metric("SPLIT/distortion", "distortion", "nats", 2, _DOWN, "E_q[-log p(x|z)] per example"),
+    Metric("SPLIT/kl_weight", "KL weight", "", 4, None, "what the rate is multiplied by in the loss"),
+    Metric("SPLIT/active_units", "active units", "", 0, None, "latents with Var(E[z_j|x]) > 0.01"),
+    Metric("SPLIT/bits_per_dim", "bits per dimension", "bits", 4, _DOWN, "-ELBO per pixel, in bits"),
+    Metric("train/iwae", "importance-weighted", "nats", 2, _UP, "the importance-weighted bound of the batch"),
+    Metric("train/scale", "scale", "", 4, None, "standard deviation or scale of the likelihood, where it is learned"),
+    Metric("train/learning_rate", "learning rate", "", 6, None, "of the step"),
+    Metric("train/clamped_share", "clamped share", "", 3, None, "share of log-variances outside their bounds"),
+    Metric("train/perplexity", "perplexity", "", 1, None, "exp of the entropy of how often each code is used"),
+    Metric("posterior/active_units", "active units", "", 0, None, "latents with Var(E[z_j|x]) > 0.01"),
+    Metric("posterior/effective_rank", "effective rank", "", 1, None, "of the signal Cov(E[z|x])"),
+    Metric("posterior/effective_rank_total", "effective rank, total", "", 1, None, "of Cov(z), noise included"),
+    Metric("posterior/moment_kl_diag", "moment KL", "nats", 3, None, "KL(N(E[z], Var(z)) || N(0, I))"),
+    Metric("posterior/moment_kl_full", "moment KL, full", "nats", 3, None, "the same with the full covariance"),
+    Metric("posterior/kl_standard_normal", "KL to N(0, I)", "nats", 2, None, "E_x KL(q(z|x) || N(0, I)) per example"),
+    Metric("posterior/scaling_factor", "scaling factor", "", 4, None, "1 / standard deviation of all latents"),
+    Metric("posterior/shift_factor", "shift factor", "", 4, None, "mean of all latents"),
+    Metric("time/images_per_second", "speed", "images per second", 0, _UP, "of training alone"),
+    Metric("time/step_ms", "step", "ms", 2, _DOWN, "of training, with the fetching of its batch"),
+    Metric("likelihood/elbo", "ELBO", "nats", 2, _UP, "-(distortion + rate) per example, a lower bound on log p(x)"),
+    Metric("likelihood/rate", "rate", "nats", 2, None, "KL(q(z|x) || p(z)) per example"),
+    Metric("likelihood/distortion", "distortion", "nats", 2, _DOWN, "E_q[-log p(x|z)] per example"),
+    Metric("likelihood/iwae", "importance-weighted", "nats", 2, _UP, "bound on log p(x) of K importance samples"),
+    Metric("likelihood/iwae_standard_error", "standard error", "nats", 2, None, "of that bound, over examples"),
+    Metric("likelihood/iwae_samples", "K", "", 0, None, "importance samples of each example"),
+    Metric("likelihood/ess", "effective samples", "", 1, _UP, "(sum w)^2 / sum w^2 of the importance weights, 1 to K"),
+    Metric("likelihood/bits_per_dim", "bits per dimension", "bits", 4, _DOWN, "-ELBO per pixel, in bits"),
+    Metric("likelihood/bits_per_dim_note", "", "text", 0, None, "how that was computed, or why there is none"),
+    Metric("likelihood/note", "", "text", 0, None, "why there is no likelihood"),
+    Metric("collapse/verdict", "", "text", 0, None, "the diagnostics of collapse in words"),
+    Metric("collapse/latents", "latents", "", 0, None, "how many there are"),
+    Metric("collapse/active_units", "active units", "", 0, None, "latents with Var(E[z_j|x]) > 0.01"),
+    Metric("collapse/active_units_curve", "", "counts", 0, None, "active units at ten thresholds"),
+    Metric("collapse/kl_per_dimension", "", "list of nats", 0, None, "E_x KL(q(z_j|x) || N(0, 1)) of each latent"),
+    Metric("collapse/informative_units", "informative units", "", 0, None, "latents of which that is above 0.01"),
+    Metric("collapse/collapsed_units", "collapsed units", "", 0, None, "latents that match N(0, 1) on 99% of images"),
+    Metric("collapse/mi_lower", "information I(x; z)", "nats", 2, None, "lower bound on the mutual information"),
+    Metric("collapse/mi_upper", "information I(x; z)", "nats", 2, None, "upper bound on the mutual information"),
+    Metric("collapse/mi_cap", "cap", "nats", 2, None, "ln M, which the lower bound cannot exceed"),
+    Metric("collapse/mi_saturated", "saturated", "true or false", 0, None, "whether the bounds say nothing but M"),
+    Metric("collapse/mi_examples", "M", "", 0, None, "examples of the estimate of information"),
+    Metric("collapse/marginal_kl_lower", "marginal KL", "nats", 2, None, "lower bound on KL(q(z) || p(z))"),
+    Metric("collapse/marginal_kl_upper", "marginal KL", "nats", 2, None, "upper bound on KL(q(z) || p(z))"),
+    Metric("collapse/moment_kl_diag", "moment KL, diagonal", "nats", 3, None, "KL(N(E[z], Var(z)) || N(0, I))"),
+    Metric("collapse/moment_kl_full", "moment KL, full", "nats", 3, None, "the same with the full covariance"),
+    Metric("collapse/total_correlation", "total correlation", "nats", 3, None, "its Gaussian part: full - diagonal"),
+    Metric("collapse/moment_kl_bias", "bias", "nats", 3, None, "of the moment KL, upwards, by sampling"),
+    Metric("collapse/moment_kl_problem", "", "text", 0, None, "why there is no moment KL of the full covariance"),
+    Metric("collapse/effective_rank_signal", "effective rank", "", 1, None, "of the signal Cov(E[z|x])"),
+    Metric("collapse/participation_ratio_signal", "participation ratio", "", 1, None, "of the signal Cov(E[z|x])"),
+    Metric("reconstruction/psnr", "PSNR", "dB", 2, _UP, "mean over images, at the mean of q(z|x)"),
+    Metric("reconstruction/ssim", "SSIM", "", 4, _UP, "structural similarity, at the mean of q(z|x)"),
+    Metric("reconstruction/mse", "MSE per pixel", "", 5, _DOWN, "squared error per pixel, at the mean of q(z|x)"),
+    Metric("reconstruction/psnr_sampled", "PSNR", "dB", 2, _UP, "the same at a sample of q(z|x)"),
+    Metric("reconstruction/ssim_sampled", "SSIM", "", 4, _UP, "the same at a sample of q(z|x)"),
+    Metric("reconstruction/mse_sampled", "MSE per pixel", "", 5, _DOWN, "the same at a sample of q(z|x)"),
+    Metric("reconstruction/ssim_window", "SSIM window", "pixels", 0, None, "side of the window"),
+    Metric("generation/SAMPLER/frechet", "frechet", "", 2, _DOWN, "Frechet distance to real images"),
+    Metric("generation/SAMPLER/kernel", "kernel", "", 4, _DOWN, "kernel distance to real images"),
+    Metric("generation/SAMPLER/density", "density", "", 3, _UP, "how densely real images surround a sample"),
+    Metric("generation/SAMPLER/coverage", "coverage", "", 3, _UP, "share of real images with a sample nearby"),
+    Metric("generation/SAMPLER/latent_log_prob", "log p(z)", "nats", 2, _UP, "of z ~ q(z|x) of held-out images"),
+    Metric("generation/SAMPLER/latent_log_prob_is_bound", "", "true or false", 0, None, "whether that is a bound"),
+    Metric("generation/features", "", "text", 0, None, "what images are compared by"),
+    Metric("generation/examples", "images", "", 0, None, "that each sampler draws"),
+    Metric("generation/note", "", "text", 0, None, "what to beware of"),
+    Metric("generation/left_out", "", "texts", 0, None, "samplers that these latents cannot have, and why"),
+    Metric("representation/probe_accuracy", "probe accuracy", "", 4, _UP, "of a linear classifier of E[z|x]"),
+    Metric("representation/probe_baseline", "probe baseline", "", 3, None, "of always naming the commonest class"),
+    Metric("representation/probe_accuracy_per_factor", "", "list", 0, _UP, "the same of each factor"),
+    Metric("representation/mig", "MIG", "", 3, _UP, "mutual information gap"),
+    Metric("representation/sap", "SAP", "", 3, _UP, "separated attribute predictability"),
+    Metric("representation/dci", "DCI disentanglement", "", 3, _UP, "whether a latent matters for one factor"),
+    Metric("representation/dci_completeness", "DCI completeness", "", 3, _UP, "whether a factor is in one latent"),
+    Metric("representation/dci_informativeness", "DCI informativeness", "", 3, _UP, "of predicting the factors"),
+    Metric("representation/factor_vae", "FactorVAE score", "", 3, _UP, "majority vote on the latent that varies least"),
+    Metric("representation/note", "", "text", 0, None, "why there is no probe, or no scores"),
+)  # fmt: skip
+
+LOOKED_AT_FIRST = ("SPLIT/elbo", "SPLIT/rate", "SPLIT/distortion", "posterior/active_units", "likelihood/iwae")
+"""What `lehr results` shows where nothing else is asked for."""
+
+COLUMNS = (
+    "test/elbo",
+    "test/rate",
+    "test/distortion",
+    "val/elbo",
+    "posterior/active_units",
+    "posterior/moment_kl_diag",
+    "time/images_per_second",
+)
+"""The metric columns of TensorBoard's table of hyper-parameters."""
+
+_BY_NAME = {metric.name: metric for metric in CATALOGUE}
+
+
+def find_metric(name: str) -> Metric | None:
+    """The line of a metric, `test/elbo` or `generation/prior/frechet`; None of one that is not in the catalogue."""
+    if found := _BY_NAME.get(name):
+        return found
+    first, *rest = name.split("/")
+    if first in _SPLITS:
+        return _BY_NAME.get("/".join(["SPLIT", *rest]))
+    return _BY_NAME.get(f"{first}/SAMPLER/{rest[1]}") if len(rest) == 2 else None
+
+
+def final_split(names: Container[str]) -> str:
+    """The split that the metrics of a finished run are of: test, or val where the data have no test split."""
+    return "test" if "test/elbo" in names else "val"
