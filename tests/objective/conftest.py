@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import sys
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,6 +14,8 @@ from torch import Tensor
 from lehr.objective.elbo import Terms
 from lehr.objective.rate import RateInputs, RateTerm
 from lehr.posterior.gaussian import DiagonalGaussian
+
+sys.path.insert(0, str(Path(__file__).parent))  # for rate_terms
 
 N_TRAIN = 50
 
