@@ -10,16 +10,9 @@ import pytest
 import torch
 
 from lehr.errors import DataError
-from lehr.evaluation.disentanglement import (
-    _binned,
-    _concentration,
-    _least_varying,
-    _mutual_information,
-    dci,
-    factor_vae_score,
-    mig,
-    sap,
-)
+from lehr.evaluation.disentanglement.forests import _concentration, dci
+from lehr.evaluation.disentanglement.gaps import _binned, _mutual_information, mig, sap
+from lehr.evaluation.disentanglement.votes import _least_varying, factor_vae_score
 from lehr.evaluation.representation import linear_probe
 
 SIZES = (4, 5, 3)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from torch import Tensor
 
 from lehr.errors import DataError
-from lehr.evaluation.disentanglement import dci, factor_vae_score, mig, sap
+from lehr.evaluation.disentanglement.forests import dci
+from lehr.evaluation.disentanglement.gaps import mig, sap
+from lehr.evaluation.disentanglement.votes import factor_vae_score
 from lehr.evaluation.representation import linear_probe
 from lehr.evaluation.section import Inputs, Section, Table
 
