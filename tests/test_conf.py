@@ -23,8 +23,8 @@ from lehr.data import ImageDataModule
 from lehr.models import VAE
 from lehr.objective import Likelihood, Objective, Prior, RateTerm
 from lehr.run.model_files import build_likelihood, build_model, build_prior
+from lehr.training.building import callbacks, player_plan
 from lehr.training.preflight import combination_problems
-from lehr.training.run import _callbacks, _player_plan
 
 CONF = Path(__file__).parents[1] / "conf"
 FILES = sorted(path.relative_to(CONF).as_posix() for path in CONF.rglob("*.yaml"))
@@ -86,12 +86,12 @@ def test_every_choice_composes_passes_the_checks_and_builds(choice, tmp_path):
     assert rate_term.settled < config["trainer"]["max_epochs"] * 10
     assert build_prior(config, model).density(model.encode).log_prob(posterior.mean).shape == (2,)
     assert build(config["objective"], Objective, key="objective").samples >= 1
-    plan = _player_plan(config["optimizer"], None, ())
+    plan = player_plan(config["optimizer"], None, ())
     optimizer = plan.optimizer(list(model.parameters()), **plan.options)
     assert optimizer.defaults["lr"] == config["optimizer"]["lr"]
     last = {"none": 1.0, "cosine": plan.final_lr / config["optimizer"]["lr"], "stages": 0.1}
     assert plan.factor(100, 100, config["optimizer"]["lr"]) == pytest.approx(last[plan.decay])
-    assert len(_callbacks(config["callbacks"], ())) == len(config["callbacks"])
+    assert len(callbacks(config["callbacks"], ())) == len(config["callbacks"])
     if config["logger"]:
         build(config["logger"], Logger, key="logger", save_dir=tmp_path, purge_step=None)
 

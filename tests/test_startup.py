@@ -15,7 +15,7 @@ from lehr.startup import quick_imports
 
 with quick_imports():
     import lightning.pytorch
-    import lehr.training.run
+    import lehr.training.session
 loaded = sorted({{"scipy.stats", "sklearn"}} & set(sys.modules))
 import scipy.signal
 from torchmetrics.audio import SignalNoiseRatio

@@ -45,7 +45,7 @@ from lehr.cli.compose import Command, composed
 from lehr.config.build import build
 from lehr.data.module import ImageDataModule
 from lehr.run.directory import RunDirectory
-from lehr.training.run import Parts
+from lehr.training.building import Parts
 
 HIDDEN, LATENTS, LEARNING_RATE = 400, 20, 1e-3
 BATCH_SIZE = {"mnist": 128, "digits": 64}

@@ -64,5 +64,5 @@ def trainings(monkeypatch) -> list[Training]:
         started.append(Training(config, directory.path, resume, trust))
         return {"test/elbo": -1.0}
 
-    monkeypatch.setattr("lehr.training.run.train", train)
+    monkeypatch.setattr("lehr.training.session.train", train)
     return started

@@ -345,7 +345,7 @@ def test_a_failure_that_is_nobody_s_mistake_is_one_line_too(lehr, monkeypatch):
     def train(*_, **__):
         raise RuntimeError("two\nlines")
 
-    monkeypatch.setattr("lehr.training.run.train", train)
+    monkeypatch.setattr("lehr.training.session.train", train)
     assert lehr("train", "dir=run") == (1, "", "lehr train: RuntimeError: two lines (debug=true shows where)\n")
     _, _, err = lehr("train", "dir=run", "debug=true")
     assert "Traceback" in err

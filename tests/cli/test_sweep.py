@@ -81,7 +81,7 @@ def here(monkeypatch):
 
     fake = Here()
     monkeypatch.setattr("lehr.cli.sweep._launcher", fake.launcher)
-    monkeypatch.setattr("lehr.training.run.train", fake.train)
+    monkeypatch.setattr("lehr.training.session.train", fake.train)
     return fake
 
 
@@ -124,7 +124,7 @@ def test_an_evaluation_that_failed_is_tried_again_when_that_is_said(lehr, here, 
         evaluated.append(config["seed"])
         directory.record_evaluation(config["evaluate"], problems.pop() if problems else None)
 
-    monkeypatch.setattr("lehr.training.run.evaluate_finished", evaluate)
+    monkeypatch.setattr("lehr.run.evaluate.evaluate_finished", evaluate)
     assert lehr("train", "-m", "seed=1,2", "evaluate=none", "hydra.sweep.dir=grid")[0] == 0
     command = ("train", "-m", "seed=1,2", "evaluate=quick", "hydra.sweep.dir=grid")
     for more, seeds in (

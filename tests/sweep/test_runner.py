@@ -51,7 +51,7 @@ def train(monkeypatch):
         return {}
 
     fake.calls, fake.does = [], []
-    monkeypatch.setattr("lehr.training.run.train", fake)
+    monkeypatch.setattr("lehr.training.session.train", fake)
     return fake
 
 
@@ -151,14 +151,14 @@ def test_an_error_is_recorded_in_a_line(run_dir, train, error, line):
 
 def test_an_error_before_the_run_began_is_recorded_over_what_was_there_before(run_dir, monkeypatch):
     left(run_dir, "interrupted")
-    monkeypatch.setattr("lehr.training.run.train", lambda *_, **__: fails(ConfigError("data: gone"))())
+    monkeypatch.setattr("lehr.training.session.train", lambda *_, **__: fails(ConfigError("data: gone"))())
     assert run_point(run_dir) == "failed"
     assert status(run_dir)["error"] == "ConfigError: data: gone"
 
 
 def test_what_a_second_attempt_died_of_replaces_what_the_first_did(run_dir, monkeypatch):
     left(run_dir, "failed")
-    monkeypatch.setattr("lehr.training.run.train", lambda *_, **__: fails(ConfigError("data: gone"))())
+    monkeypatch.setattr("lehr.training.session.train", lambda *_, **__: fails(ConfigError("data: gone"))())
     assert run_point(run_dir, retry="9") == "failed"
     assert status(run_dir)["error"] == "ConfigError: data: gone"
 

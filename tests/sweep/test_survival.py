@@ -34,7 +34,7 @@ from pathlib import Path
 import torch
 from lightning.pytorch import Callback
 
-from lehr.training import run
+from lehr.training import session
 
 
 class Witness(Callback):
@@ -45,7 +45,7 @@ class Witness(Callback):
     def on_train_start(self, trainer, module):
         self.note(trainer, "attempt")
 
-    def on_test_end(self, trainer, module):
+    def on_fit_end(self, trainer, module):
         self.note(trainer, "end")
 
     def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx):
@@ -66,14 +66,14 @@ class Witness(Callback):
 
 class KilledInEvaluation(Callback):
     def setup(self, trainer, module, stage):
-        evaluate = run.evaluate_module
+        evaluate = session.evaluate_trained
 
         def watched(*arguments):
             if os.environ.get("KILL"):
                 os.kill(0, signal.SIGKILL)
             return evaluate(*arguments)
 
-        run.evaluate_module = watched
+        session.evaluate_trained = watched
 """
 WITNESS = ("trust=[survivor]", "+callbacks.witness._target_=survivor.Witness")
 

@@ -79,7 +79,7 @@ def forkserver() -> Any:
     """A multiprocessing context whose processes are forked from a server that has imported everything once."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(
-        ["lehr.cli.main", "lehr.cli.train", "lehr.cli.summary", "lehr.training.run", "lehr.run.load",
+        ["lehr.cli.main", "lehr.cli.train", "lehr.cli.summary", "lehr.training.session", "lehr.run.load",
          "hydra", "torch.utils.tensorboard", "tensorboard.plugins.hparams.summary", "PIL.PngImagePlugin"]
     )  # fmt: skip
     return context

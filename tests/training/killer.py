@@ -8,8 +8,9 @@ from typing import Any
 
 from lightning.pytorch import Callback
 
-from lehr.training import checkpoint, run
-from lehr.training.callbacks import samples
+from lehr.run import finish, pictures
+from lehr.run.measure import SplitMeasurement
+from lehr.training import checkpoint
 
 MOMENTS = ("step", "validation", "epoch", "saving", "aggregate", "pictures", "test", "export")
 
@@ -44,12 +45,13 @@ class Kill(Callback):
             return
         self.armed = True
         self._cut_checkpoints_short()
-        samples.save_png = self._before("pictures", samples.save_png)
-        run.write_json = self._before("export", run.write_json)
+        pictures.save_png = self._before("pictures", pictures.save_png)
+        finish.write_json = self._before("export", finish.write_json)
+        self._watch_the_test()
         encode = pl_module.model.encode
 
         def watched(x: Any) -> Any:
-            if not pl_module.training and trainer.state.fn == "fit" and not trainer.validating:
+            if not pl_module.model.training and trainer.state.fn == "fit" and not trainer.validating:
                 self._moment("aggregate")
             return encode(x)
 
@@ -61,6 +63,16 @@ class Kill(Callback):
             return function(*args)
 
         return watched
+
+    def _watch_the_test(self) -> None:
+        update = SplitMeasurement.update
+
+        def watched(measurement: SplitMeasurement, batch: Any) -> None:
+            update(measurement, batch)
+            if measurement.split == "test":
+                self._moment("test")
+
+        SplitMeasurement.update = watched
 
     def _cut_checkpoints_short(self) -> None:
         save = checkpoint.torch.save
@@ -85,6 +97,3 @@ class Kill(Callback):
 
     def on_train_epoch_end(self, *args: Any, **kwargs: Any) -> None:
         self._moment("epoch")
-
-    def on_test_batch_end(self, *args: Any, **kwargs: Any) -> None:
-        self._moment("test")

@@ -35,7 +35,7 @@ class Types(Callback):
             return result
 
         def watched_encode(images):
-            if not pl_module.training and not trainer.validating:
+            if not pl_module.model.training and not trainer.validating:
                 self.encoded.append(images.clone())
             return encode(images)
 

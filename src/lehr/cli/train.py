@@ -121,7 +121,7 @@ def run(values: dict[str, Any], directory: RunDirectory, resume: bool = False) -
     with quick_imports():
         from lehr.cli.summary import print_summary
         from lehr.cli.table import evaluation_table
-        from lehr.training.run import train
+        from lehr.training.session import train
     imported = time.perf_counter() - entry.STARTED
     try:
         metrics = train(values, directory, resume=resume, trust=tuple(values["trust"]), import_seconds=imported)

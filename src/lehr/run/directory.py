@@ -219,7 +219,7 @@ class Status:
         self,
         state: str,
         error: str | None = None,
-        seconds: dict[str, float] | None = None,
+        seconds: Mapping[str, float] | None = None,
         evaluated: str = "none",
         evaluation_error: str | None = None,
     ) -> None:

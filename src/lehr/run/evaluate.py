@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -15,20 +17,22 @@ from lehr import __version__
 from lehr.config.build import build
 from lehr.config.samplers import SAMPLERS
 from lehr.data.module import ImageDataModule
-from lehr.errors import CheckpointError, DataError
+from lehr.errors import CheckpointError, DataError, in_a_line
 from lehr.evaluation.evaluate import evaluate
 from lehr.evaluation.section import Plan, Table
 from lehr.evaluation.subject import Encoded, Progress, ShowProgress, Subject
-from lehr.files import write_json
+from lehr.files import is_disk_full, write_json
 from lehr.models.components import Components
 from lehr.posterior.aggregate import AggregatePosterior
 from lehr.posterior.density import LatentDensity
 from lehr.run.directory import DONE, RunDirectory
 from lehr.run.evaluation_mode import evaluation_mode
-from lehr.run.load import Run
+from lehr.run.load import Run, load
 from lehr.run.progress_line import ProgressLine
 from lehr.samplers.sampler import FittedSampler, find_sampler
 
+INTERRUPTED_EVALUATION = "interrupted"
+"""What went wrong with an evaluation that nothing was wrong with."""
 QUICK_EXAMPLES = 1000
 _IWAE_SAMPLES = {False: 64, True: 500}
 
@@ -113,6 +117,31 @@ def evaluate_trained(
     with evaluation_mode(model, likelihood, prior), torch.no_grad():
         subject = Subject(model, likelihood, prior.density(model.encode), aggregate, data, device)
         return evaluate_subject(subject, request, directory)
+
+
+def evaluate_finished(config: Mapping[str, Any], directory: RunDirectory, trust: tuple[str, ...] = ()) -> None:
+    """The evaluation at the end of a run that is done, but was ended before it, or told to do less then."""
+    level = config["evaluate"]
+    error = try_to_evaluate(lambda request: evaluate_run(load(directory.path, trust), request, trust), level, directory)
+    if error != INTERRUPTED_EVALUATION:
+        directory.record_evaluation(level, error)
+
+
+def try_to_evaluate(evaluate: Callable[[Request], Any], level: str, directory: RunDirectory) -> str | None:
+    """Evaluate a run that is done whatever comes of it; what went wrong, if anything."""
+    try:
+        evaluate(Request(level=level))
+        return None
+    except KeyboardInterrupt:
+        error, what = INTERRUPTED_EVALUATION, "was interrupted"
+    except Exception as problem:
+        if is_disk_full(problem, directory.path):
+            raise
+        error = in_a_line(problem)
+        what = f"failed ({error})"
+    again = f"lehr evaluate run={directory.path}"
+    print(f"note: the run is finished, but its evaluation {what}; once more: {again}", file=sys.stderr)
+    return error
 
 
 def evaluate_subject(subject: Subject, request: Request, directory: RunDirectory) -> tuple[Table, Path]:

@@ -44,7 +44,7 @@ class SplitMeasurement:
         self, components: Components, data: ImageDataModule, split: str, seed: int, device: torch.device
     ) -> None:
         self._components = components
-        self._split, self._seed, self._device = split, seed, device
+        self.split, self._seed, self._device = split, seed, device
         self._levels = data.levels
         self._n = data.n_test if split == "test" else data.n_val
         self._elbo = ELBOMetric().to(device)
@@ -55,7 +55,7 @@ class SplitMeasurement:
     def update(self, batch: Batch) -> None:
         """Count a batch of this rank."""
         rows, shape = (batch.start, batch.start + len(batch)), self._components.model.latent_shape
-        noise = randomness.rows("normal", self._seed, f"posterior/{self._split}", *rows, shape, self._device)
+        noise = randomness.rows("normal", self._seed, f"posterior/{self.split}", *rows, shape, self._device)
         draw, posterior = one_sample(self._components, batch.images, noise)
         self._elbo.update(draw.terms or draw.distortion)
         self._posterior.update(posterior)
@@ -76,7 +76,7 @@ class SplitMeasurement:
                 metrics["loss"] = loss
             if (bits := self._bits(metrics)) is not None:
                 metrics["bits_per_dim"] = bits
-        return {f"{self._split}/{name}": value for name, value in metrics.items()}
+        return {f"{self.split}/{name}": value for name, value in metrics.items()}
 
     def _loss(self, step: int, metrics: dict[str, float]) -> float | None:
         """What training minimises, where it follows from averages over the split."""

@@ -73,15 +73,16 @@ def run_point(run_dir: Path, retry: str | None = None, own_process: bool = True,
 
 def _evaluate(point: Point, directory: RunDirectory) -> None:
     with quick_imports():
-        from lehr.training.run import evaluate_finished
+        from lehr.run.evaluate import evaluate_finished
 
     evaluate_finished(point.config, directory, tuple(point.config["trust"]))
 
 
 def _train(point: Point, directory: RunDirectory, claim: Claim, devices: int | None) -> None:
     with quick_imports():
+        from lehr.training.building import Extras
         from lehr.training.callbacks.pruning import Pruned, Pruning
-        from lehr.training.run import Extras, train
+        from lehr.training.session import train
 
     config = {**point.config, "dir": str(directory.path), "resume": None}
     if devices is not None:

@@ -9,7 +9,7 @@ with quick_imports():
     import PIL.PngImagePlugin  # noqa: F401
     import torch.utils.tensorboard  # noqa: F401
 
-    import lehr.training.run  # noqa: F401
+    import lehr.training.session  # noqa: F401
 
     for _schemas in SCHEMAS.values():
         for _target in _schemas:

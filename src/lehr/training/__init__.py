@@ -13,6 +13,6 @@ __getattr__, __dir__ = exports(
         "TensorBoard": "tensorboard",
         "VAEModule": "module",
         "load": ".run.load",
-        "train": "run",
+        "train": "session",
     },
 )

@@ -15,7 +15,7 @@ from lehr.startup import quick_imports
 with quick_imports():
     from lehr.run.directory import RunDirectory
     from lehr.training.ddp import end_rank
-    from lehr.training.run import follow
+    from lehr.training.session import follow
 
 
 def main() -> int:

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import torch
 from lightning.pytorch import Trainer
 
 from lehr.errors import ConfigError
-from lehr.evaluation.aggregate import AggregatePosteriorMetric
-from lehr.evaluation.statistics import write_statistics
 from lehr.run.directory import RunDirectory
-from lehr.run.evaluation_mode import evaluation_mode
-from lehr.run.progress_line import ProgressLine
-from lehr.training.callbacks.at_end import AtTrainingEnd
-from lehr.training.callbacks.interruption import Interruption
+from lehr.run.finish import measure_statistics
+from lehr.training.callbacks.at_end import AtTrainingEnd, execution_of
 from lehr.training.module import VAEModule
 
 
@@ -28,19 +23,5 @@ class AggregateStatistics(AtTrainingEnd):
             raise ConfigError("the aggregate posterior needs at least 2 training examples")
 
     def finish(self, trainer: Trainer, module: VAEModule) -> None:
-        data = module.datamodule
-        loader = data.evaluation_loader("train", module.device, trainer.global_rank, trainer.world_size)
-        metric = AggregatePosteriorMetric(module.model.latent_shape).to(module.device)
-        interruption = next((c for c in trainer.callbacks if isinstance(c, Interruption)), None)  # type: ignore[attr-defined]
-        line = ProgressLine("aggregate posterior", len(loader), shown=trainer.is_global_zero)
-        with torch.inference_mode(), evaluation_mode(module), trainer.precision_plugin.forward_context(), line:
-            for batch in loader:
-                metric.update(module.model.encode(batch.images))
-                line.advance()
-                if interruption:
-                    interruption.check()
-        module.aggregate = metric.compute()
-        if trainer.is_global_zero:
-            write_statistics(
-                RunDirectory(trainer.default_root_dir).posterior, module.aggregate, str(data.name), "train"
-            )
+        directory = RunDirectory(trainer.default_root_dir)
+        module.aggregate = measure_statistics(module.components, module.datamodule, directory, execution_of(trainer))

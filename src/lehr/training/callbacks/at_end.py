@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import time
-
 from lightning.pytorch import Trainer
 
+from lehr.run.execution import Execution
+from lehr.training.callbacks.interruption import Interruption
 from lehr.training.lean import LeanCallback
 from lehr.training.module import VAEModule
 
@@ -18,8 +18,8 @@ class AtTrainingEnd(LeanCallback):
     """
 
     def __init__(self) -> None:
-        self.seconds = 0.0
-        """What `finish` took; 0 before."""
+        self.left_to_session = False
+        """Whether what trains does this by itself, after the training; then `finish` is not called."""
         self._finished = False
 
     def finish(self, trainer: Trainer, module: VAEModule) -> None:
@@ -27,10 +27,10 @@ class AtTrainingEnd(LeanCallback):
         raise NotImplementedError
 
     def on_train_end(self, trainer: Trainer, pl_module: VAEModule) -> None:  # type: ignore[override]
-        started = time.perf_counter()
-        self.finish(trainer, pl_module)
-        self._finished = True
-        self.seconds = time.perf_counter() - started
+        if not self.left_to_session:
+            with pl_module.averaged():
+                self.finish(trainer, pl_module)
+            self._finished = True
 
     def on_test_start(self, trainer: Trainer, pl_module: VAEModule) -> None:  # type: ignore[override]
         if not self._finished:
@@ -39,3 +39,15 @@ class AtTrainingEnd(LeanCallback):
     def on_validation_start(self, trainer: Trainer, pl_module: VAEModule) -> None:  # type: ignore[override]
         if trainer.state.fn == "validate" and not self._finished:
             self.on_train_end(trainer, pl_module)
+
+
+def execution_of(trainer: Trainer) -> Execution:
+    """How `trainer` would pass over a data set."""
+    interruption = next((c for c in trainer.callbacks if isinstance(c, Interruption)), None)  # type: ignore[attr-defined]
+    return Execution(
+        trainer.strategy.root_device,
+        trainer.global_rank,
+        trainer.world_size,
+        trainer.precision_plugin.forward_context,
+        **({"check": interruption.check} if interruption else {}),
+    )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import signal
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
@@ -59,6 +61,15 @@ class Interruption(LeanCallback):
         if isinstance(exception, KeyboardInterrupt):  # before `setup`; Lightning would make a plain exit of it
             raise Interrupted(signal.SIGINT) from exception
 
+    @contextmanager
+    def watching(self, trainer: Trainer, module: VAEModule) -> Iterator[None]:
+        """Remember signals within the block, which calls `check`: what comes after the training ends in order too."""
+        self.setup(trainer, module, "")
+        try:
+            yield
+        finally:
+            self.teardown(trainer, module, "")
+
     def _remember(self, signum: int, frame: FrameType | None) -> None:
         now = time.monotonic()
         if self._signum is None:
@@ -90,9 +101,6 @@ class Interruption(LeanCallback):
     def on_train_epoch_end(self, trainer: Trainer, pl_module: VAEModule) -> None:  # type: ignore[override]
         if self._signum is not None and trainer.is_last_batch:
             self._save_and_stop(trainer, pl_module)
-
-    def on_test_batch_end(self, *args: Any, **kwargs: Any) -> None:
-        self.check()
 
     def _save_and_stop(self, trainer: Trainer, module: VAEModule) -> None:
         module.finite.flush()

@@ -13,8 +13,9 @@ from torch import Tensor
 
 from lehr.data.batch import Batch
 from lehr.evaluation.catalogue import COLUMNS
-from lehr.evaluation.statistics import summary
 from lehr.objective.step import AUTOENCODER, StepResult
+from lehr.posterior.aggregate import AggregatePosterior
+from lehr.run.finish import posterior_metrics
 from lehr.training.lean import LeanCallback
 from lehr.training.module import VAEModule
 from lehr.training.tensorboard import TensorBoard, tensorboard
@@ -76,7 +77,7 @@ class Metrics(LeanCallback):
         if trainer.sanity_checking:
             return
         if trainer.state.fn == "validate":
-            self._log_final(trainer, pl_module, evaluated=self._validated_at != pl_module.images_seen)
+            self.log_final(trainer, pl_module, pl_module.evaluated, pl_module.aggregate)
             return
         self._validated_at = pl_module.images_seen
         log(trainer, pl_module.evaluated, pl_module.images_seen)
@@ -87,14 +88,19 @@ class Metrics(LeanCallback):
         self._mark = time.perf_counter()
 
     def on_test_end(self, trainer: Trainer, pl_module: VAEModule) -> None:  # type: ignore[override]
-        self._log_final(trainer, pl_module)
+        self.log_final(trainer, pl_module, pl_module.evaluated, pl_module.aggregate)
 
-    @staticmethod
-    def _log_final(trainer: Trainer, module: VAEModule, evaluated: bool = True) -> None:
-        metrics = dict(module.evaluated) if evaluated else {}
-        if module.aggregate is not None:
-            metrics |= posterior_metrics(module)
-        log(trainer, metrics, module.images_seen)
+    def log_final(
+        self,
+        trainer: Trainer,
+        module: VAEModule,
+        measured: Mapping[str, float],
+        aggregate: AggregatePosterior | None,
+    ) -> None:
+        """Log the metrics of the test and the statistics of q(z); a validation that is logged already is left out."""
+        if self._validated_at == module.images_seen:
+            measured = {name: value for name, value in measured.items() if not name.startswith("val/")}
+        log(trainer, {**measured, **posterior_metrics(aggregate)}, module.images_seen)
 
     def _log_training(self, trainer: Trainer, module: VAEModule, batch: Batch) -> None:
         if (result := module.last_step) is None or module.players is None:
@@ -136,12 +142,6 @@ def training_metrics(result: StepResult) -> dict[str, float]:
 
 def _is_one(weight: float | Tensor) -> bool:
     return not isinstance(weight, Tensor) and abs(weight) == 1
-
-
-def posterior_metrics(module: VAEModule) -> dict[str, float]:
-    """The statistics of q(z) over the training set, by their metric names."""
-    assert module.aggregate is not None
-    return {f"posterior/{name}": value for name, value in summary(module.aggregate).items()}
 
 
 def log(trainer: Trainer, metrics: Mapping[str, float], images_seen: int) -> None:

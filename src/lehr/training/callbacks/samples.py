@@ -1,25 +1,20 @@
-"""Grids of samples from N(agg_mean, agg_var), from the prior, along lines between latents, and of reconstructions."""
+"""Grids of samples and reconstructions: in TensorBoard during training, and as files when it ends."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any
 
-import torch
 from annotated_types import Ge
 from lightning.pytorch import Trainer
 from torch import Tensor
 
-from lehr.evaluation.pictures import image_grid, save_png
 from lehr.limits import NonNegativeInt, PositiveInt
-from lehr.posterior.density import LatentDensity, Normal
-from lehr.posterior.interpolation import interpolate
 from lehr.run.directory import RunDirectory
-from lehr.run.evaluation_mode import evaluation_mode
-from lehr.training.callbacks.at_end import AtTrainingEnd
+from lehr.run.pictures import Grids, draw_grids, write_grids
+from lehr.training.callbacks.at_end import AtTrainingEnd, execution_of
 from lehr.training.module import VAEModule
 from lehr.training.tensorboard import tensorboard
-
-_SEED = 0  # of every picture of every run, so that runs can be compared picture by picture
 
 
 class SampleGrids(AtTrainingEnd):
@@ -43,9 +38,7 @@ class SampleGrids(AtTrainingEnd):
         every_n_validations: NonNegativeInt = 5,
     ) -> None:
         super().__init__()
-        self.n = n
-        self.interpolations = interpolations
-        self.steps = steps
+        self.grids = Grids(n, interpolations, steps)
         self.every_n_validations = every_n_validations
         self._validations = 0
         self._shown_at = -1  # images seen when grids went to TensorBoard last
@@ -67,53 +60,19 @@ class SampleGrids(AtTrainingEnd):
                 writer.add_image(f"samples/{name}", picture, self._shown_at)
 
     def finish(self, trainer: Trainer, module: VAEModule) -> None:
-        if not trainer.is_global_zero:
-            return
-        writer = tensorboard(trainer)
-        folder = RunDirectory(trainer.default_root_dir).samples
-        for name, picture in self.draw(trainer, module).items():
-            save_png(folder / f"{name}.png", picture)
-            if writer is not None and (name == "aggregate" or self._shown_at != module.images_seen):
-                writer.add_image(f"samples/{name}", picture, module.images_seen)
+        if trainer.is_global_zero:
+            pictures = self.draw(trainer, module)
+            write_grids(RunDirectory(trainer.default_root_dir).samples, pictures)
+            self.show(trainer, module, pictures)
 
-    @torch.inference_mode()
     def draw(self, trainer: Trainer, module: VAEModule) -> dict[str, Tensor]:
         """Each grid as (c, H, W) uint8; without statistics of q(z) there is none of the aggregate posterior."""
-        wanted = max(self.n // 2, 2 * self.interpolations)
-        images = _first_validation_images(module, wanted)
-        pictures: dict[str, Tensor] = {}
-        with evaluation_mode(module), trainer.precision_plugin.forward_context():
-            means = module.model.encode(images).mean
-            pairs = min(self.interpolations, len(means) // 2)
-            if module.aggregate is not None:
-                pictures["aggregate"] = self._samples(module, Normal.of(module.aggregate))
-            pictures["prior"] = self._samples(module, module.prior.density(module.model.encode))
-            if pairs:
-                lines = interpolate(means[:pairs], means[pairs : 2 * pairs], self.steps)  # (steps, pairs, *latent)
-                pictures["interpolation"] = self._decode(module, lines.transpose(0, 1).flatten(0, 1), self.steps)
-            pictures["reconstruction"] = self._reconstruct(module, images[: max(self.n // 2, 1)], means)
-        return pictures
+        execution = execution_of(trainer)
+        return draw_grids(module.components, module.datamodule, module.aggregate, self.grids, execution)
 
-    @staticmethod
-    def _reconstruct(module: VAEModule, images: Tensor, means: Tensor) -> Tensor:
-        """Rows of images, each above the row of their reconstructions; whole rows only."""
-        columns = min(8, len(images))
-        whole = len(images) // columns * columns
-        reconstructed = module.likelihood.mean(module.model.decode(means[:whole]))
-        rows = zip(images[:whole].split(columns), reconstructed.split(columns), strict=True)
-        return image_grid(torch.cat([row for pair in rows for row in pair]), columns)
-
-    def _samples(self, module: VAEModule, density: LatentDensity) -> Tensor:
-        return self._decode(module, density.sample(self.n, _SEED, module.device, stream="samples"))
-
-    def _decode(self, module: VAEModule, z: Tensor, columns: int | None = None) -> Tensor:
-        return image_grid(module.likelihood.mean(module.model.decode(z)), columns)
-
-
-def _first_validation_images(module: VAEModule, n: int) -> Tensor:
-    found: list[Tensor] = []
-    for batch in module.datamodule.evaluation_loader("val", module.device):
-        found.append(batch.images)
-        if sum(len(images) for images in found) >= n:
-            break
-    return torch.cat(found)[:n]
+    def show(self, trainer: Trainer, module: VAEModule, pictures: Mapping[str, Tensor]) -> None:
+        """Show the final grids (c, H, W) in TensorBoard, but for those that the last validation has shown."""
+        writer = tensorboard(trainer)
+        for name, picture in pictures.items():
+            if writer is not None and (name == "aggregate" or self._shown_at != module.images_seen):
+                writer.add_image(f"samples/{name}", picture, module.images_seen)

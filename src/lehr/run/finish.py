@@ -1,0 +1,151 @@
+"""What happens when training ends: statistics of q(z), pictures, the test, the model's files and the final metrics.
+
+A function of components, data and directory, whoever has trained them. It can be killed at any moment and done again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor
+
+from lehr.data.module import ImageDataModule
+from lehr.evaluation.aggregate import AggregatePosteriorMetric
+from lehr.evaluation.statistics import summary, write_statistics
+from lehr.files import write_json
+from lehr.models.components import Components
+from lehr.posterior.aggregate import AggregatePosterior
+from lehr.run.directory import RunDirectory
+from lehr.run.execution import Execution
+from lehr.run.measure import measure_split
+from lehr.run.model_files import write_model
+from lehr.run.pictures import Grids, draw_grids, write_grids
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a training hands over.
+
+    Attributes:
+        components: that were trained.
+        step: optimiser steps taken, at which the weight of the KL is reported.
+        validated: the metrics of the last validation, by name.
+        speed: of the training, `time/...`.
+    """
+
+    components: Components
+    step: int
+    validated: Mapping[str, float] = field(default_factory=dict)
+    speed: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Options:
+    """What is wanted at the end.
+
+    Attributes:
+        config: the resolved configuration of the run.
+        statistics: whether the statistics of q(z) over the training set are measured.
+        grids: the pictures to draw; None for none.
+    """
+
+    config: Mapping[str, Any]
+    statistics: bool = True
+    grids: Grids | None = field(default_factory=Grids)
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What was found at the end.
+
+    Attributes:
+        metrics: everything that metrics.json holds.
+        aggregate: the statistics of q(z) over the training set; None where they were not wanted.
+        seconds: that `statistics`, `pictures` and `test` took, of what was wanted.
+    """
+
+    metrics: dict[str, float]
+    aggregate: AggregatePosterior | None
+    seconds: dict[str, float]
+
+
+class Observer:
+    """Is shown what is made while it is made; this one looks at nothing."""
+
+    def pictures(self, pictures: Mapping[str, Tensor]) -> None:
+        """The grids (c, H, W), once they are written; on the first rank."""
+
+    def metrics(self, measured: Mapping[str, float], aggregate: AggregatePosterior | None) -> None:
+        """The metrics of the test, and the statistics of q(z)."""
+
+
+_NOBODY = Observer()
+
+
+def finish(
+    trained: Trained,
+    data: ImageDataModule,
+    directory: RunDirectory,
+    options: Options,
+    execution: Execution,
+    observer: Observer = _NOBODY,
+) -> Finished:
+    """Measure, draw, test and write everything but `evaluation.json`. All ranks take part; the first one writes."""
+    components, aggregate = trained.components, None
+    seconds: dict[str, float] = {}
+    if options.statistics:
+        with _timed(seconds, "statistics"):
+            aggregate = measure_statistics(components, data, directory, execution)
+    if options.grids and execution.is_first:
+        with _timed(seconds, "pictures"):
+            pictures = draw_grids(components, data, aggregate, options.grids, execution)
+            write_grids(directory.samples, pictures)
+            observer.pictures(pictures)
+    with _timed(seconds, "test"):
+        split = "test" if data.n_test else "val"
+        measured = measure_split(components, data, split, execution, options.config["seed"], trained.step)
+        observer.metrics(measured, aggregate)
+    metrics = {**trained.validated, **measured, **posterior_metrics(aggregate), **trained.speed}
+    if execution.is_first:
+        write_model(directory.model, components.model, components.likelihood, components.prior, options.config)
+        write_json(directory.metrics, metrics)
+    return Finished(metrics, aggregate, seconds)
+
+
+def measure_statistics(
+    components: Components, data: ImageDataModule, directory: RunDirectory, execution: Execution
+) -> AggregatePosterior:
+    """The statistics of q(z) over the training set, which are written to `posterior/`."""
+    aggregate = aggregate_posterior(components, data, execution)
+    if execution.is_first:
+        write_statistics(directory.posterior, aggregate, str(data.name), "train")
+    return aggregate
+
+
+def aggregate_posterior(components: Components, data: ImageDataModule, execution: Execution) -> AggregatePosterior:
+    """Pass the whole training set through the encoder once: not augmented, every example counted once over all ranks.
+
+    Raises:
+        ValueError: with fewer than 2 examples.
+    """
+    metric = AggregatePosteriorMetric(components.model.latent_shape).to(execution.device)
+    with execution.evaluating(components):
+        for batch in execution.batches(data, "train", "aggregate posterior"):
+            metric.update(components.model.encode(batch.images))
+    return metric.compute()
+
+
+def posterior_metrics(aggregate: AggregatePosterior | None) -> dict[str, float]:
+    """The statistics of q(z) over the training set, by their metric names; none where there are none."""
+    return {} if aggregate is None else {f"posterior/{name}": value for name, value in summary(aggregate).items()}
+
+
+@contextmanager
+def _timed(seconds: dict[str, float], name: str) -> Iterator[None]:
+    started = time.perf_counter()
+    yield
+    seconds[name] = time.perf_counter() - started

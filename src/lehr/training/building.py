@@ -1,0 +1,235 @@
+"""From a configuration to what trains it: trainer, module and data, and what is wanted when training ends."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.loggers import Logger
+from torch import Tensor
+
+from lehr import randomness
+from lehr.config.build import build, find_class
+from lehr.data.module import ImageDataModule
+from lehr.errors import ConfigError
+from lehr.objective.bits import levels_problem
+from lehr.objective.bounds import Objective
+from lehr.objective.rate import RateTerm
+from lehr.run.directory import RunDirectory
+from lehr.run.finish import Options
+from lehr.run.model_files import build_likelihood, build_model, build_prior
+from lehr.training.callbacks.aggregate import AggregateStatistics
+from lehr.training.callbacks.interruption import Interruption
+from lehr.training.callbacks.metrics import Metrics
+from lehr.training.callbacks.samples import SampleGrids
+from lehr.training.checkpoint import AtomicCheckpointIO, read_checkpoint, require_fit
+from lehr.training.ddp import RunDirectoryDDP
+from lehr.training.ema import EMAPlan
+from lehr.training.launched import rank_from_outside
+from lehr.training.lean import NoProfiler
+from lehr.training.length import images_in
+from lehr.training.loop import LeanEpochLoop
+from lehr.training.module import VAEModule
+from lehr.training.players import PlayerPlan
+
+Config = Mapping[str, Any]
+
+_GREY = (
+    "note: the pixels are grey, and of grey values this likelihood is a cross-entropy, so its ELBO bounds no "
+    "log-likelihood; data.binarize=dynamic or likelihood=gaussian gives one"
+)
+
+
+@dataclass(frozen=True)
+class Extras:
+    """What a sweep adds to a run.
+
+    Attributes:
+        hyperparameters: what TensorBoard's HParams table shows of the run; None for what people compare most.
+        callbacks: after those of the configuration.
+    """
+
+    hyperparameters: Mapping[str, Any] | None = None
+    callbacks: tuple[Callback, ...] = ()
+
+
+class Parts:
+    """What a run is made of, built from its configuration; a wrong device is found before the data are read.
+
+    Attributes:
+        data: read and split.
+        module: the components and what trains them.
+        trainer: with its callbacks and loggers.
+        metrics, interruption: two of the callbacks.
+        pictures: the callback that draws; None where nothing is drawn.
+        options: what is wanted when training ends.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        directory: RunDirectory,
+        checkpoint: Path | None,
+        trust: tuple[str, ...],
+        extras: Extras | None = None,
+    ) -> None:
+        extras = extras or Extras()
+        self.data = build(config["data"], ImageDataModule, key="data", trust=trust)
+        rate_term = build(config["kl"], RateTerm, key="kl", trust=trust)
+        objective = build(config["objective"], Objective, key="objective", trust=trust)
+        plan = player_plan(config["optimizer"], config["trainer"]["gradient_clip_val"], trust)
+        saved = read_checkpoint(checkpoint) if checkpoint else None
+        self.metrics, self.interruption = Metrics(config, extras.hyperparameters), Interruption()
+        configured = callbacks(config["callbacks"], trust)
+        self.options, self.pictures = _wanted_at_end(config, configured)
+        every = [*configured, self.metrics, *extras.callbacks, self.interruption]
+        self.trainer = _trainer(config, directory, checkpoint, trust, every)
+        self.data.prepare_data()
+        self.data.setup()
+        self.module = _module(config, self.data, rate_term, objective, plan, trust, start=not checkpoint)
+        if self.data.grey and self.module.likelihood.levels == 2 and self.trainer.is_global_zero:
+            print(_GREY, file=sys.stderr)
+        purge = None
+        if saved and checkpoint:
+            require_fit(saved, self.module, checkpoint)
+            purge = _purge_step(saved, self.data)
+        if self.trainer.is_global_zero:
+            self.trainer.loggers = _loggers(config["logger"], directory, trust, purge)
+
+    def fraction(self) -> float:
+        """How much of the training is done."""
+        length = self.module.length
+        return min(1.0, self.trainer.global_step / length.total_steps) if length else 0.0
+
+
+def callbacks(nodes: Mapping[str, Mapping[str, Any] | None], trust: tuple[str, ...]) -> list[Callback]:
+    """The configured callbacks; null takes one away."""
+    return [build(node, Callback, key=f"callbacks.{name}", trust=trust) for name, node in nodes.items() if node]
+
+
+def player_plan(node: Mapping[str, Any], clip: float | None, trust: tuple[str, ...]) -> PlayerPlan:
+    """How the autoencoder is trained: the configured optimizer, and the largest norm of its gradient."""
+    values = dict(node)
+    own = {name: values.pop(name) for name in ("decay", "final_lr") if name in values}
+    frozen = tuple(values.pop("freeze", ()))
+    cls = find_class(values.pop("_target_"), torch.optim.Optimizer, trust, "optimizer._target_")
+    if cls in (torch.optim.Adam, torch.optim.AdamW):
+        values |= {"betas": tuple(values["betas"]), "fused": True}
+    return PlayerPlan(cls, values, clip=clip, freeze=frozen, **own)
+
+
+def ema_plan(node: Mapping[str, Any]) -> EMAPlan | None:
+    """How long the average of the weights remembers; None for none."""
+    plan = EMAPlan(node.get("decay"), node.get("half_life"))
+    return plan if plan != EMAPlan() else None
+
+
+def some_images(data: ImageDataModule, n: int = 20_000) -> Tensor:
+    """At most `n` training images (n, c, h, w), chosen at random, as evaluation sees them."""
+    most = max(1, n * 28 * 28 // math.prod(data.shape))  # of larger images fewer
+    return torch.cat([batch.images for batch in data.evaluation_loader("train", "cpu", limit=min(n, most))])
+
+
+def _wanted_at_end(config: Config, configured: list[Callback]) -> tuple[Options, SampleGrids | None]:
+    """What the callbacks say of the end of training, which is then left to the session."""
+    for callback in configured:
+        if isinstance(callback, AggregateStatistics | SampleGrids):
+            callback.left_to_session = True
+    statistics = any(isinstance(callback, AggregateStatistics) for callback in configured)
+    pictures = next((callback for callback in configured if isinstance(callback, SampleGrids)), None)
+    return Options(config, statistics, pictures.grids if pictures else None), pictures
+
+
+def _module(
+    config: Config,
+    data: ImageDataModule,
+    rate_term: RateTerm,
+    objective: Objective,
+    plan: PlayerPlan,
+    trust: tuple[str, ...],
+    start: bool,
+) -> VAEModule:
+    """The module with networks for the images of `data`; with `start` the decoder and the prior begin at these."""
+    with randomness.seeded(config["seed"], "weights"):
+        model = build_model(config, data.shape, trust)
+    likelihood = build_likelihood(config, trust)
+    if problem := levels_problem(likelihood.levels, data.levels):
+        raise ConfigError(problem)
+    with randomness.seeded(config["seed"], "prior"):
+        prior = build_prior(config, model, trust)
+    if start:
+        images = some_images(data)
+        model.start_at(likelihood.parameters_at(images.double().mean(0).float()))
+        prior.start_at(images)
+    return VAEModule(
+        model,
+        likelihood,
+        rate_term,
+        plan,
+        seed=config["seed"],
+        compile=config["compile"],
+        prior=prior,
+        objective=objective,
+        ema=ema_plan(config.get("ema") or {}),
+    )
+
+
+def _loggers(
+    node: Mapping[str, Any] | None, directory: RunDirectory, trust: tuple[str, ...], purge: int | None
+) -> list[Logger]:
+    """The configured logger, which forgets what it had logged from step `purge` on; none where there is none."""
+    if not node:
+        return []
+    is_own = node["_target_"].startswith("lehr.")
+    given = {"save_dir": directory.path, "purge_step": purge} if is_own else {}
+    return [build(node, Logger, key="logger", trust=trust, **given)]
+
+
+def _trainer(
+    config: Config, directory: RunDirectory, checkpoint: Path | None, trust: tuple[str, ...], callbacks: list[Callback]
+) -> Trainer:
+    values = config["trainer"]
+    accelerator = values["accelerator"]
+    if accelerator == "auto":
+        accelerator = "cuda" if torch.cuda.is_available() else "cpu"
+    devices = values["devices"]
+    if devices == "auto":
+        devices = torch.cuda.device_count() if accelerator == "cuda" else 1
+    distributed = values["strategy"] == "ddp" or devices * values["num_nodes"] > 1
+    trainer = Trainer(
+        accelerator=accelerator,
+        devices=devices,
+        num_nodes=values["num_nodes"],
+        strategy=RunDirectoryDDP(directory.path, config, checkpoint, trust) if distributed else "auto",
+        precision=values["precision"],
+        max_epochs=-1 if values["max_epochs"] is None else values["max_epochs"],
+        max_steps=-1 if values["max_steps"] is None else values["max_steps"],
+        accumulate_grad_batches=values["accumulate_grad_batches"],
+        check_val_every_n_epoch=values["check_val_every_n_epoch"],
+        log_every_n_steps=values["log_every_n_steps"],
+        default_root_dir=directory.path,
+        callbacks=callbacks,
+        # else a job of a cluster is taken for one of several ranks, even where it is all there is
+        plugins=[AtomicCheckpointIO(), *([] if rank_from_outside(config) is not None else [LightningEnvironment()])],
+        logger=False,
+        profiler=NoProfiler(),
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,
+    )
+    LeanEpochLoop.install(trainer)
+    return trainer
+
+
+def _purge_step(checkpoint: dict[str, Any], data: ImageDataModule) -> int:
+    """The first step after `checkpoint` on TensorBoard's axis: what was logged from there on will be logged again."""
+    batches = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]["total"]["ready"]
+    return images_in(batches, data.batches_per_epoch, data.batch_size, data.n_train) + 1

@@ -1,0 +1,235 @@
+"""One run from its configuration to its directory: claimed, trained, finished, and recorded whatever comes of it.
+
+Every stage before the last can be killed; what resumes goes on from the last checkpoint and ends in the same files.
+"""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from lightning.pytorch import Trainer
+from torch import Tensor
+
+from lehr.errors import ConfigError, Interrupted, in_a_line
+from lehr.files import is_disk_full
+from lehr.posterior.aggregate import AggregatePosterior
+from lehr.run.claim import Claim
+from lehr.run.directory import DONE, FAILED, INTERRUPTED, PRUNED, RunDirectory, Status
+from lehr.run.evaluate import INTERRUPTED_EVALUATION, evaluate_trained, try_to_evaluate
+from lehr.run.finish import Finished, Observer, Trained, finish
+from lehr.training.building import Config, Extras, Parts
+from lehr.training.callbacks.at_end import execution_of
+from lehr.training.callbacks.pruning import Pruned
+from lehr.training.ddp import RunDirectoryDDP
+from lehr.training.launched import rank_from_outside
+from lehr.training.quiet import quiet
+
+
+def train(
+    config: Config,
+    directory: RunDirectory,
+    resume: bool = False,
+    trust: tuple[str, ...] = (),
+    import_seconds: float = 0.0,
+    claim: Claim | None = None,
+    extras: Extras | None = None,
+) -> dict[str, float]:
+    """Train the configured VAE into `directory` and return its final metrics.
+
+    Args:
+        config: the resolved configuration, plain values.
+        directory: where everything is written.
+        resume: go on from the last checkpoint there.
+        trust: packages of the user's own whose classes may be built.
+        import_seconds: what starting the program took, for the record.
+        claim: to the directory, where the caller has it already.
+        extras: what a sweep adds.
+
+    Raises:
+        LehrError: for a mistake of the user's, and for a loss that is not finite.
+        Interrupted: upon SIGTERM or Ctrl-C, after everything has been saved.
+        Pruned: when a search has seen enough of the run.
+    """
+    if rank_from_outside(config):
+        # of what the ranks share only the first one's is written; that they have the same configuration is checked
+        return _take_part(config, directory, directory.require_checkpoint() if resume else None, trust)
+    if claim is None:
+        with _claimed(directory) as claim:
+            return train(config, directory, resume, trust, import_seconds, claim, extras)
+    started = time.perf_counter()
+    checkpoint = directory.require_checkpoint() if resume else None
+    status, seconds = Status(directory), {"import": import_seconds}
+    with ExitStack() as at_last, _ending_recorded(status, directory, seconds), quiet():
+        parts = _prepare(config, directory, checkpoint, trust, extras, status)
+        at_last.callback(_end_other_ranks, parts.trainer, seconds=0)
+        claim.fraction = parts.fraction
+        seconds["set_up"] = time.perf_counter() - started
+        finished = _train_and_finish(parts, directory, checkpoint, seconds)
+        _end_other_ranks(parts.trainer)
+    seconds["total"] = import_seconds + time.perf_counter() - started
+    # what an evaluation makes of it does not change that the training is done
+    status.finish(DONE, seconds=seconds)
+    _evaluate(parts, finished, config, directory, status, seconds)
+    return finished.metrics
+
+
+def follow(directory: RunDirectory, checkpoint: Path | None, trust: tuple[str, ...]) -> None:
+    """Take part in a run that the first rank directs."""
+    _take_part(directory.read_config(), directory, checkpoint, trust)
+
+
+def _take_part(
+    config: Config, directory: RunDirectory, checkpoint: Path | None, trust: tuple[str, ...]
+) -> dict[str, float]:
+    """Train and finish as a rank that writes nothing."""
+    with quiet():
+        return _train_and_finish(Parts(config, directory, checkpoint, trust), directory, checkpoint, {}).metrics
+
+
+@contextmanager
+def _claimed(directory: RunDirectory) -> Iterator[Claim]:
+    try:
+        claim = Claim.take(directory.path)
+    except OSError as error:
+        raise ConfigError(f"dir={directory.path}: cannot be written to ({error.strerror})") from error
+    if claim is None:
+        raise ConfigError(f"dir={directory.path}: {directory.holder() or 'another process'} is running there")
+    with claim:
+        yield claim
+
+
+@contextmanager
+def _ending_recorded(status: Status, directory: RunDirectory, seconds: Mapping[str, float]) -> Iterator[None]:
+    """Record in status.json in which state the block has ended, where it does not come to its end."""
+    try:
+        yield
+    except Interrupted as interruption:
+        status.finish(INTERRUPTED, str(interruption), seconds)
+        raise
+    except Pruned as pruned:
+        status.finish(PRUNED, str(pruned), seconds)
+        raise
+    except SystemExit:  # a scheduler's handler that has saved what it wants and leaves
+        status.finish(INTERRUPTED, "the process was told to end", seconds)
+        raise
+    except KeyboardInterrupt as error:  # outside of training and finishing, which end in order
+        stop = Interrupted(signal.SIGINT)
+        status.finish(INTERRUPTED, str(stop), seconds)
+        raise stop from error
+    except BaseException as error:
+        # what did not fit on the disk can go on from what did
+        state = INTERRUPTED if is_disk_full(error, directory.path) else FAILED
+        status.finish(state, in_a_line(error), seconds)
+        raise
+
+
+def _prepare(
+    config: Config,
+    directory: RunDirectory,
+    checkpoint: Path | None,
+    trust: tuple[str, ...],
+    extras: Extras | None,
+    status: Status,
+) -> Parts:
+    """Build the run and begin its directory; what an earlier run left is touched only once this one can start."""
+    has_something_to_lose = checkpoint is not None or directory.state() is not None
+    if not has_something_to_lose:
+        _begin(directory, config, status)
+    parts = Parts(config, directory, checkpoint, trust, extras)
+    if has_something_to_lose:
+        if checkpoint is None:
+            directory.clear()
+        _begin(directory, config, status)
+    return parts
+
+
+def _begin(directory: RunDirectory, config: Config, status: Status) -> None:
+    try:
+        directory.path.mkdir(parents=True, exist_ok=True)
+        directory.remove_unfinished()
+        directory.remove_evaluations()
+        directory.write_config(dict(config))
+        status.start()
+    except OSError as error:
+        raise ConfigError(f"dir={directory.path}: cannot be written to ({error.strerror})") from error
+
+
+def _train_and_finish(
+    parts: Parts, directory: RunDirectory, checkpoint: Path | None, seconds: dict[str, float]
+) -> Finished:
+    """Train, then do what is done at the end; `seconds` is told what took how long."""
+    trainer, module, started = parts.trainer, parts.module, time.perf_counter()
+    trainer.fit(module, datamodule=parts.data, ckpt_path=checkpoint)
+    fitted = time.perf_counter() - started
+    execution = execution_of(trainer)
+    module.to(execution.device)  # from where Lightning takes it after training
+    trained = Trained(module.components, trainer.global_step, dict(module.evaluated), parts.metrics.final)
+    with _ending_told(trainer), parts.interruption.watching(trainer, module), module.averaged():
+        finished = finish(trained, parts.data, directory, parts.options, execution, _Loggers(parts))
+    took = dict(finished.seconds)
+    seconds |= {"training": fitted + took.pop("test"), **took}
+    return finished
+
+
+class _Loggers(Observer):
+    """Shows the loggers what is made at the end."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+
+    def pictures(self, pictures: Mapping[str, Tensor]) -> None:
+        if self._parts.pictures:
+            self._parts.pictures.show(self._parts.trainer, self._parts.module, pictures)
+
+    def metrics(self, measured: Mapping[str, float], aggregate: AggregatePosterior | None) -> None:
+        self._parts.metrics.log_final(self._parts.trainer, self._parts.module, measured, aggregate)
+
+
+@contextmanager
+def _ending_told(trainer: Trainer) -> Iterator[None]:
+    """Tell strategy and loggers how the block has ended, as Lightning does after its own stages."""
+    try:
+        yield
+    except BaseException as error:
+        trainer.strategy.on_exception(error)
+        for logger in trainer.loggers:
+            logger.finalize("failed")
+        raise
+    for logger in trainer.loggers:
+        logger.finalize("success")
+
+
+def _end_other_ranks(trainer: Trainer, seconds: float = 60.0) -> None:
+    """Wait for the ranks that this process has started, and end those that are not through by then."""
+    if isinstance(trainer.strategy, RunDirectoryDDP):
+        trainer.strategy.close(seconds)
+
+
+def _evaluate(
+    parts: Parts,
+    finished: Finished,
+    config: Config,
+    directory: RunDirectory,
+    status: Status,
+    seconds: dict[str, float],
+) -> None:
+    """The evaluation at the end of the training, where there are statistics of q(z), and what came of it."""
+    if config["evaluate"] == "none":
+        return
+    started, aggregate = time.perf_counter(), finished.aggregate
+    components, device = parts.module.components, parts.module.device
+    problem = None
+    if aggregate is not None:
+        with quiet(), parts.module.averaged():
+            problem = try_to_evaluate(
+                lambda request: evaluate_trained(components, aggregate, parts.data, device, request, directory),
+                config["evaluate"],
+                directory,
+            )
+    seconds["evaluation"] = time.perf_counter() - started
+    level = "none" if problem == INTERRUPTED_EVALUATION else config["evaluate"]
+    status.finish(DONE, seconds=seconds, evaluated=level, evaluation_error=problem)
