@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import re
+import typing
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -12,16 +13,17 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from lightning.pytorch import Callback, Trainer
+from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import Logger
 
-from lehr.cli.compose import Command, composed, conf_dir
-from lehr.config.build import build, find_class
+from lehr.cli.compose import Command, composed
+from lehr.config.build import base_of, build, find_class, signature
 from lehr.config.problems import section_problems, train_problems
-from lehr.config.schema import SCHEMAS, SampleConfig, TrainConfig
+from lehr.config.registry import GROUPS, conf_dir, targets
+from lehr.config.schema import SampleConfig, TrainConfig, schema_of
+from lehr.config.signature import REQUIRED, UNKNOWN, signature_in_source, signature_of
 from lehr.data import ImageDataModule
-from lehr.models import VAE
-from lehr.objective import Likelihood, Objective, Prior, RateTerm
+from lehr.objective import Objective, RateTerm
 from lehr.run.model_files import build_likelihood, build_model, build_prior
 from lehr.training.building import callbacks, player_plan
 from lehr.training.preflight import combination_problems
@@ -29,25 +31,8 @@ from lehr.training.preflight import combination_problems
 CONF = Path(__file__).parents[1] / "conf"
 FILES = sorted(path.relative_to(CONF).as_posix() for path in CONF.rglob("*.yaml"))
 CHOICES = [name for name in FILES if "/" in name and "/_" not in name]
-BASES: dict[str, Any] = {
-    "data": ImageDataModule,
-    "model": VAE,
-    "likelihood": Likelihood,
-    "kl": RateTerm,
-    "prior": Prior,
-    "objective": Objective,
-    "optimizer": torch.optim.Optimizer,
-    "callbacks": Callback,
-    "logger": Logger,
-}
 OF_MANY_RUNS = ("sweep", "hydra/launcher", "hydra/sweeper")
-SHIPPED = [(group, target) for group, schemas in SCHEMAS.items() for target in schemas]
-GIVEN_BY_CODE = {
-    "model": {"image_shape"},
-    "prior": {"latent_shape", "image_shape"},
-    "logger": {"save_dir", "purge_step"},
-    "optimizer": {"params"},
-}
+SHIPPED = [(group, target) for group in GROUPS for target in targets(group)]
 
 
 @cache
@@ -102,32 +87,70 @@ def test_a_component_has_exactly_the_keys_of_its_schema(choice):
     config = compose_with(choice)
     nodes = config["callbacks"].values() if group == "callbacks" else [config.get(group)]
     for node in nodes:
-        if node and group in SCHEMAS:
-            fields = SCHEMAS[group][node["_target_"]].model_fields
+        if node and group in GROUPS:
+            fields = schema_of(group, node["_target_"]).model_fields
             assert {field.alias or name for name, field in fields.items()} == set(node)
 
 
 @pytest.mark.parametrize(("group", "target"), SHIPPED)
-def test_the_schema_of_a_shipped_class_is_its_signature(group, target):
-    cls = find_class(target, BASES[group])
-    fields = set(SCHEMAS[group][target].model_fields) - {"target"}
-    if group == "optimizer":  # torch's have more, which nobody changes; the decay is lehr's
-        fields -= {"decay", "final_lr"}
-        assert fields <= arguments(cls)
-    else:
-        assert fields == arguments(cls) - GIVEN_BY_CODE.get(group, set())
+def test_what_is_read_in_the_source_of_a_shipped_class_is_what_the_class_says(group, target):
+    cls = find_class(target, base_of(group))
+    if group == "optimizer":  # torch's own have arguments that nobody changes, and state no limits
+        described = signature(group, target)
+        assert set(described.parameters) <= set(signature_of(cls).parameters)
+        function = importlib.import_module("lehr.training.optimizers").adam
+        hints = typing.get_type_hints(function, include_extras=True)
+        assert {name: parameter.annotation for name, parameter in described.parameters.items()} == {
+            name: hint for name, hint in hints.items() if name != "return"
+        }
+        return
+    assert signature_in_source(target) == signature_of(cls)
+    assert all(p.annotation is not Any for p in signature_of(cls).parameters.values())
+    assert all(p.default is not UNKNOWN for p in signature_of(cls).parameters.values())
 
 
-def arguments(cls: type) -> set[str]:
-    """Of a class and, where it passes the rest on, of its bases."""
-    names: set[str] = set()
-    for base in cls.__mro__:
-        if "__init__" in vars(base):
-            parameters = inspect.signature(vars(base)["__init__"]).parameters.values()
-            names |= {p.name for p in parameters if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)}
-            if not any(p.kind is p.VAR_KEYWORD for p in parameters):
-                break
-    return names - {"self"}
+def test_what_is_read_in_the_source_of_a_plan_is_what_the_dataclass_says():
+    plan = GROUPS["optimizer"].plan
+    module, _, name = plan.rpartition(".")
+    found = signature_of(getattr(importlib.import_module(module), name)).parameters
+    read = signature_in_source(plan).parameters
+    given = GROUPS["optimizer"].plan_given
+    assert {key: p for key, p in read.items() if key not in given} == {
+        key: p for key, p in found.items() if key not in given
+    }
+    assert set(given) <= set(found)
+
+
+def said_in(choice: str) -> dict[str, Any]:
+    """The values of a file of a group, as they are written."""
+    values = yaml.safe_load((CONF / choice).read_text())
+    common = (CONF / choice).with_name("_common.yaml")
+    defaults = values.pop("defaults", [])
+    return (yaml.safe_load(common.read_text()) if "_common" in defaults else {}) | values
+
+
+# where a file says something else than the constructor, and why
+ARGUED = {
+    ("kl/constant.yaml", "warmup"): "it is there to have no annealing",
+    ("optimizer/adamw.yaml", "weight_decay"): "it is there to have weight decay",
+}
+
+
+@pytest.mark.parametrize("choice", [name for name in CHOICES if name.partition("/")[0] in GROUPS])
+def test_a_file_gives_the_defaults_of_the_constructor(choice):
+    """Where both say something, so that the library and the command mean the same by a class's name."""
+    group = choice.partition("/")[0]
+    section = said_in(choice)
+    differing = set()
+    for node in section.values() if GROUPS[group].several else [section]:
+        if not node:
+            continue
+        for name, parameter in signature(group, node["_target_"]).parameters.items():
+            value = tuple(node[name]) if isinstance(node.get(name), list) else node.get(name)
+            refers = isinstance(value, str) and "${" in value
+            if name in node and parameter.default is not REQUIRED and not refers and value != parameter.default:
+                differing.add((choice, name))
+    assert {key for key in ARGUED if key[0] == choice} == differing
 
 
 @pytest.mark.parametrize(("group", "target"), SHIPPED)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from collections.abc import Callable
 from typing import Any
+
+_EXPORTS: dict[str, dict[str, str]] = {}
 
 
 def exports(package: str, names: dict[str, str]) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
@@ -12,6 +15,8 @@ def exports(package: str, names: dict[str, str]) -> tuple[Callable[[str], Any], 
 
     A submodule that begins with a dot is of the package around this one.
     """
+
+    _EXPORTS[package] = names
 
     def getattr_(name: str) -> Any:
         if name not in names:
@@ -22,3 +27,16 @@ def exports(package: str, names: dict[str, str]) -> tuple[Callable[[str], Any], 
         return sorted(names)
 
     return getattr_, dir_
+
+
+def defined_in(module: str, name: str) -> str:
+    """The full name of the module that defines `name`: `module` itself, or where it says, if it is such a package."""
+    try:
+        spec = importlib.util.find_spec(module)
+    except ModuleNotFoundError:
+        return module
+    if spec is None or spec.submodule_search_locations is None:
+        return module
+    importlib.import_module(module)  # which imports no more than the packages around it do
+    names = _EXPORTS.get(module, {})
+    return importlib.util.resolve_name(f".{names[name]}", module) if name in names else module

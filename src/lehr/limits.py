@@ -26,7 +26,7 @@ _RELATIONS = {"<": (operator.lt, "less than"), "<=": (operator.le, "at most")}
 
 @dataclass(frozen=True)
 class Order:
-    """Two values of a component of which the one limits the other; a class lists its own as `limits`.
+    """Two values of a component of which the one limits the other; a class lists its own as `ordered`.
 
     Attributes:
         low: the name of an argument.
@@ -45,11 +45,11 @@ class Order:
         return None if holds(low, high) else f"{self.low}={low:g} must be {words} {self.high}={high:g}"
 
 
-def check_order(limits: tuple[Order, ...], section: str, **values: float) -> None:
-    """For the constructor of a class with `limits`.
+def check_order(ordered: tuple[Order, ...], section: str, **values: float) -> None:
+    """For the constructor of a class with `ordered`.
 
     Raises:
         ValueError: if the values are not in this order; `section` is where they stand in a configuration.
     """
-    if problems := [problem for limit in limits if (problem := limit.problem(values))]:
+    if problems := [problem for order in ordered if (problem := order.problem(values))]:
         raise ValueError(f"{section}: {'; '.join(problems)}")

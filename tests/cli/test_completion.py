@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lehr.cli.compose import conf_dir
+from lehr.config.registry import conf_dir
 from lehr.config.schema import SampleConfig
 
 

@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from omegaconf import DictConfig, OmegaConf
 
 import lehr.cli.compose
-from lehr.cli.compose import Command, Composer, composed, conf_dir, resolved
+from lehr.cli.compose import Command, Composer, composed, resolved
 from lehr.cli.grid import MOST_LINES, Grid, grid
 from lehr.cli.structure import Structure
+from lehr.config.registry import conf_dir
 from lehr.errors import ConfigError
 from lehr.sweep.identity import identity, is_part
 

@@ -23,7 +23,7 @@ TWICE = "if the value is one string, quote it twice:"
     [
         pytest.param(
             "foo=1 +unknown=1 ++other=1 kl.wieght=1 trainer.epochs=3 latent_dim=3 lr=1 warm_up=2 model.mlp=1 "
-            "precision=16-mixed kl/weight=1 modle=mlp +kl.foo=1 ~kl.hold ~likelihood",
+            "precision=16-mixed kl/weight=1 modle=mlp +kl.foo=1 ~data.batch_size ~likelihood",
             [
                 "foo: unknown key",
                 "unknown: unknown key",
@@ -39,7 +39,7 @@ TWICE = "if the value is one string, quote it twice:"
                 "kl/weight: unknown key; did you mean kl.weight?",
                 "modle: unknown key; did you mean model?",
                 "kl.foo: unknown key; there are: kl.cycles, kl.hold, kl.shape, kl.unit, kl.warmup, kl.weight",
-                "kl.hold: is missing",
+                "data.batch_size: is missing",
                 "likelihood: is missing",
             ],
             id="keys",

@@ -5,20 +5,7 @@ from typing import Any, get_args
 import pytest
 
 from lehr.config.problems import did_you_mean, section_problems, train_problems
-from lehr.config.schema import (
-    MLP,
-    SCHEMAS,
-    Adam,
-    AnnealedKL,
-    Arrays,
-    Conv,
-    Digits,
-    ImageFolder,
-    SampleConfig,
-    TrainConfig,
-)
-from lehr.data import binarize
-from lehr.data.arrays import LAYOUTS
+from lehr.config.schema import SampleConfig, TrainConfig, schema_of
 from lehr.models.vae import ACTIVATIONS
 from lehr.objective.annealing import RAMPS
 
@@ -62,10 +49,10 @@ def test_the_shipped_default_has_no_problem(values):
         ("model.logvar_min", NAN, "model.logvar_min=nan: must be a finite number"),
         ("model.logvar_max", INF, "model.logvar_max=inf: must be a finite number"),
         ("model.logvar_max", -30.0, "model: logvar_min=-20 must be less than logvar_max=-30"),
-        ("model._target_", None, "model._target_=null: must name a class, such as lehr.models.MLP"),
-        ("model._target_", "", "model._target_=: must name a class, such as lehr.models.MLP"),
-        ("model._target_", ".", "model._target_=.: must name a class, such as lehr.models.MLP"),
-        ("model._target_", 5, "model._target_=5: must name a class, such as lehr.models.MLP"),
+        ("model._target_", None, "model._target_=null: must name a class, such as lehr.models.Conv"),
+        ("model._target_", "", "model._target_=: must name a class, such as lehr.models.Conv"),
+        ("model._target_", ".", "model._target_=.: must name a class, such as lehr.models.Conv"),
+        ("model._target_", 5, "model._target_=5: must name a class, such as lehr.models.Conv"),
         ("kl.weight", -0.5, "kl.weight=-0.5: must be greater than or equal to 0"),
         ("kl.weight", NAN, "kl.weight=nan: must be a finite number"),
         ("kl.weight", INF, "kl.weight=inf: must be a finite number"),
@@ -166,7 +153,7 @@ def test_a_trust_that_is_no_list_trusts_nothing(values):
 
 
 def test_a_likelihood_s_scale_is_a_number_or_a_word():
-    schema = SCHEMAS["likelihood"]["lehr.objective.Gaussian"]
+    schema = schema_of("likelihood", "lehr.objective.Gaussian")
     node = {"_target_": "lehr.objective.Gaussian"}
     for scale in (0.1, 1, "learned", "optimal"):
         assert section_problems(schema, node | {"scale": scale}) == []
@@ -177,7 +164,9 @@ def test_a_likelihood_s_scale_is_a_number_or_a_word():
 
 def test_a_path_that_must_be_given_is_asked_for():
     node = {"_target_": "lehr.data.Arrays", "path": None}
-    assert "data.path: is missing; say data.path=PATH" in section_problems(Arrays, node, "data")
+    assert "data.path: is missing; say data.path=PATH" in section_problems(
+        schema_of("data", "lehr.data.Arrays"), node, "data"
+    )
 
 
 def test_sampling_has_its_own_schema():
@@ -205,19 +194,14 @@ def test_sampling_has_its_own_schema():
 
 
 @pytest.mark.parametrize(
-    ("schema", "field", "there_are"),
+    ("group", "target", "field", "there_are"),
     [
-        (MLP, "activation", ACTIVATIONS),
-        (Conv, "activation", ACTIVATIONS),
-        (AnnealedKL, "shape", RAMPS),
-        (Digits, "binarize", binarize.KINDS),
-        (Arrays, "layout", LAYOUTS),
-        (ImageFolder, "binarize", binarize.KINDS),
-        (Adam, "decay", ("none", "cosine", "stages")),
+        ("model", "lehr.models.MLP", "activation", ACTIVATIONS),
+        ("kl", "lehr.objective.AnnealedKL", "shape", RAMPS),
     ],
 )
-def test_the_words_a_value_may_be_are_those_that_the_code_knows(schema, field, there_are):
-    assert set(get_args(schema.model_fields[field].annotation)) == set(there_are)
+def test_the_words_a_value_may_be_are_those_that_the_code_knows(group, target, field, there_are):
+    assert set(get_args(schema_of(group, target).model_fields[field].annotation)) == set(there_are)
 
 
 def test_no_precision_is_named_that_lightning_does_not_have():
@@ -231,3 +215,12 @@ def test_a_hint_is_the_nearest_name_or_a_list_short_enough_to_read():
     assert did_you_mean("wieght", ["weight", "warmup"]) == "; did you mean weight?"
     assert did_you_mean("xyz", ["b", "a"]) == "; there are: a, b"
     assert did_you_mean("xyz", map(str, range(100))) == ""
+
+
+def test_a_key_that_an_older_configuration_lacks_has_the_default_of_the_constructor(values):
+    for key in ("kl.warmup", "optimizer.betas", "optimizer.decay", "model.hidden", "data.split_seed"):
+        section, _, name = key.partition(".")
+        del values[section][name]
+    assert train_problems(values) == []
+    del values["model"]["latent_dim"]
+    assert train_problems(values) == ["model.latent_dim: is missing"]

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from lehr.cli.compose import Command, composed
-from lehr.config.schema import SCHEMAS, TrainConfig
+from lehr.config.registry import GROUPS, targets
+from lehr.config.schema import TrainConfig, schema_of
 from lehr.sweep.identity import flat, identity, is_part, parts
 
 NO_PART = {
@@ -31,15 +32,15 @@ NO_PART = {
 
 def every_key() -> set[str]:
     """Of the configuration of a run with any of the components there are."""
-    keys = set(TrainConfig.model_fields) - set(SCHEMAS) - {"trainer"} | {"logger", "callbacks.progress"}
+    keys = set(TrainConfig.model_fields) - set(GROUPS) - {"trainer"} | {"logger", "callbacks.progress"}
     keys |= {f"trainer.{name}" for name in TrainConfig.model_fields["trainer"].annotation.model_fields}
     named = {"Progress": "progress", "Checkpoints": "checkpoints", "EarlyStopping": "early_stopping"}
     named |= {"AggregateStatistics": "aggregate", "SampleGrids": "samples"}
-    for group, schemas in SCHEMAS.items():
-        for target, schema in schemas.items():
+    for group in GROUPS:
+        for target in targets(group):
             section = f"callbacks.{named[target.rpartition('.')[2]]}" if group == "callbacks" else group
             if group != "logger":
-                keys |= {f"{section}.{field}" for field in schema.model_fields if field != "target"}
+                keys |= {f"{section}.{field}" for field in schema_of(group, target).model_fields if field != "target"}
     return keys
 
 

@@ -30,6 +30,7 @@ from omegaconf.errors import OmegaConfBaseException, ValidationError
 
 from lehr.cli.overrides import choice_problems, line, meant, parsed
 from lehr.config.problems import did_you_mean
+from lehr.config.registry import conf_dir
 from lehr.errors import ConfigError
 
 NOT_OF_A_RUN = ("hydra", "pool", "sweep")
@@ -37,13 +38,6 @@ NOT_OF_A_RUN = ("hydra", "pool", "sweep")
 _OF_MANY = ("hydra/launcher", "hydra/sweeper")
 VERSION_BASE = "1.3"
 _COMPOSITION_ERRORS = (HydraException, OmegaConfBaseException, yaml.YAMLError, ValueError, OSError, RecursionError)
-
-
-def conf_dir() -> Path:
-    """The shipped configuration: inside the package where it was installed, beside `src` in a checkout."""
-    package = Path(__file__).parents[1]
-    installed = package / "conf"
-    return installed if installed.is_dir() else package.parents[1] / "conf"
 
 
 class ShippedConfiguration(SearchPathPlugin):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lehr.cli.compose import conf_dir
+from lehr.config.registry import conf_dir
 from lehr.config.samplers import SAMPLERS
 
 _TRAIN = """lehr train: train a VAE with an annealed KL term, and keep the statistics of its latents.

@@ -11,11 +11,14 @@ from hydra.core.override_parser.types import IntervalSweep, Override, Quote, Quo
 from hydra.errors import HydraException
 
 from lehr.config.problems import did_you_mean, nearest
-from lehr.config.schema import SCHEMAS
+from lehr.config.registry import GROUPS
 
 _EXTRAS = {"hydra/launcher": {"joblib": "joblib", "submitit_local": "slurm", "submitit_slurm": "slurm"}}
 """Choices that plugins of Hydra bring, and which extra of lehr brings the plugin."""
-_ONE_CHOICE = {*SCHEMAS, "trainer"} - {"callbacks"}  # groups of which a list of choices means nothing
+_WITH_KEYS = {*GROUPS, "trainer"}
+_ONE_CHOICE = _WITH_KEYS - {
+    name for name, group in GROUPS.items() if group.several
+}  # groups of which a list of choices means nothing
 _LITERAL = ("dir", "out", "resume", "run", "hydra.run.dir", "hydra.sweep.dir")
 _QUOTED = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\"""", re.DOTALL)
 
@@ -111,7 +114,7 @@ def choice_problems(override: Override, options: list[str], defaults: dict[str, 
             if not isinstance(choice, str):
                 shown = "null" if choice is None else choice
                 names = ", ".join(options)
-                how = f"; its keys are set as {group}.KEY" if group in _ONE_CHOICE or group == "callbacks" else ""
+                how = f"; its keys are set as {group}.KEY" if group in _WITH_KEYS else ""
                 problems.append(f"{group}={shown}: must be one of {names}{how}")
             elif choice not in options:
                 extras = _EXTRAS.get(group, {})

@@ -21,7 +21,6 @@ from lehr.cli.compose import (
     Command,
     changed,
     composed,
-    conf_dir,
     parse,
     register_conf_dir,
     report,
@@ -30,6 +29,7 @@ from lehr.cli.compose import (
 )
 from lehr.cli.help import train_help
 from lehr.cli.overrides import literal
+from lehr.config.registry import conf_dir
 from lehr.errors import CheckpointError, ConfigError, Interrupted, LehrError, in_a_line
 from lehr.run.directory import DONE, RunDirectory
 from lehr.startup import quick_imports

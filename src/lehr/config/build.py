@@ -7,7 +7,10 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar, cast
 
-from lehr.config.problems import ALLOWED_PACKAGES, did_you_mean
+from lehr.config.problems import did_you_mean, section_problems
+from lehr.config.registry import ALLOWED_PACKAGES, GROUPS
+from lehr.config.schema import schema_of, schema_of_class
+from lehr.config.signature import Signature, signature_in_source, signature_of
 from lehr.errors import ConfigError, in_a_line
 
 T = TypeVar("T")
@@ -41,6 +44,37 @@ def find_class(
     if not (issubclass(found, base) or (accepts and accepts(found))):
         raise ConfigError(f"{key}={target}: must be a subclass of {base.__module__}.{base.__qualname__}")
     return cast("Callable[..., T]", found)
+
+
+def base_of(group: str) -> type:
+    """The class that all classes of a group are subclasses of; imports it."""
+    module, _, name = GROUPS[group].base.rpartition(".")
+    found = getattr(importlib.import_module(module), name)
+    assert inspect.isclass(found)
+    return found
+
+
+def signature(group: str, target: str, trust: Iterable[str] = ()) -> Signature:
+    """What a class of a group takes and declares; only one that is not shipped is imported.
+
+    Raises:
+        ConfigError: if the class may not be built.
+    """
+    if schema_of(group, target):
+        found = signature_in_source(GROUPS[group].described.get(target, target))
+        assert found is not None
+        return found
+    return signature_of(find_class(target, base_of(group), trust, f"{group}._target_"))
+
+
+def class_problems(group: str, key: str, node: Mapping[str, Any], trust: Iterable[str]) -> list[str]:
+    """One line for each reason why a component whose class is not shipped cannot be built of its values."""
+    target = node["_target_"]
+    try:
+        cls = find_class(target, base_of(group), trust, f"{key}._target_")
+    except ConfigError as error:
+        return list(error.problems)
+    return section_problems(schema_of_class(group, target, cls), node, key)
 
 
 def checked_class(

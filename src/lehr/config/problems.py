@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pydantic import ValidationError
 
-from lehr.config.schema import SCHEMAS, Component, Section, TrainConfig
-
-ALLOWED_PACKAGES = ("lehr", "torch", "lightning", "diffusers")
-"""Packages whose classes a configuration may name without being asked to trust them."""
+from lehr.config.registry import ALLOWED_PACKAGES, GROUPS, components, targets
+from lehr.config.schema import Section, TrainConfig, schema_of
 
 
 def nearest(name: str, among: Iterable[str]) -> str | None:
@@ -38,23 +36,11 @@ def train_problems(config: Mapping[str, Any]) -> list[str]:
     trust = config.get("trust")
     trust = trust if isinstance(trust, list) else []
     for group, path, node in components(config):
-        # an empty logger is none; an empty component of any other kind cannot be built
-        if node or group != "logger":
-            problems += _component_problems(path, node, SCHEMAS[group], trust)
+        # where there may be none an empty component is none; any other cannot be built
+        if node or not GROUPS[group].optional:
+            problems += _component_problems(group, path, node, trust)
     # data.seed and kl.seed are seed, unless they were set by themselves
     return [p for p in problems if not (p.startswith(("data.seed=", "kl.seed=")) and p.partition(".")[2] in problems)]
-
-
-def components(config: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
-    """Group, key and section of every component that a training configuration has; of callbacks there are several."""
-    for group in SCHEMAS:
-        section = config.get(group)
-        nodes = {group: section}
-        if group == "callbacks" and isinstance(section, Mapping):
-            nodes = {f"{group}.{name}": node for name, node in section.items()}
-        for key, node in nodes.items():
-            if isinstance(node, Mapping):
-                yield group, key, node
 
 
 def section_problems(schema: type[Section], values: Mapping[str, Any], path: str = "") -> list[str]:
@@ -66,23 +52,20 @@ def section_problems(schema: type[Section], values: Mapping[str, Any], path: str
     return []
 
 
-def _component_problems(
-    path: str, node: Mapping[str, Any], schemas: Mapping[str, type[Component]], trust: Iterable[str]
-) -> list[str]:
+def _component_problems(group: str, path: str, node: Mapping[str, Any], trust: Iterable[str]) -> list[str]:
     target = node.get("_target_")
     if not isinstance(target, str) or not target.strip("."):
-        return [f"{path}._target_={_shown(target)}: must name a class, such as {next(iter(schemas))}"]
-    if target in schemas:
-        return section_problems(schemas[target], node, path)
+        return [f"{path}._target_={_shown(target)}: must name a class, such as {targets(group)[0]}"]
+    if schema := schema_of(group, target):
+        return section_problems(schema, node, path)
     package = target.partition(".")[0]
     if package not in (*ALLOWED_PACKAGES, *trust):
         return [
             f"{path}._target_={target}: package {package!r} is not trusted; if you trust it, say 'trust=[{package}]'"
         ]
-    modules = {known.rpartition(".")[0] for known in schemas}
+    modules = {known.rpartition(".")[0] for known in targets(group)}
     if package == "lehr" and target.rpartition(".")[0] in modules:
-        group = path.partition(".")[0]
-        return [f"{path}._target_={target}: is not a class for {group}{did_you_mean(target, schemas)}"]
+        return [f"{path}._target_={target}: is not a class for {group}{did_you_mean(target, targets(group))}"]
     return []
 
 
@@ -101,9 +84,9 @@ def _lines(error: ValidationError, schema: type[Section], path: str) -> Iterable
             # what a file without that first line says lands under the name of its group
             lost = key == "experiment"
             hint = "; a file in experiment/ begins with '# @package _global_'" if lost else did_you_mean(key, known)
-            yield f"{key}: unknown key{hint}"
+            yield f"{key}: unknown key{schema.class_name and f' of {schema.class_name}'}{hint}"
         elif detail["type"] == "missing":
-            yield f"{key}: is missing"
+            yield f"{key}: is missing{schema.class_name and f'; {schema.class_name} needs it'}"
         elif detail["type"] == "string_type" and detail["input"] is None:
             yield f"{key}: is missing; say {key}=PATH"
         elif detail["type"] == "string_too_short":

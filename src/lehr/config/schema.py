@@ -1,26 +1,24 @@
-"""The types and limits of every value in `conf/`.
+"""The types and limits of every value that a configuration may have.
 
-The values and what they mean stand in the YAML files; here stands what is allowed. A component is known by its
-`_target_`; a component of the user's own has no schema here and is checked against its signature when it is built.
+Those of components are derived from the constructors of their classes; here stand those of the commands' own sections.
+What values there are, and what they mean, say the YAML files.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeAlias
+import types
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, TypeAlias, Union, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from annotated_types import BaseMetadata, Ge, GroupedMetadata, Len
+from pydantic import BaseModel, ConfigDict, Field, create_model, model_validator
 
+from lehr.config.registry import GROUPS, targets
 from lehr.config.samplers import SAMPLERS
+from lehr.config.signature import REQUIRED, Parameter, Signature, signature_in_source, signature_of
+from lehr.limits import NonNegativeFloat, NonNegativeInt, Order, PathString, PositiveFloat, PositiveInt
 
-Positive = Annotated[int, Field(gt=0)]
-NonNegative = Annotated[int, Field(ge=0)]
-PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-NonNegativeFloat = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-FiniteFloat = Annotated[float, Field(allow_inf_nan=False)]
-PathString = Annotated[str, Field(min_length=1)]
-Fraction = Annotated[float, Field(gt=0, lt=1)]
-FractionOrNone = Annotated[float, Field(ge=0, lt=1)]
-Activation = Literal["relu", "elu", "gelu", "leaky_relu", "silu", "softplus", "tanh"]
 Precision = Literal["32-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true", "64-true"]
 if TYPE_CHECKING:
     SamplerName: TypeAlias = str
@@ -31,289 +29,118 @@ else:
 
 
 class Section(BaseModel):
-    """A part of the configuration: no unknown keys, no silent conversions."""
+    """A part of the configuration: no unknown keys, no silent conversions, no number that is not finite."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+    class_name: ClassVar[str] = ""
+    """Of a component whose class is not lehr's: what its keys are said to be of."""
 
 
 class Component(Section):
+    """A section that names a class, and its values."""
+
     target: str = Field(alias="_target_")
-
-
-class _Data(Component):
-    batch_size: Positive
-    eval_batch_size: Positive
-    val_fraction: Fraction
-    binarize: Literal["none", "threshold", "dynamic"]
-    seed: NonNegative
-    split_seed: NonNegative
-
-
-class Digits(_Data):
-    test_fraction: Fraction
-
-
-class Idx(_Data):
-    root: PathString
-
-
-class Arrays(_Data):
-    path: PathString
-    key: str | None
-    labels_key: str | None
-    test_path: PathString | None
-    test_fraction: FractionOrNone
-    layout: Literal["auto", "nhw", "nhwc", "nchw"]
-
-
-class ImageFolder(_Data):
-    path: PathString
-    test_path: PathString | None
-    test_fraction: FractionOrNone
-    size: Positive
-    channels: Literal[1, 3]
-    crop: Literal["centre", "random"]
-    flip: bool
-    workers: NonNegative
-    on_corrupt: Literal["error", "skip"]
-
-
-class _Model(Component):
-    latent_dim: Positive
-    logvar_min: FiniteFloat
-    logvar_max: FiniteFloat
+    ordered: ClassVar[tuple[Order, ...]] = ()
 
     @model_validator(mode="after")
-    def _ordered(self) -> Self:
-        if self.logvar_min >= self.logvar_max:
-            raise ValueError(f"logvar_min={self.logvar_min:g} must be less than logvar_max={self.logvar_max:g}")
+    def _in_order(self) -> Self:
+        values = {field.alias or name: getattr(self, name) for name, field in type(self).model_fields.items()}
+        if problems := [problem for order in self.ordered if (problem := order.problem(values))]:
+            raise ValueError("; ".join(problems))
         return self
 
 
-class MLP(_Model):
-    hidden: list[Positive]
-    activation: Activation
+class _OpenComponent(Component):
+    """One that takes other values too."""
+
+    model_config = ConfigDict(extra="allow")
 
 
-class Conv(_Model):
-    channels: Annotated[list[Positive], Field(min_length=1)]
-    hidden: NonNegative
-    activation: Activation
+@cache
+def schema_of(group: str, target: str) -> type[Component] | None:
+    """What a shipped component may hold; None for any other."""
+    if target not in targets(group):
+        return None
+    signature = signature_in_source(GROUPS[group].described.get(target, target))
+    assert signature is not None, target
+    return _schema(group, target, signature)
 
 
-class Linear(_Model):
-    pass
+@cache
+def schema_of_class(group: str, target: str, cls: type) -> type[Component]:
+    """What a component of anyone's own may hold, which is imported as `cls`."""
+    schema = _schema(group, target, signature_of(cls))
+    schema.class_name = target
+    return schema
 
 
-class Bernoulli(Component):
-    pass
+def _schema(group: str, target: str, signature: Signature) -> type[Component]:
+    given = GROUPS[group].gives(target)
+    parameters = {name: p for name, p in signature.parameters.items() if name not in given} | dict(plan_of(group))
+    fields: dict[str, Any] = {}
+    for name, parameter in parameters.items():
+        default = ... if parameter.default is REQUIRED else parameter.default
+        taken = name.startswith(("_", "model_")) or hasattr(Component, name) or name in Component.model_fields
+        fields[f"value_{name}" if taken else name] = (
+            _configured(parameter.annotation),
+            Field(default, alias=name) if taken else default,
+        )
+    base = _OpenComponent if signature.takes_more else Component
+    schema: type[Component] = create_model(target.rpartition(".")[2], __base__=base, **fields)
+    schema.ordered = signature.ordered
+    return schema
 
 
-class Gaussian(Component):
-    scale: PositiveFloat | Literal["learned", "optimal"]
+@cache
+def plan_of(group: str) -> Mapping[str, Parameter]:
+    """What every component of a group has besides its own arguments."""
+    plan = GROUPS[group].plan
+    if plan is None:
+        return {}
+    signature = signature_in_source(plan)
+    assert signature is not None, plan
+    return {name: p for name, p in signature.parameters.items() if name not in GROUPS[group].plan_given}
 
 
-class Laplace(Component):
-    scale: PositiveFloat | Literal["learned"]
-
-
-class DiscretizedLogistic(Component):
-    levels: Annotated[int, Field(ge=3)]
-    scale: PositiveFloat | Literal["learned"]
-
-
-class ContinuousBernoulli(Component):
-    pass
-
-
-class AnnealedKL(Component):
-    weight: NonNegativeFloat
-    hold: NonNegativeFloat
-    warmup: NonNegativeFloat
-    shape: Literal["linear", "cosine", "sigmoid"]
-    cycles: Positive
-    unit: Literal["epoch", "step", "fraction"]
-
-
-class FreeBits(AnnealedKL):
-    free_nats: NonNegativeFloat
-    groups: Literal["dimension", "channel", "all"]
-
-
-class Capacity(Component):
-    capacity: NonNegativeFloat
-    gamma: NonNegativeFloat
-    hold: NonNegativeFloat
-    warmup: NonNegativeFloat
-    shape: Literal["linear", "cosine", "sigmoid"]
-    unit: Literal["epoch", "step", "fraction"]
-
-
-class GECO(Component):
-    target_distortion: FiniteFloat
-    speed: PositiveFloat
-    alpha: FractionOrNone
-    weight: PositiveFloat
-    min_weight: PositiveFloat
-    max_weight: PositiveFloat
-
-    @model_validator(mode="after")
-    def _ordered(self) -> Self:
-        if not self.min_weight <= self.weight <= self.max_weight:
-            raise ValueError(
-                f"weight={self.weight:g} must lie between min_weight={self.min_weight:g} "
-                f"and max_weight={self.max_weight:g}"
-            )
-        return self
-
-
-class ControlVAE(Component):
-    target_rate: NonNegativeFloat
-    kp: NonNegativeFloat
-    ki: PositiveFloat
-    min_weight: NonNegativeFloat
-    max_weight: PositiveFloat
-
-    @model_validator(mode="after")
-    def _ordered(self) -> Self:
-        if self.min_weight > self.max_weight:
-            raise ValueError(f"min_weight={self.min_weight:g} must be at most max_weight={self.max_weight:g}")
-        return self
-
-
-class BetaTC(AnnealedKL):
-    beta: NonNegativeFloat
-
-
-class MMD(AnnealedKL):
-    alpha: Annotated[float, Field(le=1, allow_inf_nan=False)]
-    lambda_: NonNegativeFloat
-    kernel: Literal["rbf", "imq"]
-    bandwidth: PositiveFloat
-    seed: NonNegative
-
-
-class StandardNormalPrior(Component):
-    pass
-
-
-class VampPrior(Component):
-    components: Positive
-
-
-class MixturePrior(Component):
-    components: Positive
-    weights: Literal["learned", "equal"]
-
-
-class ELBO(Component):
-    samples: Positive
-
-
-class IWAE(Component):
-    samples: Positive
-    gradient: Literal["dreg", "standard"]
-
-
-class Adam(Component):
-    lr: PositiveFloat
-    betas: Annotated[list[Annotated[float, Field(ge=0, lt=1)]], Field(min_length=2, max_length=2)]
-    eps: PositiveFloat
-    weight_decay: NonNegativeFloat
-    decay: Literal["none", "cosine", "stages"]
-    final_lr: NonNegativeFloat
+def _configured(annotation: Any) -> Any:
+    """The type of a value in YAML that is meant for an argument of this one; `Any` where it is none that YAML has."""
+    origin, args = get_origin(annotation), get_args(annotation)
+    if annotation in (int, float, str, bool, None, type(None)) or origin is Literal:
+        return annotation
+    if origin is Annotated:
+        inner, *metadata = args
+        inner = _configured(inner)
+        known = [one for one in metadata if isinstance(one, BaseMetadata | GroupedMetadata)]
+        return Annotated[inner, *known] if known and inner is not Any else inner
+    if origin in (Union, types.UnionType):
+        parts = [_configured(part) for part in args]
+        return Any if Any in parts else Union[*parts]
+    if origin is tuple and args[-1:] != (...,):
+        element: Any = Union[*map(_configured, args)]
+        return Annotated[list[element], Len(len(args), len(args))]
+    if origin in (list, tuple, Sequence, Iterable):
+        return list[_configured(args[0])]  # type: ignore[misc]
+    if origin in (dict, Mapping):
+        return dict[str, _configured(args[1])]  # type: ignore[misc]
+    return list[Any] if annotation is list else dict[str, Any] if annotation is dict else Any
 
 
 class Trainer(Section):
-    max_epochs: Positive | None
-    max_steps: Positive | None
+    max_epochs: PositiveInt | None
+    max_steps: PositiveInt | None
     accelerator: Literal["auto", "cpu", "cuda"]
-    devices: Positive | Literal["auto"]
-    num_nodes: Positive
+    devices: PositiveInt | Literal["auto"]
+    num_nodes: PositiveInt
     strategy: Literal["auto", "ddp"]
     precision: Precision
     gradient_clip_val: PositiveFloat | None
-    accumulate_grad_batches: Positive
-    check_val_every_n_epoch: Positive
-    log_every_n_steps: Positive
+    accumulate_grad_batches: PositiveInt
+    check_val_every_n_epoch: PositiveInt
+    log_every_n_steps: PositiveInt
 
 
-class Progress(Component):
-    pass
-
-
-class Checkpoints(Component):
-    every_seconds: NonNegativeFloat
-
-
-class EarlyStopping(Component):
-    patience: Positive | None
-    min_delta: NonNegativeFloat
-
-
-class AggregateStatistics(Component):
-    pass
-
-
-class SampleGrids(Component):
-    n: Positive
-    interpolations: Positive
-    steps: Annotated[int, Field(ge=2)]
-    every_n_validations: NonNegative
-
-
-class TensorBoard(Component):
-    pass
-
-
-SCHEMAS: dict[str, dict[str, type[Component]]] = {
-    "data": {
-        "lehr.data.Digits": Digits,
-        "lehr.data.MNIST": Idx,
-        "lehr.data.FashionMNIST": Idx,
-        "lehr.data.Arrays": Arrays,
-        "lehr.data.ImageFolder": ImageFolder,
-    },
-    "model": {"lehr.models.MLP": MLP, "lehr.models.Conv": Conv, "lehr.models.Linear": Linear},
-    "likelihood": {
-        "lehr.objective.Bernoulli": Bernoulli,
-        "lehr.objective.Gaussian": Gaussian,
-        "lehr.objective.Laplace": Laplace,
-        "lehr.objective.DiscretizedLogistic": DiscretizedLogistic,
-        "lehr.objective.ContinuousBernoulli": ContinuousBernoulli,
-    },
-    "kl": {
-        "lehr.objective.AnnealedKL": AnnealedKL,
-        "lehr.objective.FreeBits": FreeBits,
-        "lehr.objective.Capacity": Capacity,
-        "lehr.objective.GECO": GECO,
-        "lehr.objective.ControlVAE": ControlVAE,
-        "lehr.objective.BetaTC": BetaTC,
-        "lehr.objective.MMD": MMD,
-    },
-    "prior": {
-        "lehr.objective.StandardNormalPrior": StandardNormalPrior,
-        "lehr.objective.VampPrior": VampPrior,
-        "lehr.objective.MixturePrior": MixturePrior,
-    },
-    "objective": {"lehr.objective.ELBO": ELBO, "lehr.objective.IWAE": IWAE},
-    "optimizer": {"torch.optim.Adam": Adam, "torch.optim.AdamW": Adam},
-    "callbacks": {
-        "lehr.training.Progress": Progress,
-        "lehr.training.Checkpoints": Checkpoints,
-        "lehr.training.EarlyStopping": EarlyStopping,
-        "lehr.training.AggregateStatistics": AggregateStatistics,
-        "lehr.training.SampleGrids": SampleGrids,
-    },
-    "logger": {"lehr.training.TensorBoard": TensorBoard},
-}
-"""Group -> `_target_` -> what it may hold."""
-
-
-class TrainConfig(Section):
-    """Everything `lehr train` can be told. Components are checked by their own schema."""
-
-    seed: NonNegative
+class _Train(Section):
+    seed: NonNegativeInt
     dir: PathString
     resume: PathString | None
     overwrite: bool
@@ -321,16 +148,21 @@ class TrainConfig(Section):
     evaluate: Literal["quick", "full", "none"]
     debug: bool
     trust: list[str]
-    data: dict[str, Any]
-    model: dict[str, Any]
-    likelihood: dict[str, Any]
-    kl: dict[str, Any]
-    prior: dict[str, Any]
-    objective: dict[str, Any]
-    optimizer: dict[str, Any]
     trainer: Trainer
-    callbacks: dict[str, dict[str, Any] | None]
-    logger: dict[str, Any] | None
+
+
+def _nodes(group: str) -> Any:
+    if GROUPS[group].several:
+        return dict[str, dict[str, Any] | None]
+    return dict[str, Any] | None if GROUPS[group].optional else dict[str, Any]
+
+
+TrainConfig = create_model(  # type: ignore[call-overload]
+    "TrainConfig",
+    __base__=_Train,
+    __doc__="Everything `lehr train` can be told. Components are checked by their own schema.",
+    **{group: (_nodes(group), ...) for group in GROUPS},
+)
 
 
 class Sweep(Section):
@@ -350,10 +182,10 @@ class RayLauncher(Component):
 class Pool(Section):
     """Of many runs on this machine: how many at once, and on what."""
 
-    workers: Positive | Literal["auto"]
-    gpus: NonNegative | Literal["auto"]
-    gpus_per_run: Positive
-    per_gpu: Positive
+    workers: PositiveInt | Literal["auto"]
+    gpus: NonNegativeInt | Literal["auto"]
+    gpus_per_run: PositiveInt
+    per_gpu: PositiveInt
 
 
 class SampleConfig(Section):
@@ -361,13 +193,13 @@ class SampleConfig(Section):
 
     run: PathString
     method: Method
-    n: Positive
-    seed: NonNegative
+    n: PositiveInt
+    seed: NonNegativeInt
     out: PathString | None
     covariance: Literal["diag", "full"]
-    from_: NonNegative = Field(alias="from")
-    to: NonNegative
-    steps: Annotated[int, Field(ge=2)]
+    from_: NonNegativeInt = Field(alias="from")
+    to: NonNegativeInt
+    steps: Annotated[int, Ge(2)]
     debug: bool
     trust: list[str]
 
@@ -389,10 +221,10 @@ class EvaluateConfig(Section):
     run: PathString
     level: Literal["quick", "full"]
     split: Literal["test", "val"] | None
-    examples: Annotated[int, Field(ge=2)] | None
-    iwae_samples: Positive | None
+    examples: Annotated[int, Ge(2)] | None
+    iwae_samples: PositiveInt | None
     samplers: list[SamplerName] | None
     features: Literal["auto", "inception", "classifier", "pca"]
-    seed: NonNegative
+    seed: NonNegativeInt
     debug: bool
     trust: list[str]

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal, get_args, get_origin
 
-from lehr.config.problems import components
-from lehr.config.schema import SCHEMAS, Pool, Section, Sweep, TrainConfig, Trainer
+from lehr.config.registry import components
+from lehr.config.schema import Pool, Section, Sweep, TrainConfig, Trainer, schema_of
 
 
 def words_of(schema: type[Section], path: str = "") -> dict[str, list[str]]:
@@ -23,7 +23,7 @@ def train_words(config: Mapping[str, Any]) -> dict[str, list[str]]:
     found = words_of(TrainConfig)
     found |= words_of(Trainer, "trainer") | words_of(Pool, "pool") | words_of(Sweep, "sweep")
     for group, path, node in components(config):
-        if schema := SCHEMAS[group].get(str(node.get("_target_"))):
+        if schema := schema_of(group, str(node.get("_target_"))):
             found |= words_of(schema, path)
     return found
 

@@ -53,7 +53,7 @@ class VAE(Autoencoder):
         logvar_max: upper bound of the log-variance.
     """
 
-    limits: ClassVar[tuple[Order, ...]] = (Order("logvar_min", "<", "logvar_max"),)
+    ordered: ClassVar[tuple[Order, ...]] = (Order("logvar_min", "<", "logvar_max"),)
 
     def __init__(
         self,
@@ -65,7 +65,7 @@ class VAE(Autoencoder):
         logvar_max: float = 10.0,
     ) -> None:
         super().__init__(image_shape, latent_shape)
-        check_order(self.limits, "model", logvar_min=logvar_min, logvar_max=logvar_max)
+        check_order(self.ordered, "model", logvar_min=logvar_min, logvar_max=logvar_max)
         self.encoder = encoder
         self.decoder = decoder
         self.logvar_min = logvar_min

@@ -30,7 +30,7 @@ class GECO(Controlled):
         max_weight: its upper limit.
     """
 
-    limits = (Order("min_weight", "<=", "weight"), Order("weight", "<=", "max_weight"))
+    ordered = (Order("min_weight", "<=", "weight"), Order("weight", "<=", "max_weight"))
     distance: Tensor
     batches_seen: Tensor
 
@@ -44,7 +44,7 @@ class GECO(Controlled):
         max_weight: PositiveFloat = 1e3,
     ) -> None:
         super().__init__(Annealing(weight), weight)
-        check_order(self.limits, "kl", min_weight=min_weight, weight=weight, max_weight=max_weight)
+        check_order(self.ordered, "kl", min_weight=min_weight, weight=weight, max_weight=max_weight)
         if not min_weight > 0:
             raise ValueError(f"kl.min_weight={min_weight:g}: must be greater than 0, which no factor leads away from")
         self.target_distortion = target_distortion
@@ -90,7 +90,7 @@ class ControlVAE(Controlled):
         max_weight: its upper limit.
     """
 
-    limits = (Order("min_weight", "<=", "max_weight"),)
+    ordered = (Order("min_weight", "<=", "max_weight"),)
     integral: Tensor
 
     def __init__(
@@ -102,7 +102,7 @@ class ControlVAE(Controlled):
         max_weight: PositiveFloat = 10.0,
     ) -> None:
         super().__init__(Annealing(min_weight), min_weight)
-        check_order(self.limits, "kl", min_weight=min_weight, max_weight=max_weight)
+        check_order(self.ordered, "kl", min_weight=min_weight, max_weight=max_weight)
         self.target_rate = target_rate
         self.kp = kp
         self.ki = ki

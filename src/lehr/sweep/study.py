@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from lehr.config.schema import Component, NonNegative, PathString, Positive
+from lehr.config.schema import Component
 from lehr.errors import ConfigError
+from lehr.limits import NonNegativeInt, PathString, PositiveInt
 from lehr.sweep.space import load_optuna, range_shown
 
 if TYPE_CHECKING:
@@ -34,9 +35,9 @@ class Settings(Component):
     params: dict[str, Any]
     metric: PathString | Annotated[list[PathString], Field(min_length=1)]
     direction: Direction | Annotated[list[Direction], Field(min_length=1)]
-    n_trials: Positive
+    n_trials: PositiveInt
     sampler: Literal["tpe", "random", "nsga2"]
-    seed: NonNegative
+    seed: NonNegativeInt
     pruner: Literal["median", "hyperband", "none"]
     study_name: PathString
 

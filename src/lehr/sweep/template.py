@@ -2,7 +2,7 @@
 
 import importlib
 
-from lehr.config.schema import SCHEMAS
+from lehr.config.registry import GROUPS, targets
 from lehr.startup import quick_imports
 
 with quick_imports():
@@ -11,7 +11,7 @@ with quick_imports():
 
     import lehr.training.session  # noqa: F401
 
-    for _schemas in SCHEMAS.values():
-        for _target in _schemas:
+    for _group in GROUPS:
+        for _target in targets(_group):
             _module, _, _name = _target.rpartition(".")
             getattr(importlib.import_module(_module), _name)

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from lehr import randomness
 from lehr.config.build import build, find_class
+from lehr.config.schema import plan_of
 from lehr.data.module import ImageDataModule
 from lehr.errors import ConfigError
 from lehr.objective.bits import levels_problem
@@ -37,6 +38,7 @@ from lehr.training.lean import NoProfiler
 from lehr.training.length import images_in
 from lehr.training.loop import LeanEpochLoop
 from lehr.training.module import VAEModule
+from lehr.training.optimizers import adam
 from lehr.training.players import PlayerPlan
 
 Config = Mapping[str, Any]
@@ -117,11 +119,11 @@ def callbacks(nodes: Mapping[str, Mapping[str, Any] | None], trust: tuple[str, .
 def player_plan(node: Mapping[str, Any], clip: float | None, trust: tuple[str, ...]) -> PlayerPlan:
     """How the autoencoder is trained: the configured optimizer, and the largest norm of its gradient."""
     values = dict(node)
-    own = {name: values.pop(name) for name in ("decay", "final_lr") if name in values}
+    own = {name: values.pop(name) for name in plan_of("optimizer") if name in values}
     frozen = tuple(values.pop("freeze", ()))
     cls = find_class(values.pop("_target_"), torch.optim.Optimizer, trust, "optimizer._target_")
     if cls in (torch.optim.Adam, torch.optim.AdamW):
-        values |= {"betas": tuple(values["betas"]), "fused": True}
+        values = adam(**values)
     return PlayerPlan(cls, values, clip=clip, freeze=frozen, **own)
 
 

@@ -11,13 +11,14 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from lehr.config.problems import did_you_mean
 from lehr.errors import CheckpointError, ConfigError
+from lehr.limits import NonNegativeFloat, PositiveFloat
 
 _STAGES = 8
 _STAGE_PARTS = (3**_STAGES - 1) // 2
@@ -40,9 +41,9 @@ class PlayerPlan:
 
     optimizer: Callable[..., torch.optim.Optimizer]
     options: Mapping[str, Any] = field(default_factory=dict)
-    decay: str = "none"
-    final_lr: float = 0.0
-    clip: float | None = None
+    decay: Literal["none", "cosine", "stages"] = "none"
+    final_lr: NonNegativeFloat = 0.0
+    clip: PositiveFloat | None = None
     freeze: tuple[str, ...] = ()
 
     def factor(self, step: int, total_steps: int, lr: float) -> float:

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from lehr.config.build import signature
+from lehr.config.signature import Signature
 from lehr.errors import ConfigError
 from lehr.needs import WHOLE_BATCH
 from lehr.objective.annealing import Annealing
@@ -25,7 +26,16 @@ _CPU_PRECISIONS = ("32-true", "bf16-mixed", "bf16-true", "64-true")
 
 def combination_problems(config: Config) -> list[str]:
     """One line for each combination of values that cannot work. `config` has passed the schema."""
-    return [*_length(config), *_levels(config), *_rate(config), *_paths(config), *_devices(config)]
+    try:
+        signatures = {
+            group: signature(group, config[group]["_target_"], config["trust"])
+            for group in ("model", "likelihood", "kl", "prior", "objective")
+        }
+    except ConfigError as error:
+        return list(error.problems)
+    return [
+        *_length(config, signatures), *_levels(config), *_needs(config, signatures), *_paths(config), *_devices(config)
+    ]  # fmt: skip
 
 
 def directory_problems(config: Config, directory: RunDirectory) -> list[str]:
@@ -33,18 +43,17 @@ def directory_problems(config: Config, directory: RunDirectory) -> list[str]:
     return directory.problems(overwrite=config["overwrite"])
 
 
-def _length(config: Config) -> list[str]:
-    trainer, kl = config["trainer"], config["kl"]
+def _length(config: Config, signatures: Mapping[str, Signature]) -> list[str]:
+    trainer = config["trainer"]
     epochs, steps = trainer["max_epochs"], trainer["max_steps"]
     if epochs is None and steps is None:
         return ["trainer.max_epochs=null, trainer.max_steps=null: give one of them, or training never ends"]
-    values = {field.name: kl[field.name] for field in fields(Annealing) if field.name in kl}
-    if not str(kl.get("_target_")).startswith("lehr.") or "unit" not in values:
-        return []
+    values = signatures["kl"].complete(config["kl"])
+    annealing = Annealing(0.0, **{name: values[name] for name in signatures["kl"].annealed})
     # with both limits, or with epochs against steps, the data decide: that is checked once they are read
     lengths = {"fraction": 1.0, "epoch": epochs if steps is None else None, "step": steps if epochs is None else None}
-    length = lengths[kl["unit"]]
-    problem = Annealing(**{"weight": 0.0} | values).problem(length) if length else None
+    length = lengths[annealing.unit]
+    problem = annealing.problem(length) if length else None
     return [problem] if problem else []
 
 
@@ -56,29 +65,17 @@ def _levels(config: Config) -> list[str]:
     return [problem] if problem else []
 
 
-def _rate(config: Config) -> list[str]:
-    """What the objective, the prior and the rate term ask of each other."""
-    kl, objective, prior = (str(config[group]["_target_"]) for group in ("kl", "objective", "prior"))
-    plain = objective == "lehr.objective.ELBO" and prior == "lehr.objective.StandardNormalPrior"
-    if kl == "lehr.objective.AnnealedKL" or (plain and _processes(config["trainer"]) == 1):
-        return []
-    from lehr.config.build import find_class
-    from lehr.objective.bounds import Objective
-    from lehr.objective.prior import Prior
-    from lehr.objective.rate import RateTerm
-
-    trust = config["trust"]
-    try:
-        needs = find_class(kl, RateTerm, trust, "kl._target_").needs  # type: ignore[attr-defined]
-        provided = {
-            *find_class(objective, Objective, trust, "objective._target_").provides,  # type: ignore[attr-defined]
-            *find_class(prior, Prior, trust, "prior._target_").provides,  # type: ignore[attr-defined]
-            *([WHOLE_BATCH] if _processes(config["trainer"]) == 1 else []),
-        }
-    except ConfigError as error:
-        return list(error.problems)
-    missing = [need for need in needs if need.applies(config["kl"]) and need.name not in {one.name for one in provided}]
-    return [f"kl._target_={kl}: {need.problem}" for need in missing]
+def _needs(config: Config, signatures: Mapping[str, Signature]) -> list[str]:
+    """What components need that no other one provides."""
+    provided = {need.name for signature in signatures.values() for need in signature.provides}
+    if _processes(config["trainer"]) == 1:
+        provided.add(WHOLE_BATCH.name)
+    return [
+        f"{group}._target_={config[group]['_target_']}: {need.problem}"
+        for group, signature in signatures.items()
+        for need in signature.needs
+        if need.name not in provided and need.applies(signature.complete(config[group]))
+    ]
 
 
 def _processes(trainer: Config) -> int:
