@@ -1,6 +1,6 @@
 """The aggregate posterior over a data set as a torchmetrics Metric: exact on any number of processes.
 
-metric = AggregatePosteriorMetric(model.latent_shape)
+metric = AggregatePosteriorMetric.of(model)
 for images in batches:
     metric.update(model.encode(images))
 statistics = metric.compute()
@@ -12,8 +12,10 @@ from dataclasses import fields
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from lehr.evaluation.float64 import Float64Metric
+from lehr.models.autoencoder import Autoencoder
 from lehr.posterior.aggregate import AggregatePosterior, Moments, channel_moments, element_moments, flat_moments
 from lehr.posterior.posterior import Posterior
 
@@ -28,9 +30,12 @@ class AggregatePosteriorMetric(Float64Metric):
 
     Args:
         latent_shape: (d,) or (zc, zh, zw) of the posteriors to come.
+        codebook_size: how many codes there are where they are `Codes`, else 0.
     """
 
-    def __init__(self, latent_shape: tuple[int, ...], **kwargs: Any) -> None:
+    usage: Tensor
+
+    def __init__(self, latent_shape: tuple[int, ...], codebook_size: int = 0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.latent_shape = tuple(latent_shape)
         self._is_map = len(self.latent_shape) > 1
@@ -38,6 +43,13 @@ class AggregatePosteriorMetric(Float64Metric):
         self._add("latent", Moments.empty(d, full=not self._is_map))
         if self._is_map:
             self._add("channel", Moments.empty(self.latent_shape[0], full=True))
+        if codebook_size:
+            self.add_state("usage", torch.zeros(codebook_size, dtype=torch.int64), dist_reduce_fx="sum")
+
+    @classmethod
+    def of(cls, model: Autoencoder) -> AggregatePosteriorMetric:
+        """For the posteriors of `model`."""
+        return cls(model.latent_shape, model.codebook_size)
 
     def _add(self, prefix: str, moments: Moments) -> None:
         for name in _FIELDS:
@@ -68,6 +80,8 @@ class AggregatePosteriorMetric(Float64Metric):
             self._merge("channel", channel_moments(posterior))
         else:
             self._merge("latent", flat_moments(posterior))
+        if (usage := posterior.usage) is not None:
+            self.usage = self.usage + usage
 
     def _merge(self, prefix: str, batch: Moments) -> None:
         total = self._get(prefix)
@@ -80,4 +94,5 @@ class AggregatePosteriorMetric(Float64Metric):
             ValueError: with fewer than 2 examples.
         """
         channels = self._get("channel") if self._is_map else None
-        return AggregatePosterior.from_moments(self._get("latent"), self.latent_shape, channels)
+        usage = getattr(self, "usage", None)
+        return AggregatePosterior.from_moments(self._get("latent"), self.latent_shape, channels, usage)

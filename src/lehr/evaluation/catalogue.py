@@ -63,6 +63,8 @@ CATALOGUE = (
     Metric("posterior/kl_standard_normal", "KL to N(0, I)", "nats", 2, None, "E_x KL(q(z|x) || N(0, I)) per example"),
     Metric("posterior/scaling_factor", "scaling factor", "", 4, None, "1 / standard deviation of all latents"),
     Metric("posterior/shift_factor", "shift factor", "", 4, None, "mean of all latents"),
+    Metric("posterior/codes_used", "codes used", "", 0, None, "of a codebook, by any position of any image"),
+    Metric("posterior/code_perplexity", "code perplexity", "", 1, None, "exp of the entropy of their usage"),
     Metric("time/images_per_second", "speed", "images per second", 0, _UP, "of training alone"),
     Metric("time/step_ms", "step", "ms", 2, _DOWN, "of training, with the fetching of its batch"),
     Metric("likelihood/elbo", "ELBO", "nats", 2, _UP, "-(distortion + rate) per example, a lower bound on log p(x)"),

@@ -14,6 +14,7 @@ from torch import Tensor
 from lehr.errors import CheckpointError
 from lehr.files import replacing, write_json
 from lehr.posterior.aggregate import AggregatePosterior
+from lehr.posterior.codes import perplexity
 from lehr.posterior.collapse import THRESHOLD, active_units, active_units_curve, effective_rank, moment_kl
 
 JSON_NAME = "statistics.json"
@@ -24,7 +25,8 @@ def summary(posterior: AggregatePosterior) -> dict[str, float]:
     """The numbers that are logged, by their names below `posterior/`. KLs are in nats.
 
     `effective_rank` is that of the signal Cov(E[z|x]): in the total covariance a collapsed unit counts as 1.
-    `moment_kl_full` needs a full covariance, so a latent map has none.
+    `moment_kl_full` needs a full covariance, so a latent map has none. `kl_standard_normal` needs a density q(z|x),
+    `codes_used` and `code_perplexity` a codebook.
     """
     total = posterior.covariance if posterior.covariance is not None else posterior.var
     numbers = {
@@ -32,12 +34,15 @@ def summary(posterior: AggregatePosterior) -> dict[str, float]:
         "effective_rank": effective_rank(posterior.signal),
         "effective_rank_total": effective_rank(total),
         "moment_kl_diag": moment_kl(posterior.mean, posterior.var),
-        "kl_standard_normal": float(posterior.kl.sum()),
+        **({} if posterior.kl is None else {"kl_standard_normal": float(posterior.kl.sum())}),
         "scaling_factor": posterior.scaling_factor,
         "shift_factor": posterior.shift_factor,
     }
     if posterior.covariance is not None:
         numbers["moment_kl_full"] = moment_kl(posterior.mean, posterior.covariance)
+    if posterior.usage is not None:
+        numbers["codes_used"] = float((posterior.usage > 0).sum())
+        numbers["code_perplexity"] = float(perplexity(posterior.usage))
     return numbers
 
 
@@ -74,7 +79,7 @@ def _vectors(posterior: AggregatePosterior) -> dict[str, list[float]]:
         "var": posterior.var.tolist(),
         "mean_of_var": posterior.mean_of_var.tolist(),
         "var_of_mean": posterior.var_of_mean.tolist(),
-        "kl": posterior.kl.tolist(),
+        **({} if posterior.kl is None else {"kl": posterior.kl.tolist()}),
     }
 
 
@@ -96,8 +101,8 @@ def _tensors(posterior: AggregatePosterior) -> dict[str, Tensor]:
         "var": posterior.var,
         "mean_of_var": posterior.mean_of_var,
         "var_of_mean": posterior.var_of_mean,
-        "kl": posterior.kl,
     }
+    tensors |= {name: t for name in ("kl", "usage") if (t := getattr(posterior, name)) is not None}
     if posterior.signal_covariance is not None and posterior.covariance is not None:
         tensors["signal_covariance"] = posterior.signal_covariance
         tensors["covariance"] = posterior.covariance
@@ -129,7 +134,8 @@ def _from_tensors(tensors: dict[str, Tensor], channels: AggregatePosterior | Non
         mean=tensors["mean"],
         mean_of_var=tensors["mean_of_var"],
         var_of_mean=tensors["var_of_mean"],
-        kl=tensors["kl"],
+        kl=tensors.get("kl"),
         signal_covariance=tensors.get("signal_covariance"),
         channels=channels,
+        usage=tensors.get("usage"),
     )

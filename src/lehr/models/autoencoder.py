@@ -30,7 +30,12 @@ class Autoencoder(nn.Module):
     Args:
         image_shape: (c, h, w).
         latent_shape: (d,) or (zc, zh, zw).
+
+    Attributes:
+        codebook_size: how many codes there are where posteriors are `Codes`, else 0.
     """
+
+    codebook_size = 0
 
     @classmethod
     def accepts(cls, other: type) -> bool:

@@ -60,7 +60,9 @@ def wrap(
     if not isinstance(decoded, Tensor) or decoded.shape != grey.shape:
         given = str(tuple(decoded.shape)) if isinstance(decoded, Tensor) else type(decoded).__name__
         raise ValueError(f"{name}.decode: expected {tuple(grey.shape)} of one latent, got {given}")
-    return Wrapped(module, image_shape, shape)
+    wrapped = Wrapped(module, image_shape, shape)
+    wrapped.codebook_size = 0 if posterior.usage is None else len(posterior.usage)
+    return wrapped
 
 
 def _require(name: str, what: str, found: tuple[int, ...], expected: tuple[int, ...] | None) -> None:

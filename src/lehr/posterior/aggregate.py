@@ -25,7 +25,7 @@ class Moments:
         mean: (d,) mean of the means.
         scatter: sum of (mean_i - mean)(mean_i - mean)^T: (d, d), or its diagonal (d,).
         var: (d,) mean of the variances.
-        kl: (d,) mean of KL(q(z_j|x_i) || N(0, 1)).
+        kl: (d,) mean of KL(q(z_j|x_i) || N(0, 1)); NaN once there is an observation of which it is not known.
     """
 
     n: Tensor
@@ -41,8 +41,9 @@ class Moments:
         return cls(torch.zeros((), dtype=torch.int64, device=device), zeros, scatter, zeros, zeros)
 
     @classmethod
-    def of(cls, mean: Tensor, var: Tensor, kl: Tensor, full: bool) -> Moments:
+    def of(cls, mean: Tensor, var: Tensor, kl: Tensor | None, full: bool) -> Moments:
         """Of one batch: `mean`, `var`, `kl` are (b, d), b >= 0; `full` asks for the scatter of all pairs."""
+        kl = torch.full_like(mean, torch.nan) if kl is None else kl
         b, d = mean.shape
         if b == 0:
             return cls.empty(d, full, mean.device)
@@ -66,27 +67,39 @@ class Moments:
             kl=self.kl + share * (other.kl - self.kl),
         )
 
+    @property
+    def known_kl(self) -> Tensor | None:
+        """`kl`, or None where it is not known: NaN although each mean and variance is a number."""
+        if self.kl.isnan().all() and self.mean.isfinite().all() and self.var.isfinite().all():
+            return None
+        return self.kl
+
     def to(self, device: torch.device | str) -> Moments:
         return Moments(*(getattr(self, field.name).to(device) for field in fields(self)))
 
 
 def flat_moments(posterior: Posterior) -> Moments:
     """Moments of a batch of flat latents (b, d), with the scatter of all pairs."""
-    return Moments.of(posterior.mean, posterior.var, posterior.kl_per_dimension(), full=True)
+    return Moments.of(*_parts(posterior), full=True)
 
 
 def element_moments(posterior: Posterior) -> Moments:
     """Moments of a batch of latent maps, every element by itself: d = k * s, diagonal scatter."""
-    parts = (posterior.mean, posterior.var, posterior.kl_per_dimension())
-    mean, var, kl = (part.flatten(1) for part in parts)
-    return Moments.of(mean, var, kl, full=False)
+    return Moments.of(*_parts(posterior.flat()), full=False)
 
 
 def channel_moments(posterior: Posterior) -> Moments:
     """Moments of a batch of latent maps, channel by channel: each of the b * s positions is an observation."""
-    parts = (posterior.mean, posterior.var, posterior.kl_per_dimension())
-    mean, var, kl = (part.flatten(2).transpose(1, 2).flatten(0, 1) for part in parts)
-    return Moments.of(mean, var, kl, full=True)
+
+    def rows(part: Tensor) -> Tensor:
+        return part.flatten(2).transpose(1, 2).flatten(0, 1)
+
+    mean, var, kl = _parts(posterior)
+    return Moments.of(rows(mean), rows(var), None if kl is None else rows(kl), full=True)
+
+
+def _parts(posterior: Posterior) -> tuple[Tensor, Tensor, Tensor | None]:
+    return posterior.mean, posterior.var, posterior.kl_per_dimension() if posterior.has_density else None
 
 
 class AggregatePosterior:
@@ -101,9 +114,10 @@ class AggregatePosterior:
         mean: (d,) E[z].
         mean_of_var: (d,) E[Var(z|x)], the noise.
         var_of_mean: (d,) Var(E[z|x]), the signal (n - 1 in the denominator).
-        kl: (d,) E_x[KL(q(z_j|x) || N(0, 1))] in nats.
+        kl: (d,) E_x[KL(q(z_j|x) || N(0, 1))] in nats; None where q(z|x) has no density.
         signal_covariance: (d, d) Cov(E[z|x]); None for a latent map.
         channels: the statistics per channel; None for a flat latent.
+        usage: (K,) int64, how often each code of a codebook is used; None where there is none.
     """
 
     # a plain class: torchmetrics would take a dataclass apart and squeeze the tensors of a one-dimensional latent
@@ -116,9 +130,10 @@ class AggregatePosterior:
         mean: Tensor,
         mean_of_var: Tensor,
         var_of_mean: Tensor,
-        kl: Tensor,
+        kl: Tensor | None,
         signal_covariance: Tensor | None = None,
         channels: AggregatePosterior | None = None,
+        usage: Tensor | None = None,
     ) -> None:
         self.n = n
         self.latent_shape = latent_shape
@@ -128,10 +143,15 @@ class AggregatePosterior:
         self.kl = kl
         self.signal_covariance = signal_covariance
         self.channels = channels
+        self.usage = usage
 
     @classmethod
     def from_moments(
-        cls, moments: Moments, latent_shape: tuple[int, ...], channels: Moments | None = None
+        cls,
+        moments: Moments,
+        latent_shape: tuple[int, ...],
+        channels: Moments | None = None,
+        usage: Tensor | None = None,
     ) -> AggregatePosterior:
         """From the moments of all examples.
 
@@ -148,9 +168,10 @@ class AggregatePosterior:
             mean=moments.mean,
             mean_of_var=moments.var,
             var_of_mean=scatter.diagonal().clone() if scatter.ndim == 2 else scatter,
-            kl=moments.kl,
+            kl=moments.known_kl,
             signal_covariance=scatter if scatter.ndim == 2 else None,
             channels=None if channels is None else cls.from_moments(channels, (channels.mean.numel(),)),
+            usage=usage,
         )
 
     @classmethod
@@ -158,8 +179,8 @@ class AggregatePosterior:
         """From the posteriors of all examples (n, *latent), n >= 2."""
         shape = tuple(posterior.mean.shape[1:])
         if len(shape) == 1:
-            return cls.from_moments(flat_moments(posterior), shape)
-        return cls.from_moments(element_moments(posterior), shape, channel_moments(posterior))
+            return cls.from_moments(flat_moments(posterior), shape, usage=posterior.usage)
+        return cls.from_moments(element_moments(posterior), shape, channel_moments(posterior), posterior.usage)
 
     @property
     def var(self) -> Tensor:

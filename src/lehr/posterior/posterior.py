@@ -120,6 +120,11 @@ class Posterior(ABC):
         """What the loss is to hold beside distortion and rate, by name: (b,) each, to be added as it is."""
         return {}
 
+    @property
+    def usage(self) -> Tensor | None:
+        """(K,) int64: how often each code of a codebook is used, to be added up over batches; None without one."""
+        return None
+
     def diagnostics(self) -> dict[str, Tensor]:
         """Numbers of this batch that are worth watching in training, by name: scalars."""
         return {}

@@ -132,7 +132,7 @@ def aggregate_posterior(components: Components, data: ImageDataModule, execution
     Raises:
         ValueError: with fewer than 2 examples.
     """
-    metric = AggregatePosteriorMetric(components.model.latent_shape).to(execution.device)
+    metric = AggregatePosteriorMetric.of(components.model).to(execution.device)
     with execution.evaluating(components):
         for batch in execution.batches(data, "train", "aggregate posterior"):
             metric.update(components.model.encode(batch.images))

@@ -48,7 +48,7 @@ class SplitMeasurement:
         self._levels = data.levels
         self._n = data.n_test if split == "test" else data.n_val
         self._elbo = ELBOMetric().to(device)
-        self._posterior = AggregatePosteriorMetric(components.model.latent_shape).to(device)
+        self._posterior = AggregatePosteriorMetric.of(components.model).to(device)
         self.aggregate: AggregatePosterior | None = None
         """The statistics of q(z) over the split, once computed; None of a single example, which has no variance."""
 

@@ -26,7 +26,7 @@ _ENOUGH_LATENTS, _MOST_DRAWS = 5_000, 16  # of few posteriors several latents ea
 def _measure(inputs: Inputs) -> Table:
     aggregate = AggregatePosterior.of(inputs.encoded.posterior)
     moments = moment_kls(aggregate)
-    if not inputs.encoded.posterior.has_density:
+    if aggregate.kl is None:  # q(z|x) has no density
         return _units(aggregate) | _moments(moments) | _ranks(aggregate)
     collapsed = collapsed_units(count_uninformed(inputs.encoded.posterior), len(inputs.encoded))
     information = _information(inputs)

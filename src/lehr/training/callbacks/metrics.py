@@ -82,8 +82,8 @@ class Metrics(LeanCallback):
         self._validated_at = pl_module.images_seen
         log(trainer, pl_module.evaluated, pl_module.images_seen)
         measured = pl_module.measurement
-        if (writer := tensorboard(trainer)) and measured and measured.aggregate:
-            kl = measured.aggregate.kl
+        kl = measured.aggregate.kl if measured and measured.aggregate else None
+        if kl is not None and (writer := tensorboard(trainer)):
             writer.add_histogram("val/kl_per_dimension", kl.cpu().numpy(), pl_module.images_seen)
         self._mark = time.perf_counter()
 
