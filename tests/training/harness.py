@@ -28,6 +28,7 @@ from lehr.data.splits import Splits, with_test_held_out
 from lehr.models import MLP
 from lehr.objective import AnnealedKL, Bernoulli
 from lehr.objective.likelihood import Likelihood
+from lehr.run.history import read_history
 from lehr.training.checkpoint import AtomicCheckpointIO
 from lehr.training.module import VAEModule
 from lehr.training.players import PlayerPlan
@@ -175,9 +176,15 @@ def _contents(path: Path) -> dict[str, Any]:
         checkpoint = torch.load(path, weights_only=True)
         parts = ("state_dict", "optimizer_states", "lr_schedulers", "evaluated", "epoch", "global_step")
         return {name: _bits(checkpoint[name]) for name in parts}
+    if path.name == "history.jsonl":
+        return {f"line {i}": _without_times(point) for i, point in enumerate(read_history(path), start=1)}
     if path.name == "metrics.json":
-        return {name: x for name, x in json.loads(path.read_text()).items() if not name.startswith("time/")}
+        return _without_times(json.loads(path.read_text()))
     return {"bytes": path.read_bytes()}
+
+
+def _without_times(metrics: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in metrics.items() if not name.startswith("time/")}
 
 
 def _bits(value: Any) -> Any:

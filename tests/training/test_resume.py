@@ -186,7 +186,7 @@ def test_what_is_said_on_resuming_counts(process, tmp_path):
     import torch
 
     checkpoint = torch.load(path / "checkpoints" / "last.ckpt", weights_only=True)
-    (group,) = checkpoint["optimizer_states"][0]["param_groups"]
+    (group,) = checkpoint["optimizer_states"][0]["autoencoder"]["groups"]
     assert group["lr"] == 0.005
     assert tuple(group["betas"]) == (0.8, 0.99)
     (stopping,) = (state for name, state in checkpoint["callbacks"].items() if name.startswith("EarlyStopping"))

@@ -1,6 +1,6 @@
 """The run directory: where each file of a run lies, and the state of the run.
 
-config.yaml, status.json, metrics.json, checkpoints/, model/, posterior/, samples/, TensorBoard events.
+config.yaml, status.json, metrics.json, history.jsonl, checkpoints/, model/, posterior/, samples/, TensorBoard events.
 """
 
 from __future__ import annotations
@@ -47,6 +47,10 @@ class RunDirectory:
     @property
     def metrics(self) -> Path:
         return self.path / "metrics.json"
+
+    @property
+    def history(self) -> Path:
+        return self.path / "history.jsonl"
 
     @property
     def last_checkpoint(self) -> Path:
@@ -137,7 +141,7 @@ class RunDirectory:
         """Remove what an earlier run left here, and nothing else."""
         for name in ("checkpoints", "model", "posterior", "samples"):
             shutil.rmtree(self.path / name, ignore_errors=True)
-        for name in ("config.yaml", "status.json", "metrics.json"):
+        for name in ("config.yaml", "status.json", "metrics.json", "history.jsonl"):
             (self.path / name).unlink(missing_ok=True)
         self.remove_evaluations()
         for events in self.path.glob("events.out.tfevents.*"):

@@ -25,6 +25,7 @@ from lehr.objective.bounds import Objective
 from lehr.objective.rate import RateTerm
 from lehr.run.directory import RunDirectory
 from lehr.run.finish import Options
+from lehr.run.history import History
 from lehr.run.model_files import build_likelihood, build_model, build_prior
 from lehr.training.callbacks.aggregate import AggregateStatistics
 from lehr.training.callbacks.interruption import Interruption
@@ -33,6 +34,7 @@ from lehr.training.callbacks.samples import SampleGrids
 from lehr.training.checkpoint import AtomicCheckpointIO, read_checkpoint, require_fit
 from lehr.training.ddp import RunDirectoryDDP
 from lehr.training.ema import EMAPlan
+from lehr.training.history_logger import HistoryLogger
 from lehr.training.launched import rank_from_outside
 from lehr.training.lean import NoProfiler
 from lehr.training.length import images_in
@@ -98,12 +100,10 @@ class Parts:
         self.module = _module(config, self.data, rate_term, objective, plan, trust, start=not checkpoint)
         if self.data.grey and self.module.likelihood.levels == 2 and self.trainer.is_global_zero:
             print(_GREY, file=sys.stderr)
-        purge = None
         if saved and checkpoint:
             require_fit(saved, self.module, checkpoint)
-            purge = _purge_step(saved, self.data)
         if self.trainer.is_global_zero:
-            self.trainer.loggers = _loggers(config["logger"], directory, trust, purge)
+            self.trainer.loggers = _loggers(config["logger"], directory, trust, saved, self.data)
 
     def fraction(self) -> float:
         """How much of the training is done."""
@@ -184,14 +184,20 @@ def _module(
 
 
 def _loggers(
-    node: Mapping[str, Any] | None, directory: RunDirectory, trust: tuple[str, ...], purge: int | None
+    node: Mapping[str, Any] | None,
+    directory: RunDirectory,
+    trust: tuple[str, ...],
+    saved: dict[str, Any] | None,
+    data: ImageDataModule,
 ) -> list[Logger]:
-    """The configured logger, which forgets what it had logged from step `purge` on; none where there is none."""
+    """The configured logger if any, and the history; both forget what was logged after the checkpoint `saved`."""
+    history = HistoryLogger(History(directory.history, keep=saved.get("history", 0) if saved else 0))
     if not node:
-        return []
+        return [history]
+    purge = _purge_step(saved, data) if saved else None
     is_own = node["_target_"].startswith("lehr.")
     given = {"save_dir": directory.path, "purge_step": purge} if is_own else {}
-    return [build(node, Logger, key="logger", trust=trust, **given)]
+    return [build(node, Logger, key="logger", trust=trust, **given), history]
 
 
 def _trainer(

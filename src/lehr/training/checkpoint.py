@@ -17,6 +17,7 @@ from torch import nn
 
 from lehr.errors import CheckpointError
 from lehr.files import replacing
+from lehr.training.history_logger import HistoryLogger
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -98,7 +99,13 @@ def save(trainer: Trainer, path: Path) -> None:
         for logger in trainer.loggers:
             logger.save()
         checkpoint = trainer._checkpoint_connector.dump_checkpoint(weights_only=False)
+        checkpoint["history"] = logged_points(trainer)
         trainer.strategy.checkpoint_io.save_checkpoint(checkpoint, path)
+
+
+def logged_points(trainer: Trainer) -> int:
+    """How many points the history of the run has."""
+    return sum(logger.history.lines for logger in trainer.loggers if isinstance(logger, HistoryLogger))
 
 
 def _is_finite(module: nn.Module) -> bool:

@@ -13,6 +13,8 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams import plugin_data_pb2
 
+from lehr.run.history import read_history
+
 N, BATCH = 1294, 64  # training images of the digits, and the default batch size: the last of 21 batches has 14
 RUN = (
     "trainer.max_epochs=4", "trainer.check_val_every_n_epoch=2", "kl.warmup=1", "model.hidden=[32]",
@@ -41,6 +43,27 @@ def run(tmp_path_factory):
 @pytest.fixture(scope="module")
 def events(run):
     return visible_events(run)
+
+
+def test_the_history_has_every_scalar_that_tensorboard_shows(run, events):
+    found = {}
+    for point in read_history(run / "history.jsonl"):
+        images = point.pop("images")
+        for name, value in point.items():
+            found.setdefault(name, []).append((images, pytest.approx(value, rel=1e-6)))  # float32 there
+    assert found.keys() >= TRAIN | POSTERIOR | TIME
+    for name, points in found.items():
+        assert events[name] == points, name
+
+
+def test_a_run_without_a_logger_has_the_same_history(run, tmp_path, lehr):
+    assert lehr("train", *RUN, "logger=none", f"dir={tmp_path}/run")[0] == 0
+    assert not list((tmp_path / "run").glob("events.*"))
+    without, usual = (
+        [{name: x for name, x in point.items() if not name.startswith("time/")} for point in read_history(path)]
+        for path in (tmp_path / "run" / "history.jsonl", run / "history.jsonl")
+    )
+    assert without == usual
 
 
 def images_after(step, accumulate=1):
@@ -140,7 +163,7 @@ def test_nothing_but_what_was_promised_lies_in_the_run_directory(run):
     found = {path.relative_to(run).as_posix() for path in run.rglob("*") if path.is_file()}
     others = {name for name in found if not name.startswith("events.out.tfevents.")}
     assert others == {
-        "config.yaml", "status.json", "metrics.json", "checkpoints/last.ckpt", "checkpoints/best.ckpt",
+        "config.yaml", "status.json", "metrics.json", "history.jsonl", "checkpoints/last.ckpt", "checkpoints/best.ckpt",
         "model/model.safetensors", "model/config.json", "posterior/statistics.json",
         "posterior/statistics.safetensors", "samples/aggregate.png", "samples/prior.png",
         "samples/interpolation.png", "samples/reconstruction.png", "evaluation.json",

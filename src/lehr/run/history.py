@@ -1,0 +1,88 @@
+"""history.jsonl: every curve of a run, one line of JSON a point.
+
+{"images": 12800, "train/loss": 31.2, ...}: images seen, then the metrics by name; NaN and infinities are null.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Mapping
+from itertools import islice
+from pathlib import Path
+from typing import Any, TextIO
+
+
+class History:
+    """Appends points to a file. They are on the disk after `flush`, and before that in memory.
+
+    Args:
+        path: the file.
+        keep: lines that an earlier attempt has written and that hold; what follows them will be written again.
+    """
+
+    def __init__(self, path: Path, keep: int = 0) -> None:
+        self._path = path
+        self._lines = keep
+        self._file: TextIO | None = None
+        self._is_flushed = True
+
+    @property
+    def lines(self) -> int:
+        """How many points there are."""
+        return self._lines
+
+    def add(self, images: int, metrics: Mapping[str, float]) -> None:
+        """Append a point: `metrics`, by name, after so many images."""
+        file = self._opened()
+        file.write(json.dumps({"images": images, **{name: _finite(value) for name, value in metrics.items()}}) + "\n")
+        self._lines += 1
+        self._is_flushed = False
+
+    def flush(self) -> None:
+        """Bring every point to the disk."""
+        if self._file is not None and not self._is_flushed:
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            self._is_flushed = True
+
+    def close(self) -> None:
+        """Flush and let go of the file; a later point opens it once more."""
+        try:
+            self.flush()
+        finally:
+            file, self._file = self._file, None
+            if file is not None:
+                file.close()
+
+    def _opened(self) -> TextIO:
+        # only once there is something to write: a run that cannot start leaves what is there
+        if self._file is None:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            with self._path.open("ab+") as file:
+                file.seek(0)
+                kept = [line for line in islice(file, self._lines) if line.endswith(b"\n")]
+                file.truncate(sum(map(len, kept)))
+            self._lines = len(kept)
+            self._file = self._path.open("a", encoding="utf-8")
+        return self._file
+
+
+def read_history(path: Path) -> list[dict[str, Any]]:
+    """The points of a run in the order in which they were logged; a line that was cut off is left out.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+    """
+    points = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            points.append(json.loads(line))
+        except ValueError:  # only the last one can be: its process was killed while it wrote
+            break
+    return points
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
