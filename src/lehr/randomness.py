@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -25,12 +26,17 @@ def generator(seed: int, stream: str, counter: int = 0, device: torch.device | s
     torch's CPU generator keeps only the low 32 bits of a seed; they are a bijection of `counter`, so that two
     counters of one stream never share their numbers.
     """
-    digest = hashlib.blake2b(f"{seed}/{stream}".encode(), digest_size=8).digest()
-    high, low = int.from_bytes(digest[:4], "little"), int.from_bytes(digest[4:], "little")
+    high, low = _of_stream(seed, stream)
     low = (low + counter * _GOLDEN) & _MASK32
     result = torch.Generator(device=device)
     result.manual_seed(((high >> 1) << 32) | low)
     return result
+
+
+@lru_cache(maxsize=1024)  # a training asks for the same few at every step
+def _of_stream(seed: int, stream: str) -> tuple[int, int]:
+    digest = hashlib.blake2b(f"{seed}/{stream}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest[:4], "little"), int.from_bytes(digest[4:], "little")
 
 
 def normal(seed: int, stream: str, counter: int, shape: tuple[int, ...], device: torch.device | str = "cpu") -> Tensor:

@@ -74,7 +74,7 @@ class ArrayImages:
     def fetch(self, batches: Iterable[Tensor], *, epoch: int | None, device: torch.device | str) -> Iterator[Tensor]:
         array = self._store.on(device)
         for batch in batches:
-            yield to_pixels(array.index_select(0, self._rows[batch].to(array.device)))
+            yield to_pixels(array.index_select(0, self._rows.index_select(0, batch).to(array.device)))
 
 
 class _Store:

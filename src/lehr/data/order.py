@@ -56,10 +56,12 @@ class TrainingOrder:
         order = randomness.permutation(self.seed, "order", epoch, self.n)
         # Not len(self): a batch that is dropped for its few examples must not shift the noise of the next epochs.
         presentations = -(-self.n // self.batch_size)
+        batches = order.split(self.batch_size)
         for k in range(first, len(self)):
-            batch = order[k * self.batch_size : (k + 1) * self.batch_size]
-            start, stop = _share(len(batch), self.rank, self.world)
-            yield Share(batch[start:stop], start, len(batch), counter=epoch * presentations + k)
+            batch = batches[k]
+            total = len(batch)
+            start, stop = _share(total, self.rank, self.world)
+            yield Share(batch if self.world == 1 else batch[start:stop], start, total, epoch * presentations + k)
 
 
 @dataclass(frozen=True)

@@ -91,8 +91,8 @@ class VAEModule(LightningModule):
             model.compile_networks()
 
     def __setattr__(self, name: str, value: Any) -> None:
-        # Lightning notes the name of each hook around each hook; a module's own way of setting looks for parameters
-        if name == "_current_fx_name":
+        # set at every step, or around every hook by Lightning; a module's own way of setting looks for parameters
+        if name in ("last_step", "_current_fx_name"):
             object.__setattr__(self, name, value)
         else:
             super().__setattr__(name, value)
@@ -112,6 +112,7 @@ class VAEModule(LightningModule):
         if stage != "fit":
             return
         self.length = Length.of(self.trainer, self.datamodule)
+        self._n_train = self.datamodule.n_train
         self.rate_term.start(self.length.total_steps, self.length.steps_per_epoch)
 
     def on_fit_start(self) -> None:
@@ -170,7 +171,7 @@ class VAEModule(LightningModule):
             values=self.rate_term.values(step),
             step=step,
             total=batch.total,
-            n_train=self.datamodule.n_train,
+            n_train=self._n_train,
             world=world,
             sum_over_ranks=self.sum_over_ranks,
         )
