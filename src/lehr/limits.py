@@ -8,7 +8,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 from annotated_types import Ge, Gt, Lt, MinLen
 
@@ -53,3 +53,13 @@ def check_order(ordered: tuple[Order, ...], section: str, **values: float) -> No
     """
     if problems := [problem for order in ordered if (problem := order.problem(values))]:
         raise ValueError(f"{section}: {'; '.join(problems)}")
+
+
+def check_word(key: str, value: object, words: Any) -> None:
+    """For a constructor: `value` is one of a `Literal`.
+
+    Raises:
+        ValueError: if it is not; `key` is where it stands in a configuration.
+    """
+    if value not in get_args(words):
+        raise ValueError(f"{key}={value!r}: expected one of {', '.join(map(str, get_args(words)))}")

@@ -37,4 +37,5 @@ STANDARD_NORMAL_PRIOR = Need("standard_normal_prior", "is only for the prior N(0
 RATE = Need(
     "rate", "needs a rate by itself, which this objective has not; use kl=anneal, kl=constant or objective=elbo"
 )
+DENSITY = Need("density", "needs a posterior with a density, which this model has not")
 WHOLE_BATCH = Need("whole_batch", "needs the whole batch in one process; say trainer.devices=1")

@@ -114,3 +114,24 @@ def test_it_is_trained_and_loaded(lehr):
     run = load(Path("run"), trust=("own_student",))
     assert run.likelihood.freedom == 3.0
     assert run.likelihood.scale == 0.5
+
+
+def test_what_it_declares_is_compared_with_what_others_need(refused):
+    """A model whose posteriors have no density says so."""
+    Path("own_points.py").write_text(
+        "from lehr.models import MLP\nclass Dense(MLP):\n    pass\nclass Points(MLP):\n    provides = ()\n"
+    )
+    points, dense = ((f"model._target_=own_points.{name}", "trust=[own_points]") for name in ("Points", "Dense"))
+    try:
+        assert refused("train", *points, "kl=geco", "trainer.devices=1") == [
+            "kl._target_=lehr.objective.GECO: needs a posterior with a density, which this model has not"
+        ]
+        assert refused("train", *points, "objective=iwae") == [
+            "objective._target_=lehr.objective.IWAE: needs a posterior with a density, which this model has not"
+        ]
+        for model in ((*points, "kl=anneal"), (*dense, "kl=geco", "~model.activation")):
+            assert refused("train", *model, "trainer.max_epochs=null") == [
+                "trainer.max_epochs=null, trainer.max_steps=null: give one of them, or training never ends"
+            ]
+    finally:
+        sys.modules.pop("own_points", None)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -138,8 +139,8 @@ def test_all_mistakes_of_the_configuration_are_named_at_once(common: dict[str, A
     data = Arrays(path=None, test_path=str(tmp_path / "x.npy"), layout="hwc", test_fraction=1.5, **common | wrong)
     with pytest.raises(ConfigError) as caught:
         data.prepare_data()
-    keys = [line.split(":")[0] for line in caught.value.problems]
-    assert keys == [
+    keys = [re.split("[:=]", line)[0] for line in caught.value.problems]
+    assert sorted(keys) == sorted(
         f"data.{key}"
         for key in ("batch_size", "val_fraction", "binarize", "path", "test_path", "test_fraction", "layout")
-    ]
+    )

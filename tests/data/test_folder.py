@@ -155,4 +155,4 @@ def test_files_are_listed_by_path_without_hidden_and_other_files(tmp_path: Path)
 def test_a_wrong_option_is_named(photos: Path, common: dict[str, Any], option: str, value: object) -> None:
     problems = ImageFolder(path=str(photos), **{option: value}, **common).check()
     assert len(problems) == 1
-    assert problems[0].startswith(f"data.{option}: ")
+    assert problems[0].startswith(f"data.{option}={value}: must be ")

@@ -154,7 +154,7 @@ def test_without_network_one_line_says_which_files_to_put_where(
 
 
 def test_a_missing_root_is_a_problem_of_the_configuration(common: dict[str, Any]) -> None:
-    with pytest.raises(ConfigError, match=r"data\.root: give the folder"):
+    with pytest.raises(ConfigError, match=r"data\.root: is missing"):
         MNIST(root=None, **common).prepare_data()
 
 

@@ -177,5 +177,5 @@ def test_a_prior_is_read_back_from_its_state(make, model):
 
 
 def test_unknown_weights_are_refused():
-    with pytest.raises(ValueError, match=r"prior.weights='free': expected learned or equal"):
+    with pytest.raises(ValueError, match=r"prior.weights='free': expected one of learned, equal"):
         MixturePrior((3,), IMAGE, weights="free")

@@ -9,6 +9,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from lehr.needs import DENSITY, Need
+
 ALLOWED_PACKAGES = ("lehr", "torch", "lightning", "diffusers")
 """Packages whose classes a configuration may name without being asked to trust them."""
 
@@ -22,8 +24,9 @@ class Group:
         given: arguments that code gives.
         given_to_own: such that only classes of lehr take.
         described: class -> what describes its arguments in its place: another package does not state limits.
-        plan: a dataclass whose arguments (but for `described_by_code`) each component has besides its own.
+        plan: a dataclass whose arguments each component has besides its own.
         plan_given: those arguments of `plan` that code gives.
+        provides: what a class of the group provides that does not say so itself, or that it does not.
         several: whether there are several, each with a name.
         optional: whether there may be none.
     """
@@ -34,6 +37,7 @@ class Group:
     described: Mapping[str, str] = field(default_factory=dict)
     plan: str | None = None
     plan_given: tuple[str, ...] = ()
+    provides: tuple[Need, ...] = ()
     several: bool = False
     optional: bool = False
 
@@ -45,7 +49,7 @@ class Group:
 
 GROUPS: dict[str, Group] = {
     "data": Group("lehr.data.module.ImageDataModule"),
-    "model": Group("lehr.models.autoencoder.Autoencoder", given=("image_shape",)),
+    "model": Group("lehr.models.autoencoder.Autoencoder", given=("image_shape",), provides=(DENSITY,)),
     "likelihood": Group("lehr.objective.likelihood.Likelihood"),
     "kl": Group("lehr.objective.rate.RateTerm"),
     "prior": Group("lehr.objective.prior.Prior", given=("latent_shape", "image_shape")),

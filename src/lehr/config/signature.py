@@ -48,7 +48,7 @@ class Signature:
             may give.
         ordered: which of its values limit each other.
         needs: what it cannot do without.
-        provides: what others need.
+        provides: what others need; None where it does not say.
         annealed: arguments that are those of `lehr.objective.Annealing`.
     """
 
@@ -56,7 +56,7 @@ class Signature:
     takes_more: bool = False
     ordered: tuple[Order, ...] = ()
     needs: tuple[Need, ...] = ()
-    provides: tuple[Need, ...] = ()
+    provides: tuple[Need, ...] | None = None
     annealed: tuple[str, ...] = ()
 
     def complete(self, values: Mapping[str, Any]) -> dict[str, Any]:

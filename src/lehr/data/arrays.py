@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import zipfile
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from lehr.data.checks import check_choice, check_path, check_test_fraction
+from lehr.data.checks import check_path
 from lehr.data.images import ArrayImages
 from lehr.data.module import ImageDataModule
 from lehr.data.splits import Splits, with_test_held_out
@@ -18,7 +18,6 @@ from lehr.errors import DataError
 from lehr.limits import FractionOrNone, PathString
 
 Layout = Literal["auto", "nhw", "nhwc", "nchw"]
-LAYOUTS: tuple[str, ...] = get_args(Layout)
 _CHANNELS = (1, 3, 4)
 
 
@@ -58,13 +57,10 @@ class Arrays(ImageDataModule):
         return [
             *super().check(),
             *check_path("path", self.path, "file"),
-            *check_path("test_path", self.test_path, "file", required=False),
-            *check_test_fraction(self.test_fraction),
-            *check_choice("layout", self.layout, LAYOUTS),
+            *check_path("test_path", self.test_path, "file"),
         ]
 
     def read(self) -> Splits:
-        assert self.path is not None  # check() has said so
         path = Path(self.path).expanduser()
         train = self._read(path)
         if self.test_path is None:

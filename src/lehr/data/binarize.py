@@ -6,7 +6,7 @@ In evaluation the draw is fixed by the row of the split, so that the numbers do 
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Literal
 
 from torch import Tensor
 
@@ -14,7 +14,6 @@ from lehr import randomness
 from lehr.data.order import Share
 
 Kind = Literal["none", "threshold", "dynamic"]
-KINDS: tuple[str, ...] = get_args(Kind)
 
 
 def for_training(pixels: Tensor, kind: str, seed: int, share: Share) -> Tensor:

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from lehr.data.checks import check_test_fraction
 from lehr.data.images import ArrayImages
 from lehr.data.module import ImageDataModule
 from lehr.data.splits import Splits, with_test_held_out
@@ -28,9 +27,6 @@ class Digits(ImageDataModule):
     def __init__(self, *, test_fraction: Fraction = 0.2, **common: Any) -> None:
         super().__init__(**common)
         self.test_fraction = test_fraction
-
-    def check(self) -> list[str]:
-        return super().check() + check_test_fraction(self.test_fraction)
 
     def read(self) -> Splits:
         levels, labels = read_levels()

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from lehr import randomness
-from lehr.data.checks import check_choice, check_path, check_test_fraction
+from lehr.data.checks import check_path
 from lehr.data.decode import Decoder, View
 from lehr.data.images import to_pixels
 from lehr.data.module import ImageDataModule
@@ -69,23 +69,13 @@ class ImageFolder(ImageDataModule):
         self.n_skipped = 0
 
     def check(self) -> list[str]:
-        problems = [
+        return [
             *super().check(),
             *check_path("path", self.path, "folder"),
-            *check_path("test_path", self.test_path, "folder", required=False),
-            *check_test_fraction(self.test_fraction),
-            *check_choice("channels", self.channels, (1, 3)),
-            *check_choice("crop", self.crop, ("centre", "random")),
-            *check_choice("on_corrupt", self.on_corrupt, ("error", "skip")),
+            *check_path("test_path", self.test_path, "folder"),
         ]
-        if self.size < 1:
-            problems.append(f"data.size: {self.size} is not a number of pixels, give 1 or more")
-        if self.workers < 0:
-            problems.append(f"data.workers: {self.workers} is not a number of processes, give 0 or more")
-        return problems
 
     def read(self) -> Splits:
-        assert self.path is not None  # check() has said so
         decoder = Decoder(self.size, self.channels, self.workers)
         root = Path(self.path).expanduser()
         train = self._files(root, decoder)

@@ -50,12 +50,6 @@ class MNIST(ImageDataModule):
         super().__init__(**common)
         self.root = root
 
-    def check(self) -> list[str]:
-        problems = super().check()
-        if self.root is None:
-            problems.append(f"data.root: give the folder of the {self.title} files, or where to download them to")
-        return problems
-
     def prepare_data(self) -> None:
         """Check the configuration and download the files that are absent."""
         super().prepare_data()
@@ -78,7 +72,6 @@ class MNIST(ImageDataModule):
         return ArrayImages(torch.from_numpy(images).unsqueeze(1), torch.from_numpy(labels.astype(np.int64)))
 
     def _folder(self) -> Path:
-        assert self.root is not None  # check() has said so
         return Path(self.root).expanduser()
 
     def _find(self, name: str) -> Path | None:

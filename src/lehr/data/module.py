@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from pathlib import Path
 
 import torch
 from lightning.pytorch import LightningDataModule
 
 from lehr import randomness
-from lehr.data import binarize as binarization
+from lehr.config.problems import section_problems
+from lehr.config.schema import schema_of_class
+from lehr.config.signature import signature_of
 from lehr.data.binarize import Kind
-from lehr.data.checks import check_choice
 from lehr.data.images import Images
 from lehr.data.loader import EvaluationLoader, TrainingLoader
 from lehr.data.order import EvaluationOrder, TrainingOrder
@@ -59,16 +61,17 @@ class ImageDataModule(LightningDataModule, ABC):
         """
 
     def check(self) -> list[str]:
-        """What is wrong with the configuration, one line a problem, without reading any image."""
-        problems = [
-            f"data.{key}: {size} is not a number of examples, give 1 or more"
-            for key, size in (("batch_size", self.batch_size), ("eval_batch_size", self.eval_batch_size))
-            if size < 1
-        ]
-        if not 0 < self.val_fraction < 1:
-            problems.append(f"data.val_fraction: {self.val_fraction} is not between 0 and 1")
-        problems += check_choice("binarize", self.binarize, binarization.KINDS)
-        return problems
+        """What is wrong with the configuration, one line a problem, without reading any image.
+
+        Values are checked against the constructor of the class, where they are attributes of the same names.
+        """
+        for cls in type(self).__mro__:
+            names = signature_of(cls).parameters
+            if all(hasattr(self, name) for name in names):
+                break
+        values = {name: getattr(self, name) for name in names}
+        plain = {name: str(value) if isinstance(value, Path) else value for name, value in values.items()}
+        return section_problems(schema_of_class("data", cls.__qualname__, cls), {"_target_": "", **plain}, "data")
 
     def prepare_data(self) -> None:
         """Check the configuration. Lightning calls this once a machine, before any rank reads."""

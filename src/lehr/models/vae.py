@@ -10,7 +10,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from lehr.limits import Order, check_order
+from lehr.limits import Order, check_order, check_word
 from lehr.models.autoencoder import Autoencoder
 from lehr.posterior.gaussian import DiagonalGaussian
 
@@ -28,8 +28,7 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 
 def nonlinearity(name: str) -> nn.Module:
     """A new activation by its name, a key of `ACTIVATIONS`."""
-    if name not in ACTIVATIONS:
-        raise ValueError(f"model.activation={name!r}: expected one of {', '.join(ACTIVATIONS)}")
+    check_word("model.activation", name, Activation)
     return ACTIVATIONS[name]()
 
 

@@ -13,14 +13,16 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from lehr.limits import PositiveInt
-from lehr.needs import RATE, Need
+from lehr.limits import PositiveInt, check_word
+from lehr.needs import DENSITY, RATE, Need
 from lehr.objective.elbo import Terms, elbo_terms
 from lehr.objective.likelihood import Likelihood
 from lehr.objective.rate import RateInputs, RateTerm
 from lehr.objective.step import AUTOENCODER, EncoderDecoder, Parts, StepInputs, StepResult, Term
 from lehr.posterior.density import LatentDensity
 from lehr.posterior.posterior import Posterior
+
+Gradient = Literal["dreg", "standard"]
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,7 @@ class Objective(nn.Module):
         samples: k >= 1.
     """
 
+    needs: ClassVar[tuple[Need, ...]] = ()
     provides: ClassVar[tuple[Need, ...]] = ()
 
     def __init__(self, samples: int) -> None:
@@ -219,10 +222,11 @@ class IWAE(Objective):
             gradient of the decoder is the same.
     """
 
-    def __init__(self, samples: PositiveInt = 50, gradient: Literal["dreg", "standard"] = "dreg") -> None:
+    needs = (DENSITY,)
+
+    def __init__(self, samples: PositiveInt = 50, gradient: Gradient = "dreg") -> None:
         super().__init__(samples)
-        if gradient not in ("dreg", "standard"):
-            raise ValueError(f"objective.gradient={gradient!r}: expected dreg or standard")
+        check_word("objective.gradient", gradient, Gradient)
         self.gradient = gradient
 
     def noise_shape(self, posterior: Posterior) -> tuple[int, ...]:

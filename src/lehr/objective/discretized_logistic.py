@@ -5,7 +5,7 @@ Kingma et al. 2016 (appendix), Salimans et al. 2017 (section 2.1). Shapes: b bat
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from lehr.limits import PositiveFloat
 from lehr.objective.inverse import increasing_inverse
-from lehr.objective.likelihood import Scaled
+from lehr.objective.likelihood import Learned, Scaled
 from lehr.posterior.posterior import at_least_float32
 
 
@@ -30,9 +30,7 @@ class DiscretizedLogistic(Scaled):
 
     levels: int
 
-    def __init__(
-        self, levels: Annotated[int, Ge(3)] = 256, scale: PositiveFloat | Literal["learned"] = "learned"
-    ) -> None:
+    def __init__(self, levels: Annotated[int, Ge(3)] = 256, scale: PositiveFloat | Learned = "learned") -> None:
         super().__init__(scale)
         if levels < 3:
             raise ValueError(f"likelihood.levels={levels}: must be 3 or more; binary pixels want likelihood=bernoulli")

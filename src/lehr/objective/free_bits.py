@@ -5,19 +5,18 @@ Kingma et al. 2016 (inverse autoregressive flow), equation 15. Shapes: b example
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-from lehr.limits import NonNegativeFloat, PositiveInt
-from lehr.needs import RATE, STANDARD_NORMAL_PRIOR
+from lehr.limits import NonNegativeFloat, PositiveInt, check_word
+from lehr.needs import DENSITY, RATE, STANDARD_NORMAL_PRIOR
 from lehr.objective.annealing import ANNEALED, Annealing, Shape, Unit
 from lehr.objective.rate import Controlled, Cost, RateInputs, Values
 from lehr.posterior.posterior import Posterior
 
 Groups = Literal["dimension", "channel", "all"]
-GROUPS: tuple[str, ...] = get_args(Groups)
 
 
 class FreeBits(Controlled):
@@ -34,7 +33,7 @@ class FreeBits(Controlled):
     """
 
     # the whole rate is known for any prior, its parts are not
-    needs = (RATE, STANDARD_NORMAL_PRIOR.unless(groups="all"))
+    needs = (RATE, DENSITY, STANDARD_NORMAL_PRIOR.unless(groups="all"))
     annealed = ANNEALED
 
     def __init__(
@@ -49,8 +48,7 @@ class FreeBits(Controlled):
         unit: Unit = "epoch",
     ) -> None:
         super().__init__(Annealing(weight, hold, warmup, shape, cycles, unit), weight)
-        if groups not in GROUPS:
-            raise ValueError(f"kl.groups={groups!r}: expected one of {', '.join(GROUPS)}")
+        check_word("kl.groups", groups, Groups)
         self.free_nats = free_nats
         self.groups = groups
 

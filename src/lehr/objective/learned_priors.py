@@ -12,10 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from lehr import randomness
-from lehr.limits import PositiveInt
+from lehr.limits import PositiveInt, check_word
 from lehr.objective.prior import Encode, Prior
 from lehr.posterior.density import GaussianMixture
 from lehr.posterior.gaussian import bound
+
+Weights = Literal["learned", "equal"]
 
 
 class VampPrior(Prior):
@@ -73,11 +75,10 @@ class MixturePrior(Prior):
         latent_shape: tuple[int, ...],
         image_shape: tuple[int, int, int],
         components: PositiveInt = 100,
-        weights: Literal["learned", "equal"] = "learned",
+        weights: Weights = "learned",
     ) -> None:
         super().__init__(latent_shape, image_shape)
-        if weights not in ("learned", "equal"):
-            raise ValueError(f"prior.weights={weights!r}: expected learned or equal")
+        check_word("prior.weights", weights, Weights)
         d = math.prod(self.latent_shape)
         means = torch.randn(components, d, dtype=torch.float32)
         means = means - means.mean(0)

@@ -8,7 +8,7 @@ over pixels: (b,).
 from __future__ import annotations
 
 import math
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, get_args
 
 import torch
 import torch.distributed as dist
@@ -20,6 +20,8 @@ from lehr.objective.keep_float32 import KeepsFloat32
 from lehr.posterior.gaussian import bound
 from lehr.posterior.posterior import at_least_float32
 
+Learned = Literal["learned"]
+FittedScale = Literal["learned", "optimal"]
 _MIN_LOG_SCALE = -6.0  # exp(-6) = 0.0025: less than one of 256 grey levels (Rybkin et al. 2021 use the same)
 _MAX_LOG_SCALE = 6.0
 
@@ -71,7 +73,7 @@ class Scaled(Likelihood):
         scale: a number > 0; or "learned", one parameter, within exp(-6) and exp(6).
     """
 
-    words: ClassVar[tuple[str, ...]] = ("learned",)
+    words: ClassVar[tuple[str, ...]] = get_args(Learned)
     """What the scale may be besides a number."""
     start: ClassVar[float] = 0.1
     """What a learned scale starts at: the size of the errors of a model that has learned a little."""
@@ -107,12 +109,12 @@ class Gaussian(Scaled):
     """
 
     levels = None
-    words = ("learned", "optimal")
+    words = get_args(FittedScale)
     start = 1.0
     _MOMENTUM = 0.01
     batches_seen: Tensor
 
-    def __init__(self, scale: PositiveFloat | Literal["learned", "optimal"] = "learned") -> None:
+    def __init__(self, scale: PositiveFloat | FittedScale = "learned") -> None:
         super().__init__(scale)
         if self.kind == "optimal":
             self.register_buffer("batches_seen", torch.zeros((), dtype=torch.int64))
@@ -155,7 +157,7 @@ class Laplace(Scaled):
 
     levels = None
 
-    def __init__(self, scale: PositiveFloat | Literal["learned"] = "learned") -> None:
+    def __init__(self, scale: PositiveFloat | Learned = "learned") -> None:
         super().__init__(scale)
 
     def log_prob(self, x: Tensor, parameters: Tensor) -> Tensor:

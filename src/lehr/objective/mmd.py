@@ -5,19 +5,18 @@ Shapes: n, m numbers of latents, d latents (a latent map is flattened).
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Literal
 
 from annotated_types import Le
 from torch import Tensor
 
 from lehr import randomness
-from lehr.limits import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
-from lehr.needs import RATE, STANDARD_NORMAL_PRIOR, WHOLE_BATCH
+from lehr.limits import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, check_word
+from lehr.needs import DENSITY, RATE, STANDARD_NORMAL_PRIOR, WHOLE_BATCH
 from lehr.objective.annealing import ANNEALED, Annealing, Shape, Unit
 from lehr.objective.rate import Cost, RateInputs, RateTerm, Values
 
 Kernel = Literal["rbf", "imq"]
-KERNELS: tuple[str, ...] = get_args(Kernel)
 
 
 def kernel_matrix(a: Tensor, b: Tensor, kernel: str, bandwidth: float) -> Tensor:
@@ -61,7 +60,7 @@ class MMD(RateTerm):
         weight, hold, warmup, shape, cycles, unit: as of `Annealing`.
     """
 
-    needs = (RATE, STANDARD_NORMAL_PRIOR, WHOLE_BATCH)
+    needs = (RATE, DENSITY, STANDARD_NORMAL_PRIOR, WHOLE_BATCH)
     annealed = ANNEALED
 
     def __init__(
@@ -79,8 +78,7 @@ class MMD(RateTerm):
         unit: Unit = "epoch",
     ) -> None:
         super().__init__(Annealing(weight, hold, warmup, shape, cycles, unit))
-        if kernel not in KERNELS:
-            raise ValueError(f"kl.kernel={kernel!r}: expected one of {', '.join(KERNELS)}")
+        check_word("kl.kernel", kernel, Kernel)
         self.alpha = alpha
         self.lambda_ = lambda_
         self.kernel = kernel

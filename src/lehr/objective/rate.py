@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from lehr.limits import NonNegativeFloat, PositiveInt
-from lehr.needs import RATE, Need
+from lehr.needs import DENSITY, RATE, Need
 from lehr.objective.annealing import ANNEALED, Annealing, Schedule, Shape, Unit
 from lehr.objective.elbo import Terms
 from lehr.objective.keep_float32 import KeepsFloat32
@@ -68,10 +68,10 @@ class Cost:
 class RateTerm(KeepsFloat32):
     """The `kl` group of the configuration. What it remembers from step to step are buffers, and so in checkpoints."""
 
-    needs: ClassVar[tuple[Need, ...]] = (RATE,)
-    """RATE unless the cost is the rate times a weight that is a function of the step alone; STANDARD_NORMAL_PRIOR where
-    the rate is taken apart in a way that holds for that prior alone; WHOLE_BATCH where the examples of a batch are
-    compared with each other."""
+    needs: ClassVar[tuple[Need, ...]] = (RATE, DENSITY)
+    """RATE and DENSITY unless the cost is the rate times a weight that is a function of the step alone;
+    STANDARD_NORMAL_PRIOR where the rate is taken apart in a way that holds for that prior alone; WHOLE_BATCH where the
+    examples of a batch are compared with each other."""
     annealed: ClassVar[tuple[str, ...]] = ()
     """Which of its arguments are those of `Annealing`, so that they can be checked against the length of training."""
 

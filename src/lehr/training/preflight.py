@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lehr.config.build import signature
+from lehr.config.registry import GROUPS
 from lehr.config.signature import Signature
 from lehr.errors import ConfigError
 from lehr.needs import WHOLE_BATCH
@@ -33,9 +34,8 @@ def combination_problems(config: Config) -> list[str]:
         }
     except ConfigError as error:
         return list(error.problems)
-    return [
-        *_length(config, signatures), *_levels(config), *_needs(config, signatures), *_paths(config), *_devices(config)
-    ]  # fmt: skip
+    of_components = [*_length(config, signatures), *_levels(config, signatures), *_needs(config, signatures)]
+    return [*of_components, *_paths(config), *_devices(config)]
 
 
 def directory_problems(config: Config, directory: RunDirectory) -> list[str]:
@@ -57,24 +57,26 @@ def _length(config: Config, signatures: Mapping[str, Signature]) -> list[str]:
     return [problem] if problem else []
 
 
-def _levels(config: Config) -> list[str]:
+def _levels(config: Config, signatures: Mapping[str, Signature]) -> list[str]:
     """Whether pixels that are made binary have a likelihood; of all others the data tell."""
     if config["data"].get("binarize", "none") == "none":
         return []
-    problem = levels_problem(config["likelihood"].get("levels"), 2)
+    problem = levels_problem(signatures["likelihood"].complete(config["likelihood"]).get("levels"), 2)
     return [problem] if problem else []
 
 
 def _needs(config: Config, signatures: Mapping[str, Signature]) -> list[str]:
     """What components need that no other one provides."""
-    provided = {need.name for signature in signatures.values() for need in signature.provides}
+    provided = set()
+    for group, found in signatures.items():
+        provided |= {need.name for need in (GROUPS[group].provides if found.provides is None else found.provides)}
     if _processes(config["trainer"]) == 1:
         provided.add(WHOLE_BATCH.name)
     return [
         f"{group}._target_={config[group]['_target_']}: {need.problem}"
-        for group, signature in signatures.items()
-        for need in signature.needs
-        if need.name not in provided and need.applies(signature.complete(config[group]))
+        for group, found in signatures.items()
+        for need in found.needs
+        if need.name not in provided and need.applies(found.complete(config[group]))
     ]
 
 
