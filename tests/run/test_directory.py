@@ -11,7 +11,8 @@ import pytest
 from lehr.data import Digits
 from lehr.run import claim as claims
 from lehr.run.claim import Claim
-from lehr.run.directory import RunDirectory, Status
+from lehr.run.directory import RunDirectory
+from lehr.run.status import Status
 from lehr.training.module import VAEModule
 
 
@@ -110,7 +111,7 @@ def test_an_error_in_reading_leaves_an_earlier_run_as_it_was(tmp_path, lehr, mon
 
 
 def test_a_status_says_what_ran_where(tmp_path):
-    record = Status(RunDirectory(tmp_path))
+    record = Status(tmp_path / "status.json")
     record.finish("failed")  # never started: an earlier run's status stays
     assert not (tmp_path / "status.json").exists()
     record.start()

@@ -17,7 +17,7 @@ from lehr.cli.grid import SEARCH, Grid, grid
 from lehr.config.problems import section_problems
 from lehr.config.schema import RayLauncher as RaySettings
 from lehr.errors import ConfigError, Interrupted, LehrError
-from lehr.run.directory import DONE, FAILED, now
+from lehr.run.status import DONE, FAILED, now
 from lehr.sweep.coordinator import run_grid, run_search
 from lehr.sweep.directory import STATES, SweepDirectory
 from lehr.sweep.groups import answer

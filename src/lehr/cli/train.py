@@ -31,7 +31,8 @@ from lehr.cli.help import train_help
 from lehr.cli.overrides import literal
 from lehr.config.registry import conf_dir
 from lehr.errors import CheckpointError, ConfigError, Interrupted, LehrError, in_a_line
-from lehr.run.directory import DONE, RunDirectory
+from lehr.run.directory import RunDirectory
+from lehr.run.status import DONE
 from lehr.startup import quick_imports
 from lehr.sweep.identity import canonical, parts
 from lehr.sweep.point import FILE, Point

@@ -1,4 +1,4 @@
-"""The run directory: where each file of a run lies, and the state of the run.
+"""The run directory: where each file of a run lies.
 
 config.yaml, status.json, metrics.json, history.jsonl, checkpoints/, model/, posterior/, samples/, TensorBoard events.
 """
@@ -8,26 +8,18 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import platform
 import shutil
 import socket
-import subprocess
-from collections.abc import Mapping
-from datetime import UTC, datetime
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from lehr import __version__
 from lehr.config.samplers import SAMPLERS
 from lehr.errors import CheckpointError
 from lehr.files import write_json, write_text
 from lehr.run.claim import holder
-
-_LEVELS = ("none", "quick", "full")  # of the evaluation at the end
-RUNNING, DONE, FAILED, INTERRUPTED, PRUNED = "running", "done", "failed", "interrupted", "pruned"
+from lehr.run.status import DONE, now
 
 
 class RunDirectory:
@@ -192,85 +184,3 @@ class RunDirectory:
         except (OSError, ValueError):
             return {}
         return fields if isinstance(fields, dict) else {}
-
-
-def lacks_evaluation(status: Mapping[str, Any], level: str) -> bool:
-    """Whether the evaluation at the end of a run was not on this level, or did not come to its end."""
-    return _LEVELS.index(level) > _LEVELS.index(status.get("evaluated", "none"))
-
-
-class Status:
-    """status.json: the state of a run, rewritten whole at every change."""
-
-    def __init__(self, directory: RunDirectory) -> None:
-        self._path = directory.status
-        self._fields: dict[str, Any] = {}
-
-    def start(self) -> None:
-        """The run is under way."""
-        self._fields = {
-            "state": RUNNING,
-            "started": now(),
-            "finished": None,
-            "pid": os.getpid(),
-            "host": socket.gethostname(),
-            **provenance(),
-            "error": None,
-        }
-        write_json(self._path, self._fields)
-
-    def finish(
-        self,
-        state: str,
-        error: str | None = None,
-        seconds: Mapping[str, float] | None = None,
-        evaluated: str = "none",
-        evaluation_error: str | None = None,
-    ) -> None:
-        """The run has ended; where it never started, an earlier run's state is left alone.
-
-        Args:
-            state: in which it has.
-            error: that ended it.
-            seconds: what it spent on what.
-            evaluated: the level of the evaluation that has come to its end.
-            evaluation_error: by which it has.
-        """
-        if not self._fields:
-            return
-        self._fields |= {"state": state, "finished": now(), "error": error}
-        self._fields |= {"evaluated": evaluated, "evaluation_error": evaluation_error}
-        self._fields["seconds"] = {name: round(value, 3) for name, value in (seconds or {}).items()}
-        write_json(self._path, self._fields)
-
-
-@cache
-def provenance() -> dict[str, Any]:
-    """The commit of the working directory and the versions of what computes."""
-    from importlib.metadata import version
-
-    return {
-        "git_commit": _git_commit(),
-        "versions": {
-            "python": platform.python_version(),
-            "lehr": __version__,
-            **{name: version(name) for name in ("torch", "lightning", "hydra-core")},
-        },
-    }
-
-
-def now() -> str:
-    """The time as status.json has it: ISO 8601, UTC, to the second, so that texts compare as times do."""
-    return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def _git_commit() -> str | None:
-    """The commit of the working directory, with `+` where it has changes; None outside of a git repository."""
-    try:
-        commit = subprocess.run(
-            ["git", "describe", "--always", "--abbrev=40", "--dirty=+", "--exclude=*"],
-            capture_output=True, text=True, timeout=5, check=True,
-        )  # fmt: skip
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return commit.stdout.strip() or None

@@ -25,10 +25,11 @@ from lehr.files import is_disk_full, write_json
 from lehr.models.components import Components
 from lehr.posterior.aggregate import AggregatePosterior
 from lehr.posterior.density import LatentDensity
-from lehr.run.directory import DONE, RunDirectory
+from lehr.run.directory import RunDirectory
 from lehr.run.evaluation_mode import evaluation_mode
 from lehr.run.load import Run, load
 from lehr.run.progress_line import ProgressLine
+from lehr.run.status import DONE
 from lehr.samplers.sampler import FittedSampler, find_sampler
 
 INTERRUPTED_EVALUATION = "interrupted"

@@ -17,8 +17,9 @@ from lehr.objective.likelihood import Likelihood
 from lehr.posterior.aggregate import AggregatePosterior
 from lehr.posterior.density import LatentDensity
 from lehr.posterior.posterior import Posterior
-from lehr.run.directory import DONE, RunDirectory
+from lehr.run.directory import RunDirectory
 from lehr.run.model_files import read_model
+from lehr.run.status import DONE
 from lehr.samplers.sampler import find_sampler
 
 

@@ -14,7 +14,7 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from lehr.errors import STOP_SIGNALS, Interrupted
-from lehr.run.directory import DONE, FAILED, RUNNING
+from lehr.run.status import DONE, FAILED, RUNNING
 from lehr.sweep.directory import ENDED, SweepDirectory
 from lehr.sweep.launching import Jobs, Launcher
 from lehr.sweep.point import Point

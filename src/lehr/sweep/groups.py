@@ -12,7 +12,7 @@ from typing import Any
 from lehr.config.problems import did_you_mean
 from lehr.errors import ConfigError
 from lehr.evaluation.catalogue import LOOKED_AT_FIRST, final_split, find_metric
-from lehr.run.directory import DONE
+from lehr.run.status import DONE
 from lehr.sweep.results import SEED, RunResult, SweepResults, natural
 
 

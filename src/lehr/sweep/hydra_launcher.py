@@ -21,7 +21,7 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig, open_dict, read_write
 
 from lehr.errors import Interrupted, LehrError, in_a_line
-from lehr.run.directory import INTERRUPTED
+from lehr.run.status import INTERRUPTED
 from lehr.sweep.directory import WAITING, state_of
 from lehr.sweep.launching import Finished, Jobs, record_end
 from lehr.sweep.runner import DiskFull, run_point

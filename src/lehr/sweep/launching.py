@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Protocol
 
 from lehr.run.claim import is_claimed
-from lehr.run.directory import DONE, FAILED, RUNNING, RunDirectory, lacks_evaluation
+from lehr.run.directory import RunDirectory
+from lehr.run.status import DONE, FAILED, RUNNING, lacks_evaluation
 from lehr.sweep.directory import ENDED
 from lehr.sweep.point import Point
 from lehr.sweep.runner import LOG

@@ -23,7 +23,7 @@ import yaml
 
 from lehr.errors import CheckpointError
 from lehr.files import replacing
-from lehr.run.directory import DONE
+from lehr.run.status import DONE
 from lehr.sweep import directory as sweep_directory
 from lehr.sweep.directory import ENDED, YAML_LOADER, SweepDirectory, state_of
 from lehr.sweep.identity import canonical, flat, identity, is_part, parts

@@ -13,7 +13,8 @@ from pathlib import Path
 from lehr.errors import CheckpointError, LehrError, in_a_line
 from lehr.files import is_disk_full
 from lehr.run.claim import Claim
-from lehr.run.directory import DONE, FAILED, INTERRUPTED, PRUNED, RUNNING, RunDirectory, lacks_evaluation
+from lehr.run.directory import RunDirectory
+from lehr.run.status import DONE, FAILED, INTERRUPTED, PRUNED, RUNNING, lacks_evaluation
 from lehr.startup import quick_imports
 from lehr.sweep.point import Point
 

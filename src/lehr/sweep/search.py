@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 from lehr.config.problems import did_you_mean
 from lehr.errors import CheckpointError, ConfigError
 from lehr.run.claim import is_claimed
-from lehr.run.directory import DONE, FAILED, INTERRUPTED, PRUNED, RUNNING, RunDirectory
+from lehr.run.directory import RunDirectory
+from lehr.run.status import DONE, FAILED, INTERRUPTED, PRUNED, RUNNING
 from lehr.sweep.directory import ENDED, WAITING, state_of
 from lehr.sweep.point import FILE, Point
 from lehr.sweep.space import size_of, suggest

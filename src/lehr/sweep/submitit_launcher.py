@@ -14,7 +14,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from lehr.errors import Interrupted, LehrError
-from lehr.run.directory import INTERRUPTED
+from lehr.run.status import INTERRUPTED
 from lehr.sweep.hydra_launcher import let_be_in
 from lehr.sweep.launching import Finished, Jobs, record_end
 from lehr.sweep.runner import DiskFull, run_point

@@ -12,7 +12,7 @@ from itertools import groupby
 from statistics import median
 from typing import IO
 
-from lehr.run.directory import DONE
+from lehr.run.status import DONE
 from lehr.sweep.groups import Answer, Cell, Row, direction, has_direction, values_by_name
 from lehr.sweep.results import SEED, STATES, RunResult, SweepResults, number, shown
 

@@ -10,8 +10,9 @@ from pathlib import Path
 
 from lehr.evaluation.catalogue import final_split
 from lehr.run.claim import holder
-from lehr.run.directory import DONE, FAILED, PRUNED, RunDirectory
+from lehr.run.directory import RunDirectory
 from lehr.run.progress_line import ProgressLine
+from lehr.run.status import DONE, FAILED, PRUNED
 from lehr.sweep.directory import ENDED
 
 _REDRAW_SECONDS = 0.5

@@ -18,9 +18,10 @@ from lehr.errors import ConfigError, Interrupted, in_a_line
 from lehr.files import is_disk_full
 from lehr.posterior.aggregate import AggregatePosterior
 from lehr.run.claim import Claim
-from lehr.run.directory import DONE, FAILED, INTERRUPTED, PRUNED, RunDirectory, Status
+from lehr.run.directory import RunDirectory
 from lehr.run.evaluate import INTERRUPTED_EVALUATION, evaluate_trained, try_to_evaluate
 from lehr.run.finish import Finished, Observer, Trained, finish
+from lehr.run.status import DONE, FAILED, INTERRUPTED, PRUNED, Status
 from lehr.training.building import Config, Extras, Parts
 from lehr.training.callbacks.at_end import execution_of
 from lehr.training.callbacks.pruning import Pruned
@@ -62,7 +63,7 @@ def train(
             return train(config, directory, resume, trust, import_seconds, claim, extras)
     started = time.perf_counter()
     checkpoint = directory.require_checkpoint() if resume else None
-    status, seconds = Status(directory), {"import": import_seconds}
+    status, seconds = Status(directory.status), {"import": import_seconds}
     with ExitStack() as at_last, _ending_recorded(status, directory, seconds), quiet():
         parts = _prepare(config, directory, checkpoint, trust, extras, status)
         at_last.callback(_end_other_ranks, parts.trainer, seconds=0)
