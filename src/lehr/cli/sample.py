@@ -23,21 +23,20 @@ def _problems(values: dict[str, Any]) -> list[str]:
 
 
 def _act(values: dict[str, Any]) -> None:
-    for path in draw(values):
-        print(path)
-
-
-def draw(values: dict[str, Any]) -> list[Path]:
-    """Draw the images and write them; the files that were written."""
     with quick_imports():
         from lehr.run.load import load
-        from lehr.run.sampling import draw_interpolation, draw_samples
+        from lehr.run.sampling import draw
 
-    run = load(values["run"], values["trust"])
-    default = run.path / "samples" / f"{values['method']}-seed{values['seed']}.png"
-    if values["method"] == "interpolate":
-        default = run.path / "samples" / f"interpolate-{values['from']}-{values['to']}.png"
-    out = Path(values["out"]) if values["out"] else default
-    if values["method"] == "interpolate":
-        return draw_interpolation(run, values["from"], values["to"], values["steps"], out, values["trust"])
-    return draw_samples(run, values["n"], values["method"], values["seed"], values["covariance"], out)
+    written = draw(
+        load(values["run"], values["trust"]),
+        values["method"],
+        values["n"],
+        values["seed"],
+        values["covariance"],
+        (values["from"], values["to"]),
+        values["steps"],
+        Path(values["out"]) if values["out"] else None,
+        values["trust"],
+    )
+    for path in written:
+        print(path)

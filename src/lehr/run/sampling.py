@@ -13,7 +13,43 @@ from lehr.data.module import ImageDataModule
 from lehr.errors import ConfigError, DataError
 from lehr.evaluation.pictures import image_grid, save_gif, save_npy, save_png
 from lehr.posterior.interpolation import interpolate
+from lehr.run.directory import RunDirectory
 from lehr.run.load import Run
+
+
+def draw(
+    run: Run,
+    method: str = "aggregate",
+    n: int = 64,
+    seed: int = 0,
+    covariance: str = "diag",
+    ends: tuple[int, int] = (0, 1),
+    steps: int = 10,
+    out: Path | None = None,
+    trust: Iterable[str] = (),
+) -> list[Path]:
+    """Draw images by a sampler's name, or with method "interpolate" between two test images; the files written.
+
+    Args:
+        run: the finished run.
+        method: see `Run.sample_latents`; or "interpolate".
+        n: how many.
+        seed: of the noise.
+        covariance: of the aggregate posterior, "diag" or "full".
+        ends: which test images to interpolate between, in how many `steps`.
+        steps: see `ends`.
+        out: a .png or .npy file; None for one in the run's `samples/`, named by what is drawn.
+        trust: packages of the user's own whose classes the data need.
+
+    Raises:
+        ConfigError: if the method is not there, or the file cannot be written.
+        DataError: if there is no such test image.
+    """
+    folder = RunDirectory(run.path).samples
+    if method == "interpolate":
+        start, end = ends
+        return draw_interpolation(run, start, end, steps, out or folder / f"interpolate-{start}-{end}.png", trust)
+    return draw_samples(run, n, method, seed, covariance, out or folder / f"{method}-seed{seed}.png")
 
 
 def draw_samples(run: Run, n: int, method: str, seed: int, covariance: str, out: Path) -> list[Path]:
