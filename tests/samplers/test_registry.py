@@ -64,6 +64,8 @@ def test_every_line_of_the_registry_is_a_sampler_of_that_name(name):
     assert 0 < len(SAMPLERS[name].line) < 60
 
 
-def test_the_commands_offer_all_samplers():
+def test_the_docs_and_the_commands_name_all_samplers():
+    docs = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text().partition("\nThe samplers: ")[2]
+    assert [name for name in SAMPLERS if f"`{name}`" not in docs] == []
     assert words_of(EvaluateConfig)["samplers"] == [f"[{name}" for name in SAMPLERS]
     assert get_args(SampleConfig.model_fields["method"].annotation) == (*SAMPLERS, "interpolate")

@@ -13,9 +13,11 @@ from lehr.run.directory import RunDirectory
 def print_summary(metrics: Mapping[str, float], directory: RunDirectory) -> None:
     """A short table of the final metrics, where the run lies, and how to look at it."""
     split = final_split(metrics)
-    elbo, rate, distortion = (_row(metrics, f"{split}/{name}") for name in ("elbo", "rate", "distortion"))
-    rows = [(f"{split} {label}", value, unit) for label, value, unit in (elbo, rate, distortion)]
-    rows[0] = (*rows[0][:2], "nats per example, at KL weight 1")
+    rows = []
+    for name, in_full in (("elbo", "nats per example, at KL weight 1"), ("rate", None), ("distortion", None)):
+        if f"{split}/{name}" in metrics:  # without a density there is no rate
+            label, value, unit = _row(metrics, f"{split}/{name}", in_full)
+            rows.append((f"{split} {label}", value, unit))
     if "posterior/active_units" in metrics:
         latents = read_statistics(directory.posterior).mean.numel()
         rows.append(_row(metrics, "posterior/active_units", f"of {latents}"))
@@ -25,11 +27,11 @@ def print_summary(metrics: Mapping[str, float], directory: RunDirectory) -> None
             rows.append(("", value, unit))
     if "time/images_per_second" in metrics:
         rows.append(_row(metrics, "time/images_per_second"))
-    label = max(len(row[0]) for row in rows)
-    number = max(len(row[1]) for row in rows)
+    left = max(len(row[0]) for row in rows)
+    right = max(len(row[1]) for row in rows)
     print()
     for name, value, unit in rows:
-        print(f"  {name:<{label}}  {value:>{number}}  {unit}")
+        print(f"  {name:<{left}}  {value:>{right}}  {unit}")
     path = shlex.quote(str(directory.path))
     print(f"\n  run          {directory.path}")
     print(f"  samples      {directory.samples}")
@@ -38,7 +40,7 @@ def print_summary(metrics: Mapping[str, float], directory: RunDirectory) -> None
 
 def _row(metrics: Mapping[str, float], name: str, unit: str | None = None) -> tuple[str, str, str]:
     """Label, value and unit of a metric, as the catalogue has them."""
-    metric, value = find_metric(name), metrics.get(name)
+    metric, value = find_metric(name), metrics[name]
     assert metric is not None
-    shown = "-" if value is None else f"{value:.{metric.digits}f}" if metric.digits else f"{value:,.0f}"
+    shown = f"{value:.{metric.digits}f}" if metric.digits else f"{value:,.0f}"
     return metric.label, shown, metric.unit if unit is None else unit

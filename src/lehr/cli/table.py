@@ -76,6 +76,8 @@ def _likelihood(t: Table) -> Iterator[str]:
 
 
 def _collapse(t: Table) -> Iterator[str]:
+    yield from _metric(t, "collapse/codes_used", f"of {t.get('collapse/codes')}")
+    yield from _metric(t, "collapse/code_perplexity")
     yield from _metric(t, "collapse/active_units", f"of {t['collapse/latents']}")
     yield from _information(t)
     yield from _metric(t, "collapse/moment_kl_diag", "nats, of q(z) to N(0, I)")

@@ -9,7 +9,7 @@ In a name SPLIT stands for train, val or test, and SAMPLER for a sampler, `real`
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 _SPLITS = ("train", "val", "test")
@@ -78,6 +78,9 @@ CATALOGUE = (
     Metric("likelihood/bits_per_dim_note", "", "text", 0, None, "how that was computed, or why there is none"),
     Metric("likelihood/note", "", "text", 0, None, "why there is no likelihood"),
     Metric("collapse/verdict", "", "text", 0, None, "the diagnostics of collapse in words"),
+    Metric("collapse/codes", "codes", "", 0, None, "of the codebook, how many there are"),
+    Metric("collapse/codes_used", "codes used", "", 0, None, "by any position of any image"),
+    Metric("collapse/code_perplexity", "code perplexity", "", 1, None, "exp of the entropy of how often each is used"),
     Metric("collapse/latents", "latents", "", 0, None, "how many there are"),
     Metric("collapse/active_units", "active units", "", 0, None, "latents with Var(E[z_j|x]) > 0.01"),
     Metric("collapse/active_units_curve", "", "counts", 0, None, "active units at ten thresholds"),
@@ -154,6 +157,6 @@ def find_metric(name: str) -> Metric | None:
     return _BY_NAME.get(f"{first}/SAMPLER/{rest[1]}") if len(rest) == 2 else None
 
 
-def final_split(names: Container[str]) -> str:
+def final_split(names: Iterable[str]) -> str:
     """The split that the metrics of a finished run are of: test, or val where the data have no test split."""
-    return "test" if "test/elbo" in names else "val"
+    return "test" if any(name.startswith("test/") for name in names) else "val"

@@ -7,6 +7,7 @@ from lehr.evaluation.mutual_information import MutualInformation, mutual_informa
 from lehr.evaluation.section import Inputs, Section, Table
 from lehr.evaluation.verdict import Evidence, verdict
 from lehr.posterior.aggregate import AggregatePosterior
+from lehr.posterior.codes import perplexity
 from lehr.posterior.collapse import (
     MomentKL,
     active_units,
@@ -27,7 +28,7 @@ def _measure(inputs: Inputs) -> Table:
     aggregate = AggregatePosterior.of(inputs.encoded.posterior)
     moments = moment_kls(aggregate)
     if aggregate.kl is None:  # q(z|x) has no density
-        return _units(aggregate) | _moments(moments) | _ranks(aggregate)
+        return _codes(aggregate) | _units(aggregate) | _moments(moments) | _ranks(aggregate)
     collapsed = collapsed_units(count_uninformed(inputs.encoded.posterior), len(inputs.encoded))
     information = _information(inputs)
     standard = inputs.subject.prior.is_standard_normal
@@ -71,6 +72,13 @@ def _information(inputs: Inputs) -> MutualInformation:
             prior=inputs.subject.prior,
             advance=line.advance,
         )
+
+
+def _codes(aggregate: AggregatePosterior) -> Table:
+    """How many of a codebook are in use; nothing where there is none."""
+    if (usage := aggregate.usage) is None:
+        return {}
+    return {"codes": len(usage), "codes_used": int((usage > 0).sum()), "code_perplexity": float(perplexity(usage))}
 
 
 def _units(aggregate: AggregatePosterior) -> Table:
