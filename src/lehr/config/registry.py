@@ -59,8 +59,9 @@ GROUPS: dict[str, Group] = {
         given=("params",),
         described=dict.fromkeys(("torch.optim.Adam", "torch.optim.AdamW"), "lehr.training.optimizers.adam"),
         plan="lehr.training.players.PlayerPlan",
-        plan_given=("optimizer", "options", "clip", "freeze"),
+        plan_given=("optimizer", "options", "clip"),
     ),
+    "ema": Group("lehr.training.ema.EMAPlan", optional=True),
     "callbacks": Group("lightning.pytorch.Callback", several=True),
     "logger": Group("lightning.pytorch.loggers.Logger", given_to_own=("save_dir", "purge_step"), optional=True),
 }

@@ -161,7 +161,7 @@ TrainConfig = create_model(  # type: ignore[call-overload]
     "TrainConfig",
     __base__=_Train,
     __doc__="Everything `lehr train` can be told. Components are checked by their own schema.",
-    **{group: (_nodes(group), ...) for group in GROUPS},
+    **{name: (_nodes(name), None if group.optional else ...) for name, group in GROUPS.items()},
 )
 
 

@@ -16,6 +16,10 @@ NOT_PART_OF_IT = (
 
 `data.path` is part of it: it says which data.
 """
+LATER: dict[str, Any] = {
+    "ema._target_": "lehr.training.EMAPlan", "ema.decay": None, "ema.half_life": None, "optimizer.freeze": [],
+}  # fmt: skip
+"""Keys that earlier versions had not, with values that change nothing: a run that has them is the run of before."""
 _NOT_PART_OF_IT = frozenset(NOT_PART_OF_IT)
 # ASCII, since a path may hold bytes that are no text
 _encode = json.JSONEncoder(separators=(",", ":"), sort_keys=True).encode
@@ -56,7 +60,7 @@ def _collect(config: Mapping[str, Any], prefix: str, found: dict[str, Any]) -> N
     # as `flat`, but what is no part of it is not entered: there may be thousands of configurations
     for name, value in config.items():
         key = f"{prefix}{name}"
-        if key in _NOT_PART_OF_IT:
+        if key in _NOT_PART_OF_IT or (key in LATER and value == LATER[key]):
             continue
         if isinstance(value, dict) and value:
             _collect(value, f"{key}.", found)

@@ -7,6 +7,7 @@ __getattr__, __dir__ = exports(
     {
         "AggregateStatistics": "callbacks.aggregate",
         "Checkpoints": "callbacks.checkpoints",
+        "EMAPlan": "ema",
         "EarlyStopping": "callbacks.early_stopping",
         "Progress": "callbacks.progress",
         "SampleGrids": "callbacks.samples",

@@ -89,6 +89,7 @@ class Parts:
         rate_term = build(config["kl"], RateTerm, key="kl", trust=trust)
         objective = build(config["objective"], Objective, key="objective", trust=trust)
         plan = player_plan(config["optimizer"], config["trainer"]["gradient_clip_val"], trust)
+        ema = build(node, EMAPlan, key="ema", trust=trust) if (node := config.get("ema")) else None
         saved = read_checkpoint(checkpoint) if checkpoint else None
         self.metrics, self.interruption = Metrics(config, extras.hyperparameters), Interruption()
         configured = callbacks(config["callbacks"], trust)
@@ -97,7 +98,7 @@ class Parts:
         self.trainer = _trainer(config, directory, checkpoint, trust, every)
         self.data.prepare_data()
         self.data.setup()
-        self.module = _module(config, self.data, rate_term, objective, plan, trust, start=not checkpoint)
+        self.module = _module(config, self.data, rate_term, objective, plan, ema, trust, start=not checkpoint)
         if self.data.grey and self.module.likelihood.levels == 2 and self.trainer.is_global_zero:
             print(_GREY, file=sys.stderr)
         if saved and checkpoint:
@@ -120,17 +121,10 @@ def player_plan(node: Mapping[str, Any], clip: float | None, trust: tuple[str, .
     """How the autoencoder is trained: the configured optimizer, and the largest norm of its gradient."""
     values = dict(node)
     own = {name: values.pop(name) for name in plan_of("optimizer") if name in values}
-    frozen = tuple(values.pop("freeze", ()))
     cls = find_class(values.pop("_target_"), torch.optim.Optimizer, trust, "optimizer._target_")
     if cls in (torch.optim.Adam, torch.optim.AdamW):
         values = adam(**values)
-    return PlayerPlan(cls, values, clip=clip, freeze=frozen, **own)
-
-
-def ema_plan(node: Mapping[str, Any]) -> EMAPlan | None:
-    """How long the average of the weights remembers; None for none."""
-    plan = EMAPlan(node.get("decay"), node.get("half_life"))
-    return plan if plan != EMAPlan() else None
+    return PlayerPlan(cls, values, clip=clip, **own)
 
 
 def some_images(data: ImageDataModule, n: int = 20_000) -> Tensor:
@@ -155,6 +149,7 @@ def _module(
     rate_term: RateTerm,
     objective: Objective,
     plan: PlayerPlan,
+    ema: EMAPlan | None,
     trust: tuple[str, ...],
     start: bool,
 ) -> VAEModule:
@@ -179,7 +174,7 @@ def _module(
         compile=config["compile"],
         prior=prior,
         objective=objective,
-        ema=ema_plan(config.get("ema") or {}),
+        ema=ema,
     )
 
 

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from lehr.errors import CheckpointError
+from lehr.limits import Fraction, PositiveFloat
 from lehr.posterior.posterior import at_least_float32
 from lehr.training.players import named_parameters
 
@@ -24,15 +25,20 @@ RAMP_UP = 0.09
 
 @dataclass(frozen=True)
 class EMAPlan:
-    """How long the average remembers: one of the two.
+    """How long the average remembers: one of the two, or neither for no average.
 
     Attributes:
         decay: the share that it keeps at each optimiser step, in (0, 1).
         half_life: images after which half of it has been renewed.
     """
 
-    decay: float | None = None
-    half_life: float | None = None
+    decay: Fraction | None = None
+    half_life: PositiveFloat | None = None
+
+    @property
+    def is_on(self) -> bool:
+        """Whether there is an average at all."""
+        return self.decay is not None or self.half_life is not None
 
     def kept(self, batch: int, seen: int) -> float:
         """The share that is kept at a step of `batch` images, the last of the `seen` images."""

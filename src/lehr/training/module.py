@@ -116,7 +116,9 @@ class VAEModule(LightningModule):
         self.rate_term.start(self.length.total_steps, self.length.steps_per_epoch)
 
     def on_fit_start(self) -> None:
-        if self._ema_plan:  # the weights are where they will be trained, and those of the checkpoint if there is one
+        if (
+            self._ema_plan and self._ema_plan.is_on
+        ):  # the weights are where they will be trained, and those of the checkpoint if there is one
             self._ema = EMA(self._ema_plan, self.averaged_modules)
             if self._saved_ema is not None:
                 self._ema.load_state_dict(self._saved_ema)

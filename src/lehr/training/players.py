@@ -8,7 +8,7 @@ one optimiser step a step, whoever takes part in it: annealing, `max_steps` and 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any, Literal
@@ -44,7 +44,7 @@ class PlayerPlan:
     decay: Literal["none", "cosine", "stages"] = "none"
     final_lr: NonNegativeFloat = 0.0
     clip: PositiveFloat | None = None
-    freeze: tuple[str, ...] = ()
+    freeze: Sequence[str] = ()
 
     def factor(self, step: int, total_steps: int, lr: float) -> float:
         """The learning rate at `step`, as a multiple of the initial `lr`."""
@@ -73,11 +73,16 @@ def freeze(modules: Mapping[str, nn.Module], patterns: Iterable[str]) -> None:
     for pattern in patterns:
         found = [parameter for name, parameter in parameters.items() if fnmatchcase(name, pattern)]
         if not found:
-            sections = {name.rpartition(".")[0] + ".*" for name in parameters}
-            hint = did_you_mean(pattern, sections)
+            hint = did_you_mean(pattern, _sections(parameters))
             raise ConfigError(f"optimizer.freeze={pattern}: no parameter has such a name{hint}")
         for parameter in found:
             parameter.requires_grad_(False)
+
+
+def _sections(names: Iterable[str]) -> set[str]:
+    """The pattern of each part that has parameters: model.*, model.encoder.*, ..."""
+    parts = [name.split(".") for name in names]
+    return {".".join(path[:depth]) + ".*" for path in parts for depth in range(1, len(path))}
 
 
 def named_parameters(modules: Mapping[str, nn.Module]) -> Iterator[tuple[str, nn.Parameter]]:

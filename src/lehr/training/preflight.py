@@ -35,7 +35,7 @@ def combination_problems(config: Config) -> list[str]:
     except ConfigError as error:
         return list(error.problems)
     of_components = [*_length(config, signatures), *_levels(config, signatures), *_needs(config, signatures)]
-    return [*of_components, *_paths(config), *_devices(config)]
+    return [*of_components, *_average(config), *_paths(config), *_devices(config)]
 
 
 def directory_problems(config: Config, directory: RunDirectory) -> list[str]:
@@ -78,6 +78,13 @@ def _needs(config: Config, signatures: Mapping[str, Signature]) -> list[str]:
         for need in found.needs
         if need.name not in provided and need.applies(found.complete(config[group]))
     ]
+
+
+def _average(config: Config) -> list[str]:
+    ema = config.get("ema") or {}
+    if ema.get("decay") is None or ema.get("half_life") is None:
+        return []
+    return [f"ema.decay={ema['decay']}, ema.half_life={ema['half_life']}: each says how long it remembers; give one"]
 
 
 def _processes(trainer: Config) -> int:
