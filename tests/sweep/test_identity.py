@@ -11,7 +11,7 @@ import pytest
 from lehr.cli.compose import Command, composed
 from lehr.config.registry import GROUPS, targets
 from lehr.config.schema import TrainConfig, schema_of
-from lehr.sweep.identity import flat, identity, is_part, parts
+from lehr.sweep.identity import LATER, flat, identity, is_part, parts
 
 NO_PART = {
     # where a run is written, and whether something may be there already
