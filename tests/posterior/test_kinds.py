@@ -136,10 +136,11 @@ def test_several_samples_of_each_example_are_those_of_their_noise(kind, shape):
 
 
 @kinds
-def test_a_latent_map_as_a_vector_is_the_same_posterior(kind):
-    q = posterior(kind, SHAPES[1])
+@shapes
+def test_as_a_vector_a_latent_is_the_same_posterior(kind, shape):
+    q = posterior(kind, shape)
     flat = q.flat()
-    assert flat.latent_shape == (24,)
+    assert flat.latent_shape == (math.prod(shape[1:]),)
     torch.testing.assert_close(flat.mean, q.mean.flatten(1))
     torch.testing.assert_close(flat.var, q.var.flatten(1))
     assert {name: charge.tolist() for name, charge in flat.charges().items()} == {

@@ -7,13 +7,18 @@ from pathlib import Path
 import pytest
 import torch
 from harness import Tiny, fit
+from lightning.pytorch import Callback
 from torch import Tensor, nn
 
+from lehr.errors import ConfigError
 from lehr.evaluation import AggregatePosteriorMetric
+from lehr.evaluation.catalogue import final_split
 from lehr.models import Autoencoder
 from lehr.objective import AnnealedKL, Gaussian
 from lehr.posterior import Codes, FixedVariance, Point, Posterior
 from lehr.training import VAEModule
+from lehr.training.callbacks.checkpoints import Checkpoints
+from lehr.training.callbacks.early_stopping import EarlyStopping
 from lehr.training.players import PlayerPlan
 
 
@@ -39,12 +44,12 @@ class Small(Autoencoder):
         return self.up(z.flatten(1)).view(-1, 1, 4, 4)
 
 
-def trained(tmp_path: Path, kind: str) -> tuple[VAEModule, dict[str, float], Tensor]:
+def trained(tmp_path: Path, kind: str, *callbacks: Callback) -> tuple[VAEModule, dict[str, float], Tensor]:
     """A module trained for some epochs, the metrics of its last validation, and the images it validated on."""
     model = Small(kind)
     plan = PlayerPlan(torch.optim.Adam, {"lr": 1e-2})
     module = VAEModule(model, Gaussian(1.0), AnnealedKL(weight=0.1, warmup=0), plan)
-    fit(tmp_path, module=module, max_epochs=8)
+    fit(tmp_path, *callbacks, module=module, max_epochs=8)
     data = Tiny()
     data.setup("fit")
     images = torch.cat([batch.images for batch in data.evaluation_loader("val", torch.device("cpu"))])
@@ -78,3 +83,16 @@ def test_the_codebook_follows_the_encoder_and_its_charges_are_part_of_the_loss(t
     assert found.charges()["codebook"].mean() < 0.7 * of_first_codebook.charges()["codebook"].mean()
     assert metric.compute().usage.sum() == 2 * len(images)
     assert {"distortion", "codebook", "commitment"} == module.last_step.terms.keys()
+
+
+def test_without_a_rate_the_best_is_that_of_the_least_distortion(tmp_path):
+    checkpoints = Checkpoints()
+    _, found, _ = trained(tmp_path, "point", checkpoints)
+    assert checkpoints.best == -found["val/distortion"]  # it still fell at the end
+    assert (tmp_path / "checkpoints" / "best.ckpt").is_file()
+    assert final_split({"test/distortion": 1.0}) == "test"
+
+
+def test_without_an_elbo_nothing_can_stop_early(tmp_path):
+    with pytest.raises(ConfigError, match=r"^callbacks\.early_stopping\.patience: there is no val/elbo[^\n]*$"):
+        trained(tmp_path, "codes", EarlyStopping(patience=2))

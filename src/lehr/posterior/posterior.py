@@ -157,7 +157,7 @@ class Posterior(ABC):
 
     def flat(self) -> Self:
         """With latent maps as vectors: (b, d)."""
-        return self._with(lambda tensor: tensor.flatten(1))
+        return self._with(lambda tensor: tensor.flatten(1) if tensor.ndim > 2 else tensor)
 
     def detach(self) -> Self:
         """Without gradients."""

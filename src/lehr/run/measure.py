@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
@@ -90,6 +91,12 @@ class SplitMeasurement:
         if treatment.kind != "discrete":  # a density needs another pass: lehr evaluate
             return None
         return treatment.bits(-metrics["elbo"], math.prod(self._components.model.image_shape))
+
+
+def score(metrics: Mapping[str, float], split: str = "val") -> float:
+    """What models are compared by, more is better: the ELBO at KL weight 1; -distortion where there is no rate."""
+    elbo = metrics.get(f"{split}/elbo")
+    return -metrics[f"{split}/distortion"] if elbo is None else elbo
 
 
 def measure_split(

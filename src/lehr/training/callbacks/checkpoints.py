@@ -11,6 +11,7 @@ from lightning.pytorch.callbacks import Checkpoint
 
 from lehr.limits import NonNegativeFloat
 from lehr.run.directory import RunDirectory
+from lehr.run.measure import score
 from lehr.training.checkpoint import between_steps, save
 from lehr.training.lean import LeanCallback
 from lehr.training.module import VAEModule
@@ -55,9 +56,9 @@ class Checkpoints(LeanCallback, Checkpoint):
     def on_validation_end(self, trainer: Trainer, pl_module: VAEModule) -> None:  # type: ignore[override]
         if trainer.state.fn != "fit" or trainer.sanity_checking or trainer.global_step < pl_module.rate_term.settled:
             return
-        elbo = pl_module.evaluated["val/elbo"]
-        if elbo > self.best:
-            self.best = elbo
+        found = score(pl_module.evaluated)
+        if found > self.best:
+            self.best = found
             save(trainer, RunDirectory(trainer.default_root_dir).best_checkpoint)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: VAEModule) -> None:  # type: ignore[override]

@@ -7,6 +7,7 @@ from typing import Any
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import EarlyStopping as LightningEarlyStopping
 
+from lehr.errors import ConfigError
 from lehr.limits import NonNegativeFloat, PositiveInt
 from lehr.training.lean import LeanCallback
 from lehr.training.module import VAEModule
@@ -45,4 +46,9 @@ class EarlyStopping(LeanCallback, LightningEarlyStopping):
 
     def on_validation_end(self, trainer: Trainer, pl_module: VAEModule) -> None:  # type: ignore[override]
         if self.is_on and trainer.global_step >= pl_module.rate_term.settled:
+            if self.monitor not in pl_module.evaluated:
+                raise ConfigError(
+                    "callbacks.early_stopping.patience: there is no val/elbo to go by, as the model's posterior has no "
+                    "density; say callbacks.early_stopping.patience=null"
+                )
             super().on_validation_end(trainer, pl_module)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from lightning.pytorch import Trainer
 
+from lehr.run.measure import score
 from lehr.training.lean import LeanCallback
 from lehr.training.module import VAEModule
 
@@ -49,7 +50,7 @@ class Pruning(LeanCallback):
         study = self._opened(Path(trainer.default_root_dir).parent / self._trial["journal"])
         if study is None or (pruner := _pruner(study, pl_module)) is None:
             return
-        trial = self._reported(study, pl_module.images_seen, pl_module.evaluated["val/elbo"])
+        trial = self._reported(study, pl_module.images_seen, score(pl_module.evaluated))
         assert pl_module.length is not None
         if trial is None or trainer.should_stop or trainer.global_step >= pl_module.length.total_steps:
             return
