@@ -6,8 +6,10 @@ import json
 
 import numpy as np
 import pytest
+import torch
 from harness import differences, kill, next_second, visible_events
 from PIL import Image
+from safetensors.torch import load_file
 
 SHORT = (
     "trainer.max_epochs=4", "trainer.check_val_every_n_epoch=1", "kl.warmup=2", "model.hidden=[32]",
@@ -183,11 +185,25 @@ def test_what_is_said_on_resuming_counts(process, tmp_path):
     process("train", *SHORT, f"dir={path}", *kill("step", 30))
     changed = ["optimizer.lr=0.005", "optimizer.betas=[0.8,0.99]", "callbacks.early_stopping.patience=7"]
     process("train", f"resume={path}", *changed, *kill("step", 10, again=True))
-    import torch
-
     checkpoint = torch.load(path / "checkpoints" / "last.ckpt", weights_only=True)
     (group,) = checkpoint["optimizer_states"][0]["autoencoder"]["groups"]
     assert group["lr"] == 0.005
     assert tuple(group["betas"]) == (0.8, 0.99)
     (stopping,) = (state for name, state in checkpoint["callbacks"].items() if name.startswith("EarlyStopping"))
     assert stopping["patience"] == 7
+
+
+def test_a_run_ends_in_the_average_of_its_weights_and_the_average_survives(process, undisturbed, disturbed):
+    overrides = (*SHORT, "ema.half_life=500")
+    whole = undisturbed(*overrides)
+    assert differences(whole, disturbed([("step", 30), ("validation", 1), ("aggregate", 1)], *overrides)) == []
+    checkpoint = torch.load(whole / "checkpoints" / "last.ckpt", weights_only=True)
+    exported = load_file(whole / "model" / "model.safetensors")
+    assert all(torch.equal(weight, checkpoint["ema"][name]) for name, weight in exported.items())
+    assert not any(torch.equal(weight, checkpoint["state_dict"][name]) for name, weight in exported.items())
+    # the test and the statistics are of what is exported
+    code = process("evaluate", f"run={whole}", "level=quick").code
+    evaluation = json.loads((whole / "evaluation.json").read_text())
+    metrics = json.loads((whole / "metrics.json").read_text())
+    assert code == 0
+    assert evaluation["likelihood/rate"] == pytest.approx(metrics["test/rate"], rel=1e-5)
