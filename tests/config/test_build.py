@@ -21,6 +21,9 @@ def package(tmp_path, monkeypatch):
         "class Mine(MLP):\n"
         "    def __init__(self, image_shape, latent_dim, depth=1):\n"
         "        super().__init__(image_shape, latent_dim, hidden=[4] * depth)\n"
+        "class Any(MLP):\n"
+        "    def __init__(self, depth=1, **rest):\n"
+        "        super().__init__(**rest)\n"
         "def function():\n"
         "    return MLP\n"
     )
@@ -103,11 +106,21 @@ def test_what_the_code_gives_need_not_be_configured():
     assert checked_class(node, VAE, key="model", given=("image_shape",)) is MLP
 
 
-def test_a_class_that_takes_any_keyword_takes_any_value():
-    node = {"_target_": "lehr.data.Digits", "anything": 1, "test_fraction": 0.1}
+def test_a_class_of_the_user_s_that_takes_any_keyword_takes_any_value(package):
+    node = {"_target_": f"{package}.Any", "latent_dim": 2, "anything": 1}
+    assert checked_class(node, VAE, key="model", trust=[package], given=("image_shape",)).__name__ == "Any"
+
+
+def test_what_a_class_passes_on_is_checked_too():
     from lehr.data import ImageDataModule
 
-    assert checked_class(node, ImageDataModule, key="data").__name__ == "Digits"
+    node = {"_target_": "lehr.data.Digits", "batch_sizes": 1, "eval_batch_size": 1, "val_fraction": 0.1, "seed": 0}
+    with pytest.raises(ConfigError) as caught:
+        checked_class(node | {"binarize": "none"}, ImageDataModule, key="data")
+    assert caught.value.problems == (
+        "data.batch_size: is missing; lehr.data.Digits needs it",
+        "data.batch_sizes: unknown key of lehr.data.Digits; did you mean batch_size?",
+    )
 
 
 def test_a_value_that_the_class_itself_refuses_is_one_line():

@@ -10,7 +10,7 @@ from typing import Any, TypeVar, cast
 from lehr.config.problems import did_you_mean, section_problems
 from lehr.config.registry import ALLOWED_PACKAGES, GROUPS
 from lehr.config.schema import schema_of, schema_of_class
-from lehr.config.signature import Signature, signature_in_source, signature_of
+from lehr.config.signature import REQUIRED, Signature, signature_in_source, signature_of
 from lehr.errors import ConfigError, in_a_line
 
 T = TypeVar("T")
@@ -94,20 +94,18 @@ def checked_class(
     """
     target = str(node["_target_"])
     cls = find_class(target, base, trust, f"{key}._target_")
-    given, values = set(given), set(node) - {"_target_"}
-    parameters = {name: p for name, p in inspect.signature(cls).parameters.items() if p.kind is not p.VAR_POSITIONAL}
-    rest = [name for name, parameter in parameters.items() if parameter.kind is parameter.VAR_KEYWORD]
-    named = {name: parameter for name, parameter in parameters.items() if name not in rest}
+    found = signature_of(cast(type, cls))
+    given, values, named = set(given), set(node) - {"_target_"}, set(found.parameters)
     problems = [
         f"{key}.{name}: is missing; {target} needs it"
-        for name, parameter in named.items()
-        if name not in values | given and parameter.default is parameter.empty
+        for name, parameter in found.parameters.items()
+        if name not in values | given and parameter.default is REQUIRED
     ]
-    if not rest:
+    if not found.takes_more:
         problems += [
-            f"{key}.{name}: unknown key of {target}{did_you_mean(name, set(named) - given)}"
+            f"{key}.{name}: unknown key of {target}{did_you_mean(name, named - given)}"
             for name in node
-            if name in values - set(named)
+            if name in values - named
         ]
     if problems:
         raise ConfigError(*problems)
@@ -125,9 +123,8 @@ def build(node: Mapping[str, Any], base: Callable[..., T], *, key: str, trust: I
         ConfigError: if the class may not be built or does not take these values.
     """
     cls = checked_class(node, base, key=key, trust=trust, given=given)
-    parameters = inspect.signature(cls).parameters
-    takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
-    given = {name: value for name, value in given.items() if takes_any or name in parameters}
+    found = signature_of(cast(type, cls))
+    given = {name: value for name, value in given.items() if found.takes_more or name in found.parameters}
     try:
         return cls(**given, **{name: value for name, value in node.items() if name != "_target_"})
     except (TypeError, ValueError) as error:
