@@ -14,7 +14,7 @@ from lehr.errors import CheckpointError, ConfigError
 from lehr.objective import Gaussian, VampPrior
 from lehr.objective.step import AUTOENCODER
 from lehr.training.callbacks.metrics import training_metrics
-from lehr.training.ema import EMA, EMAPlan
+from lehr.training.ema import EMA, Averaging, EMAPlan
 from lehr.training.loop import LeanEpochLoop
 from lehr.training.module import VAEModule
 from lehr.training.players import Player, PlayerPlan, Players
@@ -248,7 +248,7 @@ def test_validation_uses_the_average_and_checkpoints_hold_both(tmp_path):
     one = trainer(tmp_path, ModelCheckpoint(tmp_path, monitor="val/elbo", mode="max", filename="best"), max_epochs=2)
     one.fit(module, datamodule=data)
     averaged = module.evaluated["val/elbo"]
-    module._ema = None
+    module.averaging = Averaging(EMAPlan())
     one.validate(module, datamodule=data, verbose=False)
     assert module.evaluated["val/elbo"] != averaged
     saved = torch.load(tmp_path / "best.ckpt", weights_only=True)  # written in a validation, in the average's place

@@ -50,7 +50,13 @@ class Component(Section):
         return self
 
 
-class _OpenComponent(Component):
+class _OwnComponent(Component):
+    """One of a class of anyone's own, where a number without limits may be infinite."""
+
+    model_config = ConfigDict(allow_inf_nan=True)
+
+
+class _OpenComponent(_OwnComponent):
     """One that takes other values too."""
 
     model_config = ConfigDict(extra="allow")
@@ -69,12 +75,13 @@ def schema_of(group: str, target: str) -> type[Component] | None:
 @cache
 def schema_of_class(group: str, target: str, cls: type) -> type[Component]:
     """What a component of anyone's own may hold, which is imported as `cls`."""
-    schema = _schema(group, target, signature_of(cls))
+    signature = signature_of(cls)
+    schema = _schema(group, target, signature, _OpenComponent if signature.takes_more else _OwnComponent)
     schema.class_name = target
     return schema
 
 
-def _schema(group: str, target: str, signature: Signature) -> type[Component]:
+def _schema(group: str, target: str, signature: Signature, base: type[Component] = Component) -> type[Component]:
     given = GROUPS[group].gives(target)
     parameters = {name: p for name, p in signature.parameters.items() if name not in given} | dict(plan_of(group))
     fields: dict[str, Any] = {}
@@ -85,7 +92,6 @@ def _schema(group: str, target: str, signature: Signature) -> type[Component]:
             _configured(parameter.annotation),
             Field(default, alias=name) if taken else default,
         )
-    base = _OpenComponent if signature.takes_more else Component
     schema: type[Component] = create_model(target.rpartition(".")[2], __base__=base, **fields)
     schema.ordered = signature.ordered
     return schema
@@ -110,7 +116,9 @@ def _configured(annotation: Any) -> Any:
     if origin is Annotated:
         inner, *metadata = args
         inner = _configured(inner)
-        known = [one for one in metadata if isinstance(one, BaseMetadata | GroupedMetadata)]
+        known: list[Any] = [one for one in metadata if isinstance(one, BaseMetadata | GroupedMetadata)]
+        if inner is float:  # what has limits is finite, in anyone's class
+            known.append(Field(allow_inf_nan=False))
         return Annotated[inner, *known] if known and inner is not Any else inner
     if origin in (Union, types.UnionType):
         parts = [_configured(part) for part in args]

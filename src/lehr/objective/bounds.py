@@ -99,7 +99,8 @@ class Objective(nn.Module):
 
     def noise_shape(self, posterior: Posterior) -> tuple[int, ...]:
         """The noise that `draw` wants for one example: (*latent) for one sample, (k, *latent) for several."""
-        return posterior.noise_shape if self.samples == 1 else (self.samples, *posterior.noise_shape)
+        one = self.samples == 1 or not posterior.has_density
+        return posterior.noise_shape if one else (self.samples, *posterior.noise_shape)
 
     def draw(
         self,
@@ -156,7 +157,7 @@ class ELBO(Objective):
         likelihood: Likelihood,
         prior: LatentDensity,
     ) -> Draw:
-        if self.samples == 1:
+        if self.samples == 1 or not posterior.has_density:  # of which all samples are the same
             z = posterior.sample(noise)
             parameters = model.decode(z)
             if not posterior.has_density:

@@ -108,6 +108,12 @@ class StepResult:
     kl_weight: float | Tensor | None
     posterior: Posterior
 
+    @property
+    def total(self) -> Tensor:
+        """The losses of all players, added up, to go backward at once."""
+        first, *others = self.losses.values()
+        return sum(others, first)
+
     def numbers(self) -> dict[str, float]:
         """The value of each term, by name."""
         return dict(zip(self.terms, self.values.tolist(), strict=True))

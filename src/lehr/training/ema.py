@@ -8,8 +8,9 @@ what has been seen.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -125,3 +126,47 @@ class EMA:
             raise CheckpointError(f"the checkpoint's average of the weights is of another model: see {name}")
         for name, tensor in own.items():
             tensor.copy_(state[name])
+
+
+class Averaging:
+    """The average of a training's weights, if there is to be one, from its start through its checkpoints to its end.
+
+    Args:
+        plan: how long it remembers, if at all.
+    """
+
+    def __init__(self, plan: EMAPlan) -> None:
+        self.plan = plan
+        self._ema: EMA | None = None
+        self._saved: Mapping[str, Tensor] | None = None
+
+    @property
+    def is_on(self) -> bool:
+        """Whether there is an average now."""
+        return self._ema is not None
+
+    def start(self, modules: Mapping[str, nn.Module]) -> None:
+        """Average the weights of `modules` from now on; where a checkpoint was loaded, go on from its averages."""
+        if self.plan.is_on:
+            self._ema = EMA(self.plan, modules)
+            if self._saved is not None:
+                self._ema.load_state_dict(self._saved)
+
+    def update(self, batch: int, seen: int) -> None:
+        """See `EMA.update`."""
+        if self._ema:
+            self._ema.update(batch, seen)
+
+    def applied(self) -> AbstractContextManager[None]:
+        """Within it the modules have the averaged weights, where there are such."""
+        return self._ema.applied() if self._ema else nullcontext()
+
+    def save(self, checkpoint: dict[str, Any]) -> None:
+        """Add the averages to a checkpoint, whose weights are those that are trained, whatever the modules have now."""
+        if self._ema:
+            checkpoint["state_dict"] = {**checkpoint["state_dict"], **self._ema.own()}
+            checkpoint["ema"] = self._ema.state_dict()
+
+    def load(self, checkpoint: Mapping[str, Any]) -> None:
+        """Go on from the averages of a checkpoint, if it has any, once training starts."""
+        self._saved = checkpoint.get("ema")

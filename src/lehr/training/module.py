@@ -7,17 +7,14 @@ Shapes: b batch, c h w image, `*latent` (d,) or (zc, zh, zw).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
-from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 
 from lehr import randomness
 from lehr.data.batch import Batch
-from lehr.data.module import ImageDataModule
-from lehr.errors import ConfigError
 from lehr.models.autoencoder import Autoencoder
 from lehr.models.components import Components
 from lehr.objective.bounds import ELBO, Objective
@@ -26,14 +23,14 @@ from lehr.objective.prior import Prior, StandardNormalPrior
 from lehr.objective.rate import RateTerm
 from lehr.objective.step import AUTOENCODER, StepInputs, StepResult
 from lehr.posterior.aggregate import AggregatePosterior
-from lehr.run.measure import SplitMeasurement
-from lehr.training.ema import EMA, EMAPlan
+from lehr.training.ema import Averaging, EMAPlan
 from lehr.training.finite import FiniteLoss
 from lehr.training.length import Length
-from lehr.training.players import Player, PlayerPlan, Players, freeze, named_parameters
+from lehr.training.measured import MeasuredModule
+from lehr.training.players import PlayerPlan, Players
 
 
-class VAEModule(LightningModule):
+class VAEModule(MeasuredModule):
     """Trains a VAE on loss = distortion + cost of the rate, in nats per example; most simply kl_weight * rate.
 
     Use it with an `ImageDataModule`. Evaluation reports the ELBO at KL weight 1, whatever the training weight is.
@@ -72,21 +69,14 @@ class VAEModule(LightningModule):
         self.objective = objective or ELBO()
         self.plans = {AUTOENCODER: optimizer, **(players or {})}
         self.seed = seed
-        self.measurement: SplitMeasurement | None = None
-        """Of the split that is, or was last, validated or tested."""
         self.length: Length | None = None
         self.players: Players | None = None
         self.aggregate: AggregatePosterior | None = None
         """The statistics of q(z) over the training set, once training has ended."""
         self.last_step: StepResult | None = None
         """What the last batch of training came to."""
-        self.evaluated: dict[str, float] = {}
-        """The metrics of the last validation or test; in the checkpoint, as a resumed run may have none to come."""
         self.finite = FiniteLoss()
-        self._ema_plan = ema
-        self._ema: EMA | None = None
-        self._saved_ema: Mapping[str, Tensor] | None = None
-        self._evaluation = ExitStack()
+        self.averaging = Averaging(ema or EMAPlan())
         if compile:
             model.compile_networks()
 
@@ -102,12 +92,6 @@ class VAEModule(LightningModule):
         """What is trained, without what trains it."""
         return Components(self.model, self.likelihood, self.prior, self.rate_term, self.objective)
 
-    @property
-    def datamodule(self) -> ImageDataModule:
-        datamodule = self.trainer.datamodule  # type: ignore[attr-defined]  # set by the trainer
-        assert isinstance(datamodule, ImageDataModule)
-        return datamodule
-
     def setup(self, stage: str) -> None:
         if stage != "fit":
             return
@@ -116,29 +100,19 @@ class VAEModule(LightningModule):
         self.rate_term.start(self.length.total_steps, self.length.steps_per_epoch)
 
     def on_fit_start(self) -> None:
-        if (
-            self._ema_plan and self._ema_plan.is_on
-        ):  # the weights are where they will be trained, and those of the checkpoint if there is one
-            self._ema = EMA(self._ema_plan, self.averaged_modules)
-            if self._saved_ema is not None:
-                self._ema.load_state_dict(self._saved_ema)
+        # the weights are now where they will be trained, and those of the checkpoint if there is one
+        self.averaging.start(self.networks)
 
     @property
-    def averaged_modules(self) -> dict[str, nn.Module]:
-        """What a run ends in: the parts whose weights are exported, by the names of their parameters."""
+    def networks(self) -> dict[str, nn.Module]:
+        """What a run ends in: the parts whose weights are exported, by what their names begin with."""
         return {"model": self.model, "likelihood": self.likelihood, "prior": self.prior}
 
     def configure_optimizers(self) -> Players:
         assert self.length is not None
-        modules = {AUTOENCODER: self.averaged_modules}
-        modules |= {name: {f"objective.{name}": network} for name, network in self.objective.players.items()}
-        if unplanned := modules.keys() ^ self.plans.keys():
-            raise ConfigError(f"players: there is either no network or no plan for {', '.join(sorted(unplanned))}")
-        found = {}
-        for name, plan in self.plans.items():
-            freeze(modules[name], plan.freeze)
-            found[name] = Player(plan, {n: p for n, p in named_parameters(modules[name]) if p.requires_grad})
-        self.players = Players(found, self.length.total_steps)
+        networks = {AUTOENCODER: self.networks}
+        networks |= {name: {f"objective.{name}": network} for name, network in self.objective.players.items()}
+        self.players = Players.of(networks, self.plans, self.length.total_steps)
         return self.players
 
     @property
@@ -150,11 +124,6 @@ class VAEModule(LightningModule):
     def images_seen(self) -> int:
         """Training images of all ranks up to now, the x-axis of everything that is logged."""
         return self.length.images(self.batches_done) if self.length else 0
-
-    @property
-    def kl_weight(self) -> float:
-        """The KL weight in effect at the current optimiser step."""
-        return self.rate_term.kl_weight(self.trainer.global_step)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         assert self.players is not None
@@ -181,10 +150,7 @@ class VAEModule(LightningModule):
         self.last_step = result = self.objective.step(inputs, self.components)
         self.finite.check(tuple(result.terms), result.values, step, result.kl_weight)
         # DDP averages gradients over ranks; ranks may have unequal shares of the batch
-        loss = result.losses[AUTOENCODER]
-        for player, other in result.losses.items():
-            loss = loss if player == AUTOENCODER else loss + other
-        loss = loss * (world / batch.total)
+        loss = result.total * (world / batch.total)
         accumulate = self.trainer.accumulate_grad_batches
         if accumulate > 1:
             # Lightning divides by the full number, which the last step of an epoch may not have
@@ -203,14 +169,13 @@ class VAEModule(LightningModule):
 
     def after_step(self, batch_idx: int) -> None:
         """What an optimiser step, that batch `batch_idx` of its epoch was the last of, brings with it."""
-        if self._ema and self.length:
+        if self.averaging.is_on and self.length:
             batches = self.length.batches_in_step(batch_idx, self.trainer.accumulate_grad_batches)
             before = self.length.images(self.batches_done - batches)
-            self._ema.update(self.images_seen - before, self.images_seen)
+            self.averaging.update(self.images_seen - before, self.images_seen)
 
     def averaged(self) -> AbstractContextManager[None]:
-        """Within it the weights are those that the run ends in: their average, where there is one."""
-        return self._ema.applied() if self._ema else nullcontext()
+        return self.averaging.applied()
 
     def sum_over_ranks(self, values: Tensor) -> Tensor:
         """The sum of the `values` of all ranks, which all of them must ask for; `values` is overwritten."""
@@ -219,54 +184,9 @@ class VAEModule(LightningModule):
         return values
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint["evaluated"] = dict(self.evaluated)
-        if self._ema:
-            checkpoint["state_dict"] = {**checkpoint["state_dict"], **self._ema.own()}
-            checkpoint["ema"] = self._ema.state_dict()
+        super().on_save_checkpoint(checkpoint)
+        self.averaging.save(checkpoint)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        self.evaluated = checkpoint["evaluated"]
-        self._saved_ema = checkpoint.get("ema")
-
-    def on_validation_start(self) -> None:
-        self._evaluation.enter_context(self.averaged())
-
-    def on_validation_end(self) -> None:
-        self._evaluation.close()
-
-    def on_test_start(self) -> None:
-        self._evaluation.enter_context(self.averaged())
-
-    def on_test_end(self) -> None:
-        self._evaluation.close()
-
-    def on_validation_epoch_start(self) -> None:
-        self._start_measuring("val")
-
-    def on_test_epoch_start(self) -> None:
-        self._start_measuring("test")
-
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        self._measure(batch)
-
-    def test_step(self, batch: Batch, batch_idx: int) -> None:
-        self._measure(batch)
-
-    def on_validation_epoch_end(self) -> None:
-        self._end_measuring()
-
-    def on_test_epoch_end(self) -> None:
-        self._end_measuring()
-
-    def _start_measuring(self, split: str) -> None:
-        self.measurement = SplitMeasurement(self.components, self.datamodule, split, self.seed, self.device)
-
-    def _measure(self, batch: Batch) -> None:
-        assert self.measurement is not None
-        self.measurement.update(batch)
-
-    def _end_measuring(self) -> None:
-        assert self.measurement is not None
-        self.evaluated = self.measurement.compute(self.trainer.global_step)
-        # for monitors; what goes to the loggers is written by the Metrics callback
-        self.log_dict(self.evaluated, logger=False)
+        super().on_load_checkpoint(checkpoint)
+        self.averaging.load(checkpoint)

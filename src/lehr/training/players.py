@@ -177,6 +177,29 @@ class Players(torch.optim.Optimizer):
         self._several = len(self.players) > 1
         self._decaying = [player for player in self.players.values() if player.plan.decay != "none"]
 
+    @classmethod
+    def of(
+        cls, networks: Mapping[str, Mapping[str, nn.Module]], plans: Mapping[str, PlayerPlan], total_steps: int
+    ) -> Players:
+        """The players of these plans.
+
+        Args:
+            networks: player -> what the names of its parameters begin with -> module.
+            plans: player -> how it is trained.
+            total_steps: of the whole training.
+
+        Raises:
+            ConfigError: for a player without a plan or a plan without a player, or a pattern that freezes nothing.
+        """
+        if unpaired := networks.keys() ^ plans.keys():
+            raise ConfigError(f"players: there is either no network or no plan for {', '.join(sorted(unpaired))}")
+        players = {}
+        for name, plan in plans.items():
+            freeze(networks[name], plan.freeze)
+            trained = {n: p for n, p in named_parameters(networks[name]) if p.requires_grad}
+            players[name] = Player(plan, trained)
+        return cls(players, total_steps)
+
     @property
     def param_groups(self) -> list[dict[str, Any]]:  # type: ignore[override]
         return [group for player in self.players.values() for group in player.optimizer.param_groups]
