@@ -23,9 +23,9 @@ class Witness(Callback):
             return
         draw = pl_module.objective.draw
 
-        def watched(images: torch.Tensor, noise: torch.Tensor, *rest: Any) -> Any:
+        def watched(images: torch.Tensor, posterior: Any, noise: torch.Tensor, *rest: Any) -> Any:
             self.noise.append(noise.clone())
-            return draw(images, noise, *rest)
+            return draw(images, posterior, noise, *rest)
 
         pl_module.objective.draw = watched
 
