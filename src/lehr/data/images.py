@@ -42,7 +42,11 @@ class Images(Protocol):
 
 def to_pixels(images: Tensor) -> Tensor:
     """Stored images as pixels: 8-bit levels are divided by 255, float32 stays as it is."""
-    return images.to(torch.float32).div_(255) if images.dtype == torch.uint8 else images
+    if images.dtype != torch.uint8:
+        return images
+    if torch.get_default_dtype() == torch.float32:
+        return images / 255  # in one pass, the same as in two
+    return images.to(torch.float32).div_(255)
 
 
 class ArrayImages:

@@ -188,7 +188,7 @@ class ELBO(Objective):
 def _with_rate(inputs: StepInputs, posterior: Posterior, z: Tensor, terms: Terms, rate_term: RateTerm) -> StepResult:
     """distortion + the cost of the rate."""
     distortion = terms.distortion.sum()
-    values = inputs.mean(torch.stack([distortion, terms.rate.sum()]))
+    values = inputs.mean(torch.stack([distortion.detach(), terms.rate.detach().sum()]))
     rate_inputs = RateInputs(
         inputs.step, posterior, z, terms, values, inputs.total, inputs.n_train, inputs.sum_over_ranks
     )

@@ -70,6 +70,8 @@ class StepInputs:
 
     def mean(self, sums: Tensor) -> Tensor:
         """Averages over the examples of all ranks, of sums over those of this one; without gradients."""
+        if self.world == 1:
+            return sums.detach() * (1 / self.total)
         # as DDP averages gradients: each rank's sum has the weight that makes up for its share of the batch
         return self.sum_over_ranks(sums.detach() * (self.world / self.total)) / self.world
 

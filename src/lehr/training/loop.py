@@ -8,10 +8,12 @@ Lightning does; wherever anything else listens, Lightning's own loop runs.
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loops.training_epoch_loop import _TrainingEpochLoop
+from lightning.pytorch.plugins.precision import Precision
 from lightning.pytorch.strategies import SingleDeviceStrategy
 
 from lehr.data.batch import Batch
@@ -41,7 +43,9 @@ class LeanEpochLoop(_TrainingEpochLoop):
         trainer = self.trainer
         self._is_lean = _may_be_lean(trainer)
         self._listeners = [c for c in trainer.callbacks if _takes_part(c, "on_train_batch_end", Callback)]
-        self._forward_context = trainer.precision_plugin.train_step_context
+        precision = trainer.precision_plugin
+        is_plain = type(precision) is Precision  # whose context does nothing, and takes its time for it
+        self._forward_context = nullcontext if is_plain else precision.train_step_context
         self._validates_at_end = (
             trainer.check_val_every_n_epoch is not None
             and trainer._val_check_time_interval is None
