@@ -1,16 +1,21 @@
-# make train: set up and train on the digits; make test: set up and run the tests.
+# make train: set up and train on the digits; make test: set up and run the tests, but for the slow ones; make test-slow:
+# these.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
+PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal
 
-.PHONY: train test lint setup clean
+.PHONY: train test test-slow lint setup clean
 
 train: $(VENV)/.installed
 	$(BIN)/lehr train $(ARGS)
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal $(ARGS)
+	$(PYTEST) -m "not slow" $(ARGS)
+
+test-slow: $(VENV)/.installed-dev
+	$(PYTEST) -m slow $(ARGS)
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
