@@ -256,3 +256,19 @@ def test_validation_uses_the_average_and_checkpoints_hold_both(tmp_path):
     if saved["global_step"] == one.global_step:
         for name, weight in module.state_dict().items():
             assert torch.equal(saved["state_dict"][name], weight), name
+
+
+def test_gradients_that_were_scaled_for_half_precision_are_unscaled_clipped_and_skipped_if_infinite():
+    weight = torch.nn.Parameter(torch.zeros(2, 2))
+    plan = PlayerPlan(torch.optim.Adam, {"lr": 1.0, "fused": True}, clip=1.0)
+    players, scaler = Players({"a": Player(plan, {"w": weight})}, 1), torch.amp.GradScaler("cpu", init_scale=1024.0)
+    for gradient, moved in ((float("inf"), False), (3.0, True)):
+        players.zero_grad()
+        scaler.scale((weight * gradient).sum()).backward()
+        scaler.unscale_(players)
+        players.clip()
+        if moved:
+            assert weight.grad.norm().item() == pytest.approx(1.0, rel=1e-4)
+        scaler.step(players)
+        scaler.update()
+        assert bool(weight.detach().abs().sum() > 0) == moved

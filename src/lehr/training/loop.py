@@ -14,10 +14,11 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loops.training_epoch_loop import _TrainingEpochLoop
 from lightning.pytorch.plugins.precision import Precision
+from lightning.pytorch.profilers import PassThroughProfiler
 from lightning.pytorch.strategies import SingleDeviceStrategy
 
 from lehr.data.batch import Batch
-from lehr.training.lean import LeanCallback
+from lehr.training.lean import LeanCallback, NoProfiler
 from lehr.training.module import VAEModule
 
 _OF_A_STEP = (
@@ -42,6 +43,8 @@ class LeanEpochLoop(_TrainingEpochLoop):
         super().on_run_start(data_fetcher)
         trainer = self.trainer
         self._is_lean = _may_be_lean(trainer)
+        if self._is_lean:
+            data_fetcher._start_profiler = data_fetcher._stop_profiler = _do_nothing
         self._listeners = [c for c in trainer.callbacks if _takes_part(c, "on_train_batch_end", Callback)]
         precision = trainer.precision_plugin
         is_plain = type(precision) is Precision  # whose context does nothing, and takes its time for it
@@ -97,11 +100,16 @@ class LeanEpochLoop(_TrainingEpochLoop):
             self._batches_that_stepped += 1
 
 
+def _do_nothing() -> None:
+    """In place of a profiler's start and stop."""
+
+
 def _may_be_lean(trainer: Trainer) -> bool:
     """Whether nothing takes part in a step but what `LeanEpochLoop` calls."""
     module, precision = trainer.lightning_module, trainer.precision_plugin
     return (
         isinstance(module, VAEModule)
+        and isinstance(trainer.profiler, NoProfiler | PassThroughProfiler)  # type: ignore[attr-defined]
         and type(trainer.strategy) is SingleDeviceStrategy
         and getattr(precision, "scaler", None) is None
         and trainer.gradient_clip_val is None
