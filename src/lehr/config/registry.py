@@ -76,8 +76,10 @@ def conf_dir() -> Path:
 
 @cache
 def targets(group: str) -> tuple[str, ...]:
-    """The classes that the shipped files of a group name, each once."""
-    files = sorted((conf_dir() / group).glob("*.yaml"))
+    """The classes that the shipped files of a group name, each once; that of `lehr train` without a word first."""
+    default = re.search(rf"^  - {group}: (\w+)$", (conf_dir() / "train.yaml").read_text(), re.MULTILINE)
+    first = default[1] if default else ""
+    files = sorted((conf_dir() / group).glob("*.yaml"), key=lambda file: (file.stem != first, file.name))
     found = (re.findall(r"^ *_target_: *([\w.]+)", file.read_text(), re.MULTILINE) for file in files)
     return tuple(dict.fromkeys(target for targets in found for target in targets))
 
