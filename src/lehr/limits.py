@@ -39,8 +39,10 @@ class Order:
     high: str
 
     def problem(self, values: Mapping[str, Any]) -> str | None:
-        """What is wrong with these values, or None."""
-        low, high = values[self.low], values[self.high]
+        """What is wrong with these values, or None; of a class whose constructor lacks one of them nothing is known."""
+        low, high = values.get(self.low), values.get(self.high)
+        if not (isinstance(low, int | float) and isinstance(high, int | float)):
+            return None
         holds, words = _RELATIONS[self.relation]
         return None if holds(low, high) else f"{self.low}={low:g} must be {words} {self.high}={high:g}"
 

@@ -135,3 +135,26 @@ def test_what_it_declares_is_compared_with_what_others_need(refused):
             ]
     finally:
         sys.modules.pop("own_points", None)
+
+
+def test_a_rate_term_that_says_its_own_annealing_is_checked(refused):
+    """It takes none of the arguments that its base declares to be those of the annealing."""
+    Path("own_rate.py").write_text(
+        "from lehr.objective import AnnealedKL\n"
+        "class Own(AnnealedKL):\n"
+        "    def __init__(self, twist: int = 1):\n"
+        "        super().__init__(1.0)\n"
+    )
+    Path("own/kl").mkdir()
+    Path("own/kl/own.yaml").write_text("_target_: own_rate.Own\ntwist: 1\n")
+    own = ("--config-dir", "own", "kl=own", "trust=[own_rate]")
+    try:
+        assert refused("train", *own, "kl.twist=a") == ["kl.twist=a: must be an integer"]
+        assert refused("train", *own, "trainer.max_epochs=null") == [
+            "trainer.max_epochs=null, trainer.max_steps=null: give one of them, or training never ends"
+        ]
+        assert refused("train", *own, "ema.decay=0.9", "ema.half_life=10") == [
+            "ema.decay=0.9, ema.half_life=10: each says how long it remembers; give one"
+        ]
+    finally:
+        sys.modules.pop("own_rate", None)

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import pytest
 from annotated_types import Gt
@@ -16,7 +16,7 @@ from lehr.config.registry import GROUPS, targets
 from lehr.config.schema import schema_of, schema_of_class
 from lehr.config.signature import REQUIRED, UNKNOWN, Parameter, signature_in_source, signature_of
 from lehr.limits import Order, PositiveInt
-from lehr.models import MLP
+from lehr.models import MLP, VAE
 from lehr.needs import RATE, STANDARD_NORMAL_PRIOR
 from lehr.objective import IWAE, FreeBits, StandardNormalPrior
 
@@ -45,6 +45,28 @@ class Unlike:
         sizes: Sequence[Annotated[int, Gt(0)]] = (1,),
         unannotated=None,
     ) -> None: ...
+
+
+if TYPE_CHECKING:
+    from nowhere import Unknown
+
+
+class Fixed(VAE):
+    """Of a class whose limits are about arguments that it does not take."""
+
+    def __init__(self, width: PositiveInt = 3, weights: Unknown = None, logvar_min: float | None = None) -> None: ...
+
+
+def test_limits_of_arguments_that_a_subclass_does_not_take_do_not_hold_for_it():
+    schema = schema_of_class("model", "mine.Fixed", Fixed)
+    assert section_problems(schema, {"_target_": "mine.Fixed", "width": 2}, "model") == []
+
+
+def test_an_annotation_that_cannot_be_evaluated_leaves_the_others_as_they_are():
+    schema = schema_of_class("model", "mine.Fixed", Fixed)
+    assert section_problems(schema, {"_target_": "mine.Fixed", "width": 0, "weights": "a.pt"}, "model") == [
+        "model.width=0: must be greater than 0"
+    ]
 
 
 def test_nothing_is_imported_to_read_the_source_of_a_class():

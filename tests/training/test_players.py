@@ -207,6 +207,9 @@ def test_a_pattern_without_a_parameter_and_a_player_without_a_plan_are_refused(t
     module.plans[AUTOENCODER] = PlayerPlan(torch.optim.Adam, {"lr": 0.1}, freeze=("model.encodr.*",))
     with pytest.raises(ConfigError, match=r"freeze=model\.encodr\.\*: no parameter .* did you mean model\.encoder"):
         train(tmp_path, module)
+    module.plans[AUTOENCODER] = PlayerPlan(torch.optim.Adam, {"lr": 0.1}, freeze=("model.*", "*"))
+    with pytest.raises(ConfigError, match=r"^optimizer\.freeze=\[model\.\*, \*\]: leaves nothing to train"):
+        train(tmp_path, module)
     one = vae()
     lacking = VAEModule(one.model, one.likelihood, one.rate_term, one.plans[AUTOENCODER], objective=Adversarial())
     with pytest.raises(ConfigError, match="no plan for discriminator"):

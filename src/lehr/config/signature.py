@@ -12,6 +12,7 @@ import importlib
 import importlib.abc
 import importlib.util
 import inspect
+import types
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -120,12 +121,17 @@ def signature_of(cls: type) -> Signature:
 
 def _hints(cls: type) -> dict[str, Any]:
     """The annotations of a constructor; none of another package's, whose own words for its values need not be plain."""
+    function = inspect.unwrap(vars(cls)["__init__"])
+    found: dict[str, Any] = {}
     if _is_of(cls, "torch", "lightning", "diffusers"):
-        return {}
-    try:
-        return get_type_hints(vars(cls)["__init__"], include_extras=True)
-    except (NameError, TypeError, AttributeError):
-        return {}
+        return found
+    for name, annotation in getattr(function, "__annotations__", {}).items():
+        alone = types.SimpleNamespace(__annotations__={name: annotation})
+        try:  # each by itself: one may name what is imported for type checkers alone
+            found |= get_type_hints(alone, getattr(function, "__globals__", {}), include_extras=True)
+        except (NameError, TypeError, AttributeError):
+            continue
+    return found
 
 
 def _is_of(cls: type, *packages: str) -> bool:

@@ -189,7 +189,8 @@ class Players(torch.optim.Optimizer):
             total_steps: of the whole training.
 
         Raises:
-            ConfigError: for a player without a plan or a plan without a player, or a pattern that freezes nothing.
+            ConfigError: for a player without a plan or a plan without a player, or patterns that freeze nothing, or
+                all.
         """
         if unpaired := networks.keys() ^ plans.keys():
             raise ConfigError(f"players: there is either no network or no plan for {', '.join(sorted(unpaired))}")
@@ -197,6 +198,8 @@ class Players(torch.optim.Optimizer):
         for name, plan in plans.items():
             freeze(networks[name], plan.freeze)
             trained = {n: p for n, p in named_parameters(networks[name]) if p.requires_grad}
+            if plan.freeze and not trained:
+                raise ConfigError(f"optimizer.freeze=[{', '.join(plan.freeze)}]: leaves nothing to train; name fewer")
             players[name] = Player(plan, trained)
         return cls(players, total_steps)
 

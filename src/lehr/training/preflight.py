@@ -49,10 +49,14 @@ def _length(config: Config, signatures: Mapping[str, Signature]) -> list[str]:
     if epochs is None and steps is None:
         return ["trainer.max_epochs=null, trainer.max_steps=null: give one of them, or training never ends"]
     values = signatures["kl"].complete(config["kl"])
-    annealing = Annealing(0.0, **{name: values[name] for name in signatures["kl"].annealed})
+    # a subclass that hands them on itself need not have them all; it is checked once it is built
+    known: dict[str, Any] = {
+        name: v for name in signatures["kl"].annealed if isinstance(v := values.get(name), int | float | str)
+    }
+    annealing = Annealing(0.0, **known)
     # with both limits, or with epochs against steps, the data decide: that is checked once they are read
     lengths = {"fraction": 1.0, "epoch": epochs if steps is None else None, "step": steps if epochs is None else None}
-    length = lengths[annealing.unit]
+    length = lengths.get(annealing.unit)
     problem = annealing.problem(length) if length else None
     return [problem] if problem else []
 
