@@ -1,4 +1,4 @@
-"""Sweeps in processes of their own."""
+"""Sweeps in processes of their own, and directories made by hand."""
 
 from __future__ import annotations
 
@@ -16,6 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from lehr.sweep.point import Point
+
+sys.path.insert(0, str(Path(__file__).parent))  # for handmade, points and searches
 
 SMALL = ("trainer.max_epochs=3", "kl.warmup=1", "model.hidden=[8]", "evaluate=none", "logger=none")
 """A training of the digits that takes half a second."""
@@ -147,3 +151,35 @@ def undisturbed(tmp_path_factory) -> dict[int, dict[str, float]]:
     ended = Commands(folder).sweep("pool", "seed=0,1")
     assert (ended.code, set(ended.states().values())) == (0, {"done"}), ended.err
     return ended.metrics()
+
+
+@pytest.fixture
+def sweep(tmp_path) -> Path:
+    """KL weights .5, 1 and 10 by three seeds; of 1 a seed failed, of 10 one was never begun, and one is interrupted."""
+    from handmade import add, elbo, sweep_yaml
+
+    folder = tmp_path / "sweep"
+    for weight in (10.0, 0.5, 1.0):
+        for seed in (2, 1, 0):
+            swept = {"kl.weight": weight, "seed": seed}
+            if (weight, seed) == (10.0, 2):
+                continue
+            if (weight, seed) == (1.0, 1):
+                add(folder, swept, state="failed", error="NonFiniteLoss: the loss\nis NaN")
+            elif (weight, seed) == (10.0, 1):
+                add(folder, swept, state="interrupted", error="SIGTERM")
+            else:
+                metrics = {"test/elbo": elbo(weight, seed), "test/rate": weight, "time/step_ms": 0.1 * seed}
+                add(folder, swept, metrics, {"level": "quick", "examples": 9, "collapse/active_units": seed + 1})
+    sweep_yaml(folder, "kl.weight", "seed")
+    return folder
+
+
+@pytest.fixture
+def run_dir(tmp_path) -> Path:
+    """The directory of a point that nobody has begun."""
+    from points import CONFIG
+
+    folder = tmp_path / "sweep" / "seed=3-0123456789"
+    Point(CONFIG, {"seed": 3}).write(folder)
+    return folder

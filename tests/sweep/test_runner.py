@@ -13,6 +13,7 @@ import sys
 from collections import namedtuple
 
 import pytest
+from points import CONFIG, left, status
 
 from lehr import files
 from lehr.errors import CheckpointError, ConfigError, Interrupted
@@ -20,20 +21,10 @@ from lehr.files import write_json
 from lehr.run.claim import Claim, is_claimed
 from lehr.run.directory import RunDirectory
 from lehr.sweep.directory import state_of
-from lehr.sweep.launching import record_end
 from lehr.sweep.point import Point
 from lehr.sweep.runner import LOG, DiskFull, run_point
 
 FORK = multiprocessing.get_context("fork")
-CONFIG = {"seed": 3, "trust": ["mine"], "debug": False, "evaluate": "none", "trainer": {"devices": "auto"}, "dir": "x"}
-
-
-@pytest.fixture
-def run_dir(tmp_path):
-    """The directory of a point that nobody has begun."""
-    folder = tmp_path / "sweep" / "seed=3-0123456789"
-    Point(CONFIG, {"seed": 3}).write(folder)
-    return folder
 
 
 @pytest.fixture
@@ -55,14 +46,6 @@ def train(monkeypatch):
     return fake
 
 
-def left(run_dir, state, checkpoint=False):
-    """As an earlier attempt has left it."""
-    write_json(RunDirectory(run_dir).status, {"state": state, "error": "then", "started": "long ago"})
-    if checkpoint:
-        RunDirectory(run_dir).last_checkpoint.parent.mkdir()
-        RunDirectory(run_dir).last_checkpoint.touch()
-
-
 def fails(error):
     """What raises this error."""
 
@@ -70,10 +53,6 @@ def fails(error):
         raise error
 
     return do
-
-
-def status(run_dir):
-    return json.loads((run_dir / "status.json").read_text())
 
 
 def test_a_point_is_trained_from_its_directory_alone(run_dir, train):
@@ -311,44 +290,3 @@ def test_a_directory_without_a_point_is_refused(run_dir, text):
     with pytest.raises(CheckpointError, match=r"is not a point of a sweep"):
         run_point(run_dir)
     assert not (run_dir / "status.json").exists()
-
-
-WITHOUT_A_WORD = f"the process ended without a word; {LOG} in the run directory may say why"
-
-
-@pytest.mark.parametrize(
-    ("before", "problem", "state", "error"),
-    [
-        ("running", "killed by SIGABRT", "failed", "killed by SIGABRT"),
-        ("running", None, "failed", WITHOUT_A_WORD),
-        (None, "killed by SIGSEGV", "failed", "killed by SIGSEGV"),  # before it could say that it runs
-        (None, None, None, None),
-        ("interrupted", None, "interrupted", "then"),  # it has said so
-        ("interrupted", "killed by SIGKILL", "failed", "killed by SIGKILL"),  # an earlier attempt had said so
-        ("done", "killed by SIGSEGV", "done", "then"),  # at its very end
-        ("failed", "killed by SIGABRT", "failed", "then"),
-        ("pruned", None, "pruned", "then"),
-    ],
-)
-def test_where_a_process_could_not_say_how_it_ended_it_is_said_for_it(run_dir, before, problem, state, error):
-    if before:
-        left(run_dir, before)
-    record_end(run_dir, problem)
-    assert RunDirectory(run_dir).state() == state
-    if state:
-        assert status(run_dir)["error"] == error
-
-
-def test_nothing_is_said_of_a_point_that_another_process_has_taken_meanwhile(run_dir):
-    left(run_dir, "running")
-    with Claim.take(run_dir):
-        record_end(run_dir, "killed by SIGKILL")
-    assert status(run_dir)["state"] == "running"
-
-
-def test_what_is_known_of_the_run_stays_where_its_end_is_recorded(run_dir):
-    left(run_dir, "running")
-    record_end(run_dir, "killed by SIGABRT")
-    found = status(run_dir)
-    assert found["started"] == "long ago"
-    assert found["finished"]
