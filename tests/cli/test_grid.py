@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-from hydra.core.override_parser.overrides_parser import OverridesParser
+from grids import SEARCH, by_hydra, compositions, exact, found, problems_of, slow
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from omegaconf import DictConfig, OmegaConf
 
-import lehr.cli.compose
-from lehr.cli.compose import Command, Composer, composed, resolved
-from lehr.cli.grid import MOST_LINES, Grid, grid
+from lehr.cli.compose import Command, Composer, composed
 from lehr.cli.structure import Structure
 from lehr.config.registry import conf_dir
 from lehr.errors import ConfigError
@@ -77,37 +73,6 @@ def own() -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
     return Path("own")
-
-
-def found(*typed: str, config_dir: Path | None = None) -> Grid:
-    """The grid of a command line with nothing wrong in it."""
-    result, problems = grid(Command("train", config_dir, list(typed), multirun=True))
-    assert problems == []
-    assert result is not None
-    return result
-
-
-def problems_of(*typed: str, config_dir: Path | None = None) -> list[str]:
-    result, problems = grid(Command("train", config_dir, list(typed), multirun=True))
-    assert (result is None) == bool(problems)
-    return problems
-
-
-def by_hydra(*typed: str, config_dir: Path | None = None) -> list[dict[str, Any]]:
-    """The configurations that Hydra's own sweeper would train, each composed by Hydra alone."""
-    overrides = OverridesParser.create().parse_overrides(list(typed))
-    (lists,) = BasicSweeper.split_arguments(overrides, max_batch_size=None)
-    composer = Composer(Command("train", config_dir, []))
-    return [resolved(composer.compose(*lines)).values for lines in lists]
-
-
-def exact(config: dict[str, Any]) -> str:
-    """As text, so that 1, 1.0 and true differ; `dir` is the sweep's."""
-    return json.dumps({key: value for key, value in config.items() if key != "dir"}, sort_keys=True)
-
-
-def slow(*values: Any) -> Any:
-    return pytest.param(*values, marks=pytest.mark.slow)
 
 
 @pytest.mark.parametrize(
@@ -181,19 +146,6 @@ def test_any_value_set_in_a_composition_is_what_omegaconf_makes_of_it(mmd, data)
     assert structure.takes(changes)
     assert exact(structure.with_values(changes)) == exact(OmegaConf.to_container(expected, resolve=True))
     assert exact(structure.composed.values) == before
-
-
-def compositions(monkeypatch) -> list[Any]:
-    """What Hydra is asked to compose from now on."""
-    asked: list[Any] = []
-    compose = lehr.cli.compose.compose
-
-    def counted(*args: Any, **kwargs: Any) -> Any:
-        asked.append(kwargs["overrides"])
-        return compose(*args, **kwargs)
-
-    monkeypatch.setattr(lehr.cli.compose, "compose", counted)
-    return asked
 
 
 def test_thousands_of_points_take_a_few_compositions(monkeypatch):
@@ -314,109 +266,6 @@ def test_one_run_is_told_of_many_in_vain():
     assert not {"pool", "sweep"} & set(config.values)
 
 
-@pytest.mark.parametrize(
-    ("typed", "lines"),
-    [
-        (
-            "seed=1,-2 kl.weight=0.1,abc model=mlp,mpl foo=1,2",
-            [
-                "seed=-2: must be greater than or equal to 0",
-                "kl.weight=abc: must be a number",
-                "model=mpl: there is no such choice; did you mean mlp?",
-                "foo: unknown key",
-            ],
-        ),
-        (
-            "seed=range(0,0) kl.weight=interval(0,1) model=glob(*) optimizer=interval(0,1) dir=x resume=y "
-            "pool.workers=0 pool.gpus=-1 pool.gpus_per_run=1.5 +pool.x=1 sweep.retry=all hydra.sweep.dir=file/x "
-            "pool.per_gpu=1,2 hydra/launcher=basic,joblib hydra.job.name=a,b "
-            "trainer.devices=1,2 logger=none,tensorboard callbacks.samples.n=1,2",
-            [
-                "seed=range(0,0): has no values",
-                "kl.weight=interval(0,1): write out the values, as in kl.weight=a,b or kl.weight=range(1,5)",
-                "optimizer=interval(0,1): write out the values, as in optimizer=a,b or optimizer=range(1,5)",
-                "model=glob(*): write out the values, as in model=a,b or model=range(1,5)",
-                "dir: is of a single run; say hydra.sweep.dir=DIR, each run of a sweep has a folder in it",
-                "resume: a run is resumed by itself, without -m",
-                "pool.workers=0: must be greater than 0 or 'auto'",
-                "pool.gpus=-1: must be greater than or equal to 0 or 'auto'",
-                "pool.gpus_per_run=1.5: must be an integer",
-                "pool.x: unknown key; there are: pool.gpus, pool.gpus_per_run, pool.per_gpu, pool.workers",
-                "sweep.retry=all: must be 'none' or 'failed'",
-                "hydra.sweep.dir=file/x: file is a file, not a directory",
-                "pool.per_gpu=1,2: is of the whole sweep; give one value",
-                "hydra/launcher=basic,joblib: is of the whole sweep; give one value",
-                "hydra.job.name=a,b: is of the whole sweep; give one value",
-                "trainer.devices=1,2: no number of a run depends on trainer.devices; give one value",
-                "logger=none,tensorboard: no number of a run depends on logger; give one value",
-                "callbacks.samples.n=1,2: no number of a run depends on callbacks.samples.n; give one value",
-            ],
-        ),
-        (
-            "model=conv,mlp model.channels=[8],[9] model.latent_dim=0,1 hydra.sweep.dir=",
-            [
-                "hydra.sweep.dir=: must not be empty",
-                "model.channels: unknown key; there are: model._target_, model.activation, model.hidden, "
-                "model.latent_dim, model.logvar_max, model.logvar_min "
-                "(in model=mlp model.channels=[8] model.latent_dim=0 and 3 more)",
-                "model.latent_dim=0: must be greater than 0",
-            ],
-        ),
-        ("seed=range(0,1000) kl.weight=range(0,101)", ["-m: these are 101,000 runs; a sweep may have 100,000"]),
-        (
-            "seed=range(-25,0)",
-            [*(f"seed={seed}: must be greater than or equal to 0" for seed in range(-25, -5)), "and 5 more"],
-        ),
-        slow(
-            "model=mlp,conv ++model.channels=[8],[9]",
-            ["model.channels: unknown key; there are: model._target_, model.activation, model.hidden, "
-             "model.latent_dim, model.logvar_max, model.logvar_min"],
-        ),
-        slow(
-            "kl.weight='${x}',2 data.split_seed=3",
-            ["kl.weight: Interpolation key 'x' not found (in kl.weight='${x}')"],
-        ),
-        slow(
-            "model.hidden={a:1},[2]",
-            ["Error merging override model.hidden={a:1} "
-             "(model.hidden: Cannot merge DictConfig with ListConfig)"],
-        ),
-    ],
-)  # fmt: skip
-def test_whatever_is_wrong_with_any_point_is_a_line_each(typed, lines):
-    Path("file").write_text("x")
-    assert sorted(problems_of(*typed.split())) == sorted(lines)
-    assert len(lines) <= MOST_LINES + 1
-
-
-def test_hydra_is_not_asked_about_thousands_of_points_that_it_refuses(monkeypatch):
-    monkeypatch.setattr("lehr.cli.grid.MOST_LINES", 3)
-    asked = compositions(monkeypatch)
-    assert problems_of("kl.weight=${x}", "seed=range(0,100)") == ["kl.weight: Interpolation key 'x' not found"]
-    assert len(asked) < 10
-
-
-def test_a_combination_that_cannot_work_is_found_where_one_value_makes_it():
-    (line,) = problems_of("trainer.max_epochs=5,50", "kl.warmup=2,10")
-    assert line.startswith("kl.hold=0 + kl.warmup=10 must be shorter than a training of 5 epochs")
-    (line,) = problems_of("objective=elbo,iwae", "kl=geco", "seed=0,1,2")
-    assert line.startswith("kl._target_=lehr.objective.GECO: needs a rate by itself, which this objective has not")
-
-
-def test_a_component_of_the_user_s_own_is_looked_at_in_each_point(tmp_path, monkeypatch):
-    Path("mine_in_a_grid.py").write_text("from lehr.models import MLP\nclass Mine(MLP):\n    pass\n")
-    typed = ("model._target_=lehr.models.MLP,mine_in_a_grid.Mine", "seed=0,1")
-    assert problems_of(*typed) == [
-        "model._target_=mine_in_a_grid.Mine: package 'mine_in_a_grid' is not trusted; if you trust it, say "
-        "'trust=[mine_in_a_grid]'"
-    ]
-    monkeypatch.syspath_prepend(".")
-    assert len(found(*typed, "trust=[mine_in_a_grid]").points) == 4
-
-
-SEARCH = ("hydra/sweeper=optuna", "hydra.sweep.dir=x")
-
-
 def test_a_search_has_a_space_and_makes_its_points_one_by_one():
     typed = (
         "kl.weight=tag(log, interval(0.1,4))",
@@ -447,16 +296,3 @@ def test_a_search_has_a_space_and_makes_its_points_one_by_one():
         with pytest.raises(ConfigError) as caught:
             result.compose_point(wrong)
         assert str(caught.value).startswith(line)
-
-
-def test_the_ends_of_a_space_are_checked_before_a_search_starts():
-    assert sorted(
-        problems_of(*SEARCH, "kl.weight=interval(-1,1)", "model.latent_dim=interval(2,8)", "seed=range(-2,9)",
-                    "optimizer.lr=0.1,abc")
-    ) == [
-        "kl.weight=-1.0: must be greater than or equal to 0",
-        "model.latent_dim=2.0: must be an integer",
-        "model.latent_dim=8.0: must be an integer",
-        "optimizer.lr=abc: must be a number",
-        "seed=-2: must be greater than or equal to 0",
-    ]  # fmt: skip

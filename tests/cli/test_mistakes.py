@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import os
-import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-
-from lehr.run import claim as claims
 
 TWICE = "if the value is one string, quote it twice:"
 
@@ -226,65 +219,6 @@ def test_a_class_in_the_current_directory_is_found_once_it_is_trusted(refused, t
     assert trainings[0].trust == ("own_in_cwd",)
 
 
-@pytest.mark.parametrize("place", ["file", "file/a/b"])
-def test_a_directory_with_a_file_in_the_way_is_refused(refused, place):
-    Path("file").write_text("x")
-    assert refused("train", f"dir={place}") == [f"dir={place}: file is a file, not a directory"]
-
-
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_a_directory_that_may_not_be_written_is_refused(refused):
-    Path("locked").mkdir(mode=0o500)
-    assert refused("train", "dir=locked/run") == ["dir=locked/run: locked cannot be written to"]
-
-
-def test_a_finished_run_is_not_overwritten_unasked(refused, lehr, trainings):
-    Path("run").mkdir()
-    Path("run/status.json").write_text(json.dumps({"state": "done"}))
-    assert refused("train", "dir=run") == [
-        "dir=run: holds a finished run; choose another directory, or say overwrite=true"
-    ]
-    assert lehr("train", "dir=run", "overwrite=true")[0] == 0
-    assert trainings[0].path == Path("run")
-
-
-def test_a_directory_in_which_a_process_runs_is_refused(refused):
-    Path("run").mkdir()
-    pid = os.getppid()
-    about = {"pid": pid, "host": socket.gethostname(), "machine": claims._machine(), "started": claims._started(pid)}
-    Path("run/.claim-1").write_text(json.dumps(about))
-    assert refused("train", "dir=run", "overwrite=true") == [
-        f"dir=run: process {pid} is running there; choose another directory"
-    ]
-
-
-@pytest.mark.parametrize(
-    ("name", "array", "reason"),
-    [
-        ("rank2.npy", np.zeros((60, 64), np.uint8), "has shape (60, 64), expected (n h w), (n h w c) or (n c h w)"),
-        ("nan.npy", np.full((60, 8, 8), np.nan, np.float32), "holds NaN or infinity in 60 of 60 images"),
-        ("pickled.npy", np.array([{}], dtype=object), "cannot be read as a NumPy file"),
-        ("none.npy", np.zeros((0, 8, 8), np.uint8), "holds no image"),
-    ],
-)
-def test_data_that_cannot_be_used_are_one_line(lehr, name, array, reason):
-    np.save(name, array, allow_pickle=True)
-    code, out, err = lehr("train", "dir=run", "data=arrays", f"data.path={name}")
-    assert code != 0
-    assert out == ""
-    assert err.startswith(f"lehr train: {name} {reason}")
-    assert err.count("\n") == 1
-
-
-def test_an_empty_folder_of_images_is_one_line(lehr):
-    Path("photos").mkdir()
-    code, out, err = lehr("train", "dir=run", "data=images", "data.path=photos", "likelihood=gaussian")
-    assert code != 0
-    assert out == ""
-    assert err.startswith("lehr train: photos holds no image file (")
-    assert err.count("\n") == 1
-
-
 @pytest.mark.parametrize(
     ("flags", "line"),
     [
@@ -349,23 +283,3 @@ def test_a_failure_that_is_nobody_s_mistake_is_one_line_too(lehr, monkeypatch):
     assert lehr("train", "dir=run") == (1, "", "lehr train: RuntimeError: two lines (debug=true shows where)\n")
     _, _, err = lehr("train", "dir=run", "debug=true")
     assert "Traceback" in err
-
-
-def test_a_current_directory_that_is_gone_is_one_line():
-    program = (
-        "import os, sys\n"
-        "os.mkdir('gone'); os.chdir('gone'); os.rmdir('../gone')\n"
-        "from lehr.cli.main import main\n"
-        "sys.exit(main(['train', '--cfg', 'job']))\n"
-    )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "lehr train: the current directory is gone; change to another\n"
-
-
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_a_current_directory_that_may_not_be_written_is_one_line(refused):
-    Path("locked").mkdir(mode=0o500)
-    os.chdir("locked")
-    (line,) = refused("train")
-    assert line.endswith("cannot be written to")

@@ -15,7 +15,7 @@ from lehr.objective.elbo import Terms
 from lehr.objective.rate import RateInputs, RateTerm
 from lehr.posterior.gaussian import DiagonalGaussian
 
-sys.path.insert(0, str(Path(__file__).parent))  # for rate_terms
+sys.path.insert(0, str(Path(__file__).parent))  # for rate_terms and densities
 
 N_TRAIN = 50
 
