@@ -66,6 +66,17 @@ def test_two_processes_train_what_one_does(alone, together):
     assert json.loads((together / "posterior" / "statistics.json").read_text())["n"] == 1287
 
 
+def test_parts_that_are_frozen_are_not_waited_for(process, tmp_path):
+    frozen = ("optimizer.freeze=[model.encoder.*]", "ema.half_life=200", "trainer.max_epochs=1", "kl.warmup=0")
+    weights = []
+    for devices in (1, 2):
+        path = tmp_path / str(devices)
+        finished = process("train", *UNEVEN, *frozen, f"trainer.devices={devices}", f"dir={path}")
+        assert finished.code == 0, finished.err
+        weights.append(load_file(path / "model" / "model.safetensors"))
+    torch.testing.assert_close(*weights, rtol=1e-4, atol=1e-5)
+
+
 def test_a_nan_on_one_rank_ends_both(process, tmp_path):
     path = tmp_path / "run"
     spoil = ("+callbacks.spoil._target_=witness.Spoil", "+callbacks.spoil.at=5", "+callbacks.spoil.rank=1")

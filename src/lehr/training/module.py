@@ -27,7 +27,7 @@ from lehr.training.ema import Averaging, EMAPlan
 from lehr.training.finite import FiniteLoss
 from lehr.training.length import Length
 from lehr.training.measured import MeasuredModule
-from lehr.training.players import PlayerPlan, Players
+from lehr.training.players import PlayerPlan, Players, freeze_parts
 
 
 class VAEModule(MeasuredModule):
@@ -93,8 +93,10 @@ class VAEModule(MeasuredModule):
         return Components(self.model, self.likelihood, self.prior, self.rate_term, self.objective)
 
     def setup(self, stage: str) -> None:
+        super().setup(stage)
         if stage != "fit":
             return
+        freeze_parts(self.player_networks, self.plans)
         self.length = Length.of(self.trainer, self.datamodule)
         self._n_train = self.datamodule.n_train
         self.rate_term.start(self.length.total_steps, self.length.steps_per_epoch)
@@ -108,11 +110,15 @@ class VAEModule(MeasuredModule):
         """What a run ends in: the parts whose weights are exported, by what their names begin with."""
         return {"model": self.model, "likelihood": self.likelihood, "prior": self.prior}
 
+    @property
+    def player_networks(self) -> dict[str, dict[str, nn.Module]]:
+        """What each player trains, by what the names of its parameters begin with."""
+        others = {name: {f"objective.{name}": network} for name, network in self.objective.players.items()}
+        return {AUTOENCODER: self.networks, **others}
+
     def configure_optimizers(self) -> Players:
         assert self.length is not None
-        networks = {AUTOENCODER: self.networks}
-        networks |= {name: {f"objective.{name}": network} for name, network in self.objective.players.items()}
-        self.players = Players.of(networks, self.plans, self.length.total_steps)
+        self.players = Players.of(self.player_networks, self.plans, self.length.total_steps)
         return self.players
 
     @property

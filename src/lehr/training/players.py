@@ -7,6 +7,7 @@ one optimiser step a step, whoever takes part in it: annealing, `max_steps` and 
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -59,6 +60,25 @@ class PlayerPlan:
         return (self.final_lr + (lr - self.final_lr) * 0.5 * (1 + math.cos(math.pi * progress))) / lr
 
 
+def freeze_parts(networks: Mapping[str, Mapping[str, nn.Module]], plans: Mapping[str, PlayerPlan]) -> None:
+    """Freeze what the plans of the players say: before DDP takes the parameters whose gradients it waits for.
+
+    Args:
+        networks: player -> what the names of its parameters begin with -> module.
+        plans: player -> how it is trained.
+
+    Raises:
+        ConfigError: for a player without a plan or a plan without a player, a pattern that freezes nothing, or
+            patterns that freeze everything.
+    """
+    if unpaired := networks.keys() ^ plans.keys():
+        raise ConfigError(f"players: there is either no network or no plan for {', '.join(sorted(unpaired))}")
+    for name, plan in plans.items():
+        freeze(networks[name], plan.freeze)
+        if plan.freeze and not any(p.requires_grad for _, p in named_parameters(networks[name])):
+            raise ConfigError(f"optimizer.freeze=[{', '.join(plan.freeze)}]: leaves nothing to train; name fewer")
+
+
 def freeze(modules: Mapping[str, nn.Module], patterns: Iterable[str]) -> None:
     """Stop the training of the parameters whose names match.
 
@@ -106,13 +126,13 @@ class Player:
     def __init__(self, plan: PlayerPlan, parameters: Mapping[str, nn.Parameter]) -> None:
         self.plan = plan
         self.names: dict[Tensor, str] = {parameter: name for name, parameter in parameters.items()}
-        spared = [p for name, p in parameters.items() if not decays(name, p)]
         self.optimizer = plan.optimizer(list(parameters.values()), **plan.options)
-        decayed = [p for name, p in parameters.items() if decays(name, p)]
-        if spared and decayed and self.optimizer.defaults.get("weight_decay"):
+        spared = [p for name, p in parameters.items() if not decays(name, p)]
+        if spared and self.optimizer.defaults.get("weight_decay"):
             # only then, as every group of parameters is one more call at each step
-            groups = [{"params": decayed}, {"params": spared, "weight_decay": 0.0}]
-            self.optimizer = plan.optimizer(groups, **plan.options)
+            decayed = [p for name, p in parameters.items() if decays(name, p)]
+            groups = [{"params": spared, "weight_decay": 0.0}]
+            self.optimizer = plan.optimizer([{"params": decayed}, *groups] if decayed else groups, **plan.options)
         self.lr = float(self.optimizer.defaults["lr"])
 
     @property
@@ -131,22 +151,36 @@ class Player:
             {**group, "params": [self.names[parameter] for parameter in group["params"]]}
             for group in self.optimizer.param_groups
         ]
-        return {"state": state, "groups": groups}
+        return {"state": state, "groups": groups, "kinds": sorted(_kinds(self.optimizer))}
 
     def load_state_dict(self, saved: Mapping[str, Any]) -> None:
         """Go on from a state; of the options what is configured now counts, and what an optimizer changes is restored.
 
-        What is no longer trained is passed over, and what was not trained before starts afresh.
+        What is no longer trained is passed over, and what was not trained before starts afresh, as everything does
+        where the optimizer is of another kind.
         """
+        if "kinds" in saved and _kinds(self.optimizer).isdisjoint(saved["kinds"]):
+            return
         groups = self.optimizer.param_groups
         names = [self.names[parameter] for group in groups for parameter in group["params"]]
         known = {i: saved["state"][name] for i, name in enumerate(names) if name in saved["state"]}
         self.optimizer.load_state_dict({"state": known, "param_groups": _numbered(groups)})
         before = {name: group for group in saved["groups"] for name in group["params"]}
-        ours = {"params", "weight_decay", "lr", *self.plan.options}
+        ours = {"params", *self.plan.options, *_arguments(self.optimizer)}
         for group in self.optimizer.param_groups:
             options = before.get(self.names[group["params"][0]], {})
             group.update({name: value for name, value in options.items() if name in group and name not in ours})
+
+
+def _kinds(optimizer: torch.optim.Optimizer) -> set[str]:
+    """The names of its class and of those that it is made from, such as AdamW and Adam, whose states are alike."""
+    return {cls.__name__ for cls in type(optimizer).__mro__ if cls not in torch.optim.Optimizer.__mro__}
+
+
+def _arguments(optimizer: torch.optim.Optimizer) -> set[str]:
+    """What the constructor takes, and what those that it calls take."""
+    classes = [cls for cls in type(optimizer).__mro__ if cls not in torch.optim.Optimizer.__mro__]
+    return {name for cls in classes for name in inspect.signature(cls).parameters}
 
 
 def _numbered(groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -181,25 +215,16 @@ class Players(torch.optim.Optimizer):
     def of(
         cls, networks: Mapping[str, Mapping[str, nn.Module]], plans: Mapping[str, PlayerPlan], total_steps: int
     ) -> Players:
-        """The players of these plans.
+        """The players of these plans, of the parameters that are not frozen: see `freeze_parts`.
 
         Args:
             networks: player -> what the names of its parameters begin with -> module.
             plans: player -> how it is trained.
             total_steps: of the whole training.
-
-        Raises:
-            ConfigError: for a player without a plan or a plan without a player, or patterns that freeze nothing, or
-                all.
         """
-        if unpaired := networks.keys() ^ plans.keys():
-            raise ConfigError(f"players: there is either no network or no plan for {', '.join(sorted(unpaired))}")
         players = {}
         for name, plan in plans.items():
-            freeze(networks[name], plan.freeze)
             trained = {n: p for n, p in named_parameters(networks[name]) if p.requires_grad}
-            if plan.freeze and not trained:
-                raise ConfigError(f"optimizer.freeze=[{', '.join(plan.freeze)}]: leaves nothing to train; name fewer")
             players[name] = Player(plan, trained)
         return cls(players, total_steps)
 
@@ -210,6 +235,12 @@ class Players(torch.optim.Optimizer):
     @property
     def state(self) -> dict[Tensor, Any]:  # type: ignore[override]
         return {p: values for player in self.players.values() for p, values in player.optimizer.state.items()}
+
+    @property
+    def want_closures(self) -> bool:
+        """Whether an optimizer computes the loss itself, as often as it likes."""
+        steps = [inspect.signature(player.optimizer.step).parameters for player in self.players.values()]
+        return any("closure" in step and step["closure"].default is inspect.Parameter.empty for step in steps)
 
     def at_step(self, step: int) -> None:
         """Set every learning rate to that of optimiser step `step`."""
