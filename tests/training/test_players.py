@@ -10,11 +10,11 @@ from adversary import Adversarial
 from harness import Tiny, trainer, vae
 from lightning.pytorch.callbacks import ModelCheckpoint
 
-from lehr.errors import CheckpointError, ConfigError
+from lehr.errors import ConfigError
 from lehr.objective import Gaussian, VampPrior
 from lehr.objective.step import AUTOENCODER
 from lehr.training.callbacks.metrics import training_metrics
-from lehr.training.ema import EMA, Averaging, EMAPlan
+from lehr.training.ema import EMAPlan
 from lehr.training.loop import LeanEpochLoop
 from lehr.training.module import VAEModule
 from lehr.training.players import Player, PlayerPlan, Players
@@ -145,6 +145,11 @@ def test_weight_decay_leaves_out_biases_scales_and_priors(tmp_path):
             torch.testing.assert_close(weight, before[name], rtol=0, atol=1e-6, msg=name)
 
 
+def test_weight_decay_leaves_out_a_prior_that_alone_is_trained():
+    player = Player(PlayerPlan(torch.optim.AdamW, {"lr": 1.0}), {"prior.mean": torch.nn.Parameter(torch.ones(3, 2))})
+    assert [group["weight_decay"] for group in player.optimizer.param_groups] == [0.0]
+
+
 def test_without_weight_decay_there_is_one_group_of_parameters():
     parameters = dict(vae().named_parameters())
     assert len(Player(PlayerPlan(torch.optim.Adam, {"lr": 1.0}), parameters).optimizer.param_groups) == 1
@@ -192,6 +197,36 @@ def test_what_an_optimizer_changes_is_restored_and_what_is_configured_counts():
     assert (group["steps"], group["lr"]) == (1, 0.1)
 
 
+def after_a_step(optimizer, **options):
+    weight = torch.nn.Parameter(torch.ones(2, 2))
+    weight.grad = torch.ones(2, 2)
+    player = Player(PlayerPlan(optimizer, {"lr": 0.1, **options}), {"w": weight})
+    player.optimizer.step()
+    return player
+
+
+def test_another_optimizer_than_the_checkpoint_s_is_what_it_says_it_is():
+    player = after_a_step(torch.optim.AdamW, weight_decay=0.5)
+    player.load_state_dict(after_a_step(torch.optim.Adam, weight_decay=0.5).state_dict())
+    (group,) = player.optimizer.param_groups
+    assert group["decoupled_weight_decay"]
+    (state,) = player.optimizer.state.values()
+    assert state["exp_avg"].tolist() == [[pytest.approx(0.1 * 1.5)] * 2] * 2  # Adam's, whose gradient has the decay
+
+
+@pytest.mark.parametrize(("before", "after"), [("SGD", "Adam"), ("Adam", "SGD")])
+def test_an_optimizer_of_another_kind_than_the_checkpoint_s_starts_afresh(before, after):
+    classes = {"SGD": (torch.optim.SGD, {"momentum": 0.9}), "Adam": (torch.optim.Adam, {})}
+    old, new = (after_a_step(classes[name][0], **classes[name][1]) for name in (before, after))
+    weight = torch.nn.Parameter(torch.ones(2, 2))
+    new = Player(new.plan, {"w": weight})
+    new.load_state_dict(old.state_dict())
+    assert not new.optimizer.state
+    weight.grad = torch.ones(2, 2)
+    new.optimizer.step()
+    torch.testing.assert_close(weight, torch.full((2, 2), 0.9))
+
+
 def test_frozen_parameters_stay_bit_for_bit(tmp_path):
     module = vae(warmup=0)
     module.plans[AUTOENCODER] = PlayerPlan(torch.optim.Adam, {"lr": 0.1}, freeze=("model.encoder.*",))
@@ -214,51 +249,6 @@ def test_a_pattern_without_a_parameter_and_a_player_without_a_plan_are_refused(t
     lacking = VAEModule(one.model, one.likelihood, one.rate_term, one.plans[AUTOENCODER], objective=Adversarial())
     with pytest.raises(ConfigError, match="no plan for discriminator"):
         train(tmp_path, lacking)
-
-
-def test_the_average_is_that_of_karras_et_al():
-    layer = torch.nn.Linear(1, 1, bias=False)
-    ema, expected = EMA(EMAPlan(half_life=64), {"model": layer}), layer.weight.item()
-    for k in range(1, 40):
-        with torch.no_grad():
-            layer.weight.fill_(k)
-        ema.update(16, 16 * k)
-        kept = 0.5 ** (16 / min(64, 0.09 * 16 * k))  # EDM2, training/phema.py
-        expected = kept * expected + (1 - kept) * k
-    with ema.applied():
-        assert layer.weight.item() == pytest.approx(expected, rel=1e-6)
-        with ema.applied():
-            assert layer.weight.item() == pytest.approx(expected, rel=1e-6)
-    assert layer.weight.item() == 39
-
-
-def test_the_average_by_decay_of_a_constant_is_the_constant():
-    layer = torch.nn.BatchNorm1d(3).to(torch.bfloat16)
-    ema = EMA(EMAPlan(decay=0.9), {"model": layer})
-    layer.running_mean.fill_(2.0)
-    ema.update(1, 1)
-    state = ema.state_dict()
-    assert state["model.weight"].dtype == torch.float32  # what is added at a step would be lost in bfloat16
-    with ema.applied():
-        assert torch.equal(layer.weight, torch.ones(3, dtype=torch.bfloat16))
-        assert torch.equal(layer.running_mean, torch.full((3,), 2.0, dtype=torch.bfloat16))  # copied, not averaged
-    with pytest.raises(CheckpointError, match="another model"):
-        ema.load_state_dict({"model.other": torch.zeros(3)})
-
-
-def test_validation_uses_the_average_and_checkpoints_hold_both(tmp_path):
-    module, data = two_players(), Tiny()
-    one = trainer(tmp_path, ModelCheckpoint(tmp_path, monitor="val/elbo", mode="max", filename="best"), max_epochs=2)
-    one.fit(module, datamodule=data)
-    averaged = module.evaluated["val/elbo"]
-    module.averaging = Averaging(EMAPlan())
-    one.validate(module, datamodule=data, verbose=False)
-    assert module.evaluated["val/elbo"] != averaged
-    saved = torch.load(tmp_path / "best.ckpt", weights_only=True)  # written in a validation, in the average's place
-    assert saved["ema"].keys() <= saved["state_dict"].keys()
-    if saved["global_step"] == one.global_step:
-        for name, weight in module.state_dict().items():
-            assert torch.equal(saved["state_dict"][name], weight), name
 
 
 def test_gradients_that_were_scaled_for_half_precision_are_unscaled_clipped_and_skipped_if_infinite():

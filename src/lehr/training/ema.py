@@ -97,8 +97,19 @@ class EMA:
             self._put(own)
 
     def own(self) -> Mapping[str, Tensor]:
-        """The weights that are trained, by name, where the averages stand in their place; empty where they do not."""
-        return self._own or {}
+        """The weights that are trained, where the averages stand in their place; empty where they do not.
+
+        By every name that they have: what is tied has several.
+        """
+        if self._own is None:
+            return {}
+        names = {tensor: name for name, tensor in self._tensors()}
+        return {
+            alias: self._own[names[tensor]]
+            for prefix, module in self._modules.items()
+            for all_of in (module.named_parameters, module.named_buffers)
+            for alias, tensor in all_of(prefix, remove_duplicate=False)
+        }
 
     def _tensors(self) -> Iterator[tuple[str, Tensor]]:
         yield from self._parameters()
@@ -146,27 +157,31 @@ class Averaging:
         return self._ema is not None
 
     def start(self, modules: Mapping[str, nn.Module]) -> None:
-        """Average the weights of `modules` from now on; where a checkpoint was loaded, go on from its averages."""
+        """Average the weights of `modules` from now on, from where an earlier average has come to."""
         if self.plan.is_on:
-            self._ema = EMA(self.plan, modules)
-            if self._saved is not None:
-                self._ema.load_state_dict(self._saved)
+            before = self._ema.state_dict() if self._ema else self._saved
+            self._ema, self._saved = EMA(self.plan, modules), None
+            if before is not None:
+                self._ema.load_state_dict(before)
 
     def update(self, batch: int, seen: int) -> None:
         """See `EMA.update`."""
         if self._ema:
             self._ema.update(batch, seen)
 
-    def applied(self) -> AbstractContextManager[None]:
-        """Within it the modules have the averaged weights, where there are such."""
+    def applied(self, modules: Mapping[str, nn.Module]) -> AbstractContextManager[None]:
+        """Within it the `modules` have the averaged weights, where there are such, if only in a checkpoint."""
+        if self._saved is not None:
+            self.start(modules)
         return self._ema.applied() if self._ema else nullcontext()
 
     def save(self, checkpoint: dict[str, Any]) -> None:
         """Add the averages to a checkpoint, whose weights are those that are trained, whatever the modules have now."""
         if self._ema:
-            checkpoint["state_dict"] = {**checkpoint["state_dict"], **self._ema.own()}
+            weights = checkpoint["state_dict"]
+            checkpoint["state_dict"] = {**weights, **{n: own for n, own in self._ema.own().items() if n in weights}}
             checkpoint["ema"] = self._ema.state_dict()
 
     def load(self, checkpoint: Mapping[str, Any]) -> None:
-        """Go on from the averages of a checkpoint, if it has any, once training starts."""
-        self._saved = checkpoint.get("ema")
+        """Go on from the averages of a checkpoint, if it has any, once they are asked for."""
+        self._ema, self._saved = None, checkpoint.get("ema")

@@ -46,6 +46,9 @@ class MeasuredModule(LightningModule):
         assert isinstance(datamodule, ImageDataModule)
         return datamodule
 
+    def setup(self, stage: str) -> None:
+        self._evaluation.close()  # a pass that an error has ended was not closed
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["evaluated"] = dict(self.evaluated)
 

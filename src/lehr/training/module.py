@@ -181,7 +181,7 @@ class VAEModule(MeasuredModule):
             self.averaging.update(self.images_seen - before, self.images_seen)
 
     def averaged(self) -> AbstractContextManager[None]:
-        return self.averaging.applied()
+        return self.averaging.applied(self.networks)
 
     def sum_over_ranks(self, values: Tensor) -> Tensor:
         """The sum of the `values` of all ranks, which all of them must ask for; `values` is overwritten."""
