@@ -11,7 +11,7 @@ from __future__ import annotations
 from contextlib import nullcontext
 from typing import Any
 
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.loops.training_epoch_loop import _TrainingEpochLoop
 from lightning.pytorch.plugins.precision import Precision
 from lightning.pytorch.profilers import PassThroughProfiler
@@ -25,6 +25,7 @@ _OF_A_STEP = (
     "on_train_batch_start", "on_train_batch_end", "on_before_zero_grad", "on_before_backward", "on_after_backward",
     "on_before_optimizer_step",
 )  # fmt: skip
+_OF_AN_OPTIMIZER = ("optimizer_step", "optimizer_zero_grad", "configure_gradient_clipping")
 _OF_A_BATCH = ("on_before_batch_transfer", "transfer_batch_to_device", "on_after_batch_transfer")
 
 
@@ -110,11 +111,16 @@ def _may_be_lean(trainer: Trainer) -> bool:
     return (
         isinstance(module, VAEModule)
         and isinstance(trainer.profiler, NoProfiler | PassThroughProfiler)  # type: ignore[attr-defined]
+        and module.automatic_optimization
+        and module.players is not None
+        and not module.players.want_closures
         and type(trainer.strategy) is SingleDeviceStrategy
         and getattr(precision, "scaler", None) is None
         and trainer.gradient_clip_val is None
         and not trainer.lr_scheduler_configs
-        and not any(_takes_part(module, hook, LightningModule) for hook in (*_OF_A_STEP, *_OF_A_BATCH))
+        and not any(_takes_part(module, hook, VAEModule) for hook in ("training_step", *_OF_AN_OPTIMIZER))
+        and not any(_takes_part(module, hook, LightningModule) for hook in ("backward", *_OF_A_STEP, *_OF_A_BATCH))
+        and not any(_takes_part(module.datamodule, hook, LightningDataModule) for hook in _OF_A_BATCH)
         and not any(
             _takes_part(callback, hook, Callback)
             for callback in trainer.callbacks  # type: ignore[attr-defined]
