@@ -146,7 +146,7 @@ def _is_one(weight: float | Tensor) -> bool:
 
 def log(trainer: Trainer, metrics: Mapping[str, float], images_seen: int) -> None:
     """Write scalars to every logger, with images seen on the x-axis."""
-    if trainer.is_global_zero:
+    if metrics and trainer.is_global_zero:
         for logger in trainer.loggers:
             logger.log_metrics(dict(metrics), step=images_seen)
 
