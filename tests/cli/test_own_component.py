@@ -126,6 +126,9 @@ def test_what_it_declares_is_compared_with_what_others_need(refused):
         assert refused("train", *points, "kl=geco", "trainer.devices=1") == [
             "kl._target_=lehr.objective.GECO: needs a posterior with a density, which this model has not"
         ]
+        assert refused("train", *points, "prior=vamp") == [
+            "prior._target_=lehr.objective.VampPrior: needs a posterior with a density, which this model has not"
+        ]
         assert refused("train", *points, "objective=iwae") == [
             "objective._target_=lehr.objective.IWAE: needs a posterior with a density, which this model has not"
         ]
@@ -158,3 +161,28 @@ def test_a_rate_term_that_says_its_own_annealing_is_checked(refused):
         ]
     finally:
         sys.modules.pop("own_rate", None)
+
+
+def test_a_model_without_a_density_need_not_say_so(lehr):
+    """Where a component needs one, the model is asked."""
+    Path("own_silent.py").write_text(
+        "from torch import nn\n"
+        "class Silent(nn.Module):\n"
+        "    def __init__(self, width: int = 2):\n"
+        "        super().__init__()\n"
+        "        self.down, self.up = nn.Linear(64, width), nn.Linear(width, 64)\n"
+        "    def encode(self, x):\n"
+        "        return self.down(x.flatten(1))\n"
+        "    def decode(self, z):\n"
+        "        return self.up(z).view(-1, 1, 8, 8)\n"
+    )
+    Path("own/model").mkdir()
+    Path("own/model/silent.yaml").write_text("_target_: own_silent.Silent\nwidth: 2\n")
+    own = ("--config-dir", "own", "model=silent", "trust=[own_silent]", "dir=run", "kl.warmup=0")
+    try:
+        for group, choice, name in (("objective", "iwae", "IWAE"), ("prior", "vamp", "VampPrior")):
+            code, _, err = lehr("train", *own, f"{group}={choice}", "data.binarize=threshold")
+            line = f"{group}._target_=lehr.objective.{name}: needs a posterior with a density, which this model has not"
+            assert (code, err) == (1, f"lehr train: {line}\n")
+    finally:
+        sys.modules.pop("own_silent", None)

@@ -49,7 +49,7 @@ def wrap(
     if not can_be_wrapped(type(module)):
         raise ValueError(f"{name}: must have encode(x) and decode(z)")
     grey = torch.full((1, *image_shape), 0.5, device=next((p.device for p in module.parameters()), None))
-    with _evaluated(module):
+    with evaluated(module):
         posterior = as_posterior(_tried(module, "encode", grey.to(dtype_of(module))), name)
         shape = posterior.latent_shape
         if len(posterior) != 1 or len(shape) not in (1, 3):
@@ -79,7 +79,7 @@ def _tried(module: nn.Module, method: str, x: Tensor) -> Any:
 
 
 @contextmanager
-def _evaluated(module: nn.Module) -> Iterator[None]:
+def evaluated(module: nn.Module) -> Iterator[None]:
     """Evaluation mode for a moment, without gradients."""
     training = {part: part.training for part in module.modules()}
     module.eval()

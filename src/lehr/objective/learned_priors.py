@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from lehr import randomness
 from lehr.limits import PositiveInt, check_word
+from lehr.needs import DENSITY
 from lehr.objective.prior import Encode, Prior
 from lehr.posterior.density import GaussianMixture
 from lehr.posterior.gaussian import bound
@@ -30,6 +31,8 @@ class VampPrior(Prior):
         image_shape: (c, h, w).
         components: k.
     """
+
+    needs = (DENSITY,)
 
     def __init__(
         self, latent_shape: tuple[int, ...], image_shape: tuple[int, int, int], components: PositiveInt = 100
@@ -69,6 +72,8 @@ class MixturePrior(Prior):
         components: k.
         weights: of the components: "learned", or "equal".
     """
+
+    needs = (DENSITY,)
 
     def __init__(
         self,

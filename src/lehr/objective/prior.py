@@ -23,6 +23,7 @@ class Prior(KeepsFloat32):
         image_shape: (c, h, w).
     """
 
+    needs: ClassVar[tuple[Need, ...]] = ()
     provides: ClassVar[tuple[Need, ...]] = ()
 
     def __init__(self, latent_shape: tuple[int, ...], image_shape: tuple[int, int, int]) -> None:

@@ -20,6 +20,9 @@ from lehr.config.build import build, find_class
 from lehr.config.schema import plan_of
 from lehr.data.module import ImageDataModule
 from lehr.errors import ConfigError
+from lehr.models.autoencoder import Autoencoder
+from lehr.models.wrapped import evaluated
+from lehr.needs import DENSITY
 from lehr.objective.bits import levels_problem
 from lehr.objective.bounds import Objective
 from lehr.objective.rate import RateTerm
@@ -161,6 +164,7 @@ def _module(
         raise ConfigError(problem)
     with randomness.seeded(config["seed"], "prior"):
         prior = build_prior(config, model, trust)
+    _require_density(config, model, {"kl": rate_term, "objective": objective, "prior": prior})
     if start:
         images = some_images(data)
         model.start_at(likelihood.parameters_at(images.double().mean(0).float()))
@@ -176,6 +180,17 @@ def _module(
         objective=objective,
         ema=ema,
     )
+
+
+def _require_density(config: Config, model: Autoencoder, components: Mapping[str, object]) -> None:
+    """Whether posteriors have the density that components need: of its own a class need not say that they have none."""
+    asking = [group for group, component in components.items() if DENSITY in getattr(component, "needs", ())]
+    if not asking:
+        return
+    with evaluated(model):
+        grey = torch.full((1, *model.image_shape), 0.5)
+        if not model.encode(grey).has_density:
+            raise ConfigError(*(f"{group}._target_={config[group]['_target_']}: {DENSITY.problem}" for group in asking))
 
 
 def _loggers(
