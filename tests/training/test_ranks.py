@@ -90,6 +90,7 @@ def test_a_nan_on_one_rank_ends_both(process, tmp_path):
     assert started.left_behind() == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rank", [0, 1])
 def test_an_error_on_one_rank_ends_both_and_is_said(process, tmp_path, rank):
     path = tmp_path / "run"
@@ -103,6 +104,7 @@ def test_an_error_on_one_rank_ends_both_and_is_said(process, tmp_path, rank):
     assert started.left_behind() == []
 
 
+@pytest.mark.slow
 def test_a_run_on_two_ranks_survives_signals_to_the_first_and_to_all(process, together, tmp_path):
     path = tmp_path / "run"
     command = [*UNEVEN, *TWO, f"dir={path}"]

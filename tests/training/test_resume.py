@@ -67,6 +67,7 @@ def test_a_run_killed_in_training_ends_in_the_same_bits(undisturbed, disturbed, 
     assert differences(undisturbed(*SHORT), disturbed(moments, *SHORT)) == []
 
 
+@pytest.mark.slow
 def test_what_was_logged_before_a_checkpoint_is_not_lost(undisturbed, disturbed):
     overrides = (*SHORT, "trainer.log_every_n_steps=1000")  # at which TensorBoard's writer would write by itself
     assert differences(undisturbed(*overrides), disturbed([("step", 22), ("epoch", 1)], *overrides)) == []
@@ -94,8 +95,8 @@ WITHOUT_WARMUP = tuple(override for override in SHORT if not override.startswith
     "overrides",
     [
         ("kl=geco", "kl.target_distortion=24", "prior=vamp", "prior.components=5"),
-        ("kl=control", "kl.target_rate=3", "prior=mixture", "prior.components=5"),
-        ("objective=iwae", "objective.samples=3", "kl.warmup=2"),
+        pytest.param(("kl=control", "kl.target_rate=3", "prior=mixture", "prior.components=5"), marks=pytest.mark.slow),
+        pytest.param(("objective=iwae", "objective.samples=3", "kl.warmup=2"), marks=pytest.mark.slow),
     ],
     ids=lambda overrides: overrides[0],
 )
@@ -115,6 +116,7 @@ def folder_of_images(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_images_decoded_in_other_processes_are_the_same_after_resuming(undisturbed, disturbed, folder_of_images):
     overrides = (
         "data=images", f"data.path={folder_of_images}", "data.size=8", "data.workers=2", "data.crop=random",
@@ -131,8 +133,8 @@ def test_images_decoded_in_other_processes_are_the_same_after_resuming(undisturb
     [
         ("SIGTERM", 143, ("step", 7), 3),
         ("SIGINT", 130, ("validation", 0), 1),
-        ("SIGTERM", 143, ("aggregate", 1), 1),
-        ("SIGINT", 130, ("test", 0), 1),
+        pytest.param("SIGTERM", 143, ("aggregate", 1), 1, marks=pytest.mark.slow),
+        pytest.param("SIGINT", 130, ("test", 0), 1, marks=pytest.mark.slow),
     ],
 )
 def test_a_signal_saves_and_stops_and_nothing_is_lost(process, undisturbed, tmp_path, signal, code, moment, accumulate):
@@ -158,7 +160,10 @@ def test_two_signals_at_the_same_moment_are_one_wish(process, tmp_path):
     assert json.loads((path / "status.json").read_text())["state"] == "interrupted"
 
 
-@pytest.mark.parametrize("limit", ["trainer.max_epochs=2", "trainer.max_steps=50", "trainer.max_steps=42"])
+@pytest.mark.parametrize(
+    "limit",
+    ["trainer.max_epochs=2", "trainer.max_steps=50", pytest.param("trainer.max_steps=42", marks=pytest.mark.slow)],
+)
 def test_a_finished_run_that_goes_on_equals_a_longer_one(process, undisturbed, tmp_path, limit):
     path = tmp_path / "run"
     assert process("train", *SHORT, "kl.warmup=1", limit, f"dir={path}").code == 0
@@ -173,6 +178,7 @@ def test_a_finished_run_that_goes_on_equals_a_longer_one(process, undisturbed, t
     assert visible_events(path)["train/loss"] == visible_events(whole)["train/loss"]
 
 
+@pytest.mark.slow
 def test_a_run_that_had_stopped_early_is_not_trained_further(undisturbed, disturbed):
     overrides = (*SHORT, "trainer.max_epochs=40", "optimizer.lr=0.01", "callbacks.early_stopping.patience=1")
     whole = undisturbed(*overrides)
