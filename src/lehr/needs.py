@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from lehr.errors import ConfigError
+
 
 @dataclass(frozen=True)
 class Need:
@@ -39,3 +41,13 @@ RATE = Need(
 )
 DENSITY = Need("density", "needs a posterior with a density, which this model has not")
 WHOLE_BATCH = Need("whole_batch", "needs the whole batch in one process; say trainer.devices=1")
+
+
+def require_rate(rate_term: Any, objective: Any) -> None:
+    """Check that the objective has a rate by itself if the rate term needs one, in what is put together by hand.
+
+    Raises:
+        ConfigError: if it has not.
+    """
+    if RATE in rate_term.needs and RATE not in objective.provides:
+        raise ConfigError(f"{type(rate_term).__name__} with {type(objective).__name__}: {RATE.problem}")

@@ -10,9 +10,12 @@ from harness import Tiny, fit, trainer, vae, visible_events
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
 
+from lehr.errors import ConfigError
 from lehr.evaluation.statistics import read_statistics
+from lehr.objective import IWAE, Capacity, FreeBits
 from lehr.training import AggregateStatistics, Progress, SampleGrids
 from lehr.training.callbacks.metrics import Metrics
+from lehr.training.module import VAEModule
 
 
 def test_a_plain_trainer_trains_tests_and_computes_the_statistics(tmp_path, capfd):
@@ -83,3 +86,10 @@ def test_the_same_seed_trains_the_same_model_and_another_another(tmp_path):
     one, same, other = (fit(tmp_path, module=vae(seed=seed)).state_dict() for seed in (0, 0, 1))
     assert all(torch.equal(one[name], same[name]) for name in one)
     assert not torch.equal(one["model.encoder.1.weight"], other["model.encoder.1.weight"])
+
+
+@pytest.mark.parametrize("term", [Capacity(3.0), FreeBits(0.1)], ids=["capacity", "free bits"])
+def test_a_rate_term_that_an_objective_has_no_rate_for_is_refused(term):
+    one = vae()
+    with pytest.raises(ConfigError, match=f"^{type(term).__name__} with IWAE: needs a rate by itself"):
+        VAEModule(one.model, one.likelihood, term, one.plans["autoencoder"], objective=IWAE(3))

@@ -17,6 +17,7 @@ from lehr import randomness
 from lehr.data.batch import Batch
 from lehr.models.autoencoder import Autoencoder
 from lehr.models.components import Components
+from lehr.needs import require_rate
 from lehr.objective.bounds import ELBO, Objective
 from lehr.objective.likelihood import Likelihood
 from lehr.objective.prior import Prior, StandardNormalPrior
@@ -67,6 +68,7 @@ class VAEModule(MeasuredModule):
         self.rate_term = rate_term
         self.prior = prior or StandardNormalPrior(model.latent_shape, model.image_shape)
         self.objective = objective or ELBO()
+        require_rate(rate_term, self.objective)
         self.plans = {AUTOENCODER: optimizer, **(players or {})}
         self.seed = seed
         self.length: Length | None = None
@@ -113,8 +115,7 @@ class VAEModule(MeasuredModule):
     @property
     def player_networks(self) -> dict[str, dict[str, nn.Module]]:
         """What each player trains, by what the names of its parameters begin with."""
-        others = {name: {f"objective.{name}": network} for name, network in self.objective.players.items()}
-        return {AUTOENCODER: self.networks, **others}
+        return {AUTOENCODER: self.networks} | {n: {f"objective.{n}": net} for n, net in self.objective.players.items()}
 
     def configure_optimizers(self) -> Players:
         assert self.length is not None
