@@ -79,6 +79,13 @@ def test_a_run_killed_after_training_ends_in_the_same_bits(undisturbed, disturbe
     assert differences(undisturbed(*SHORT), disturbed(moments, *SHORT), repeated_events=True) == []
 
 
+def test_a_validation_that_stands_for_the_test_is_logged_once(undisturbed, disturbed, tmp_path):
+    np.save(tmp_path / "pixels.npy", np.random.default_rng(0).random((300, 4, 4), dtype=np.float32))
+    data = ("data=arrays", f"data.path={tmp_path / 'pixels.npy'}", "data.test_fraction=0", "likelihood=gaussian")
+    overrides = (*SHORT, *data, "evaluate=none")
+    assert differences(undisturbed(*overrides), disturbed([("export", 0)], *overrides), True) == []
+
+
 def test_gradients_that_were_accumulated_are_not_lost(undisturbed, disturbed):
     overrides = (
         *SHORT, "trainer.accumulate_grad_batches=2", "optimizer.decay=cosine", "likelihood=gaussian",

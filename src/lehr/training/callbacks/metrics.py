@@ -42,6 +42,12 @@ class Metrics(LeanCallback):
         self._since = (0.0, 0, 0)  # the three above when training was logged last
         self._validated_at = -1  # images seen when a validation was logged last
 
+    def state_dict(self) -> dict[str, Any]:
+        return {"validated_at": self._validated_at}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._validated_at = state_dict["validated_at"]
+
     @property
     def final(self) -> dict[str, float]:
         """Speed over the whole training of this process."""
