@@ -42,10 +42,10 @@ class Types(Callback):
         pl_module.objective.draw, pl_module.model.encode = watched_draw, watched_encode
         pl_module.model.decoder.register_forward_hook(lambda m, i, output: self.outputs.add(output.dtype))
 
-    def measured(self, components, images, noise):
-        draw, posterior = one_sample(components, images, noise)
+    def measured(self, components, images, posterior, noise):
+        draw = one_sample(components, images, posterior, noise)
         self.see(images, noise, draw.terms, posterior)
-        return draw, posterior
+        return draw
 
     def see(self, images, noise, terms, posterior):
         self.images.append(images.clone())

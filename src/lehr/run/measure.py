@@ -24,11 +24,10 @@ from lehr.run.execution import Execution
 _ONE_SAMPLE = ELBO()
 
 
-def one_sample(components: Components, images: Tensor, noise: Tensor) -> tuple[Draw, Posterior]:
-    """Images (b, c, h, w) decoded at one sample of z, with the terms of the ELBO, and the posterior it came from."""
+def one_sample(components: Components, images: Tensor, posterior: Posterior, noise: Tensor) -> Draw:
+    """Images (b, c, h, w) decoded at one sample of their `posterior`, with the terms of the ELBO."""
     model, prior = components.model, components.prior.density(components.model.encode)
-    posterior = model.encode(images)
-    return _ONE_SAMPLE.draw(images, posterior, noise, model, components.likelihood, prior), posterior
+    return _ONE_SAMPLE.draw(images, posterior, noise, model, components.likelihood, prior)
 
 
 class SplitMeasurement:
@@ -55,9 +54,10 @@ class SplitMeasurement:
 
     def update(self, batch: Batch) -> None:
         """Count a batch of this rank."""
-        rows, shape = (batch.start, batch.start + len(batch)), self._components.model.latent_shape
+        posterior = self._components.model.encode(batch.images)
+        rows, shape = (batch.start, batch.start + len(batch)), posterior.noise_shape
         noise = randomness.rows("normal", self._seed, f"posterior/{self.split}", *rows, shape, self._device)
-        draw, posterior = one_sample(self._components, batch.images, noise)
+        draw = one_sample(self._components, batch.images, posterior, noise)
         self._elbo.update(draw.terms or draw.distortion)
         self._posterior.update(posterior)
 
