@@ -42,7 +42,8 @@ def find_class(
     assert inspect.isclass(base)
     accepts = getattr(base, "accepts", None)  # a base may take other classes than those below it
     if not (issubclass(found, base) or (accepts and accepts(found))):
-        raise ConfigError(f"{key}={target}: must be a subclass of {base.__module__}.{base.__qualname__}")
+        other = f", or {vars(base)['accepted']}" if "accepted" in vars(base) else ""
+        raise ConfigError(f"{key}={target}: must be a subclass of {base.__module__}.{base.__qualname__}{other}")
     return cast("Callable[..., T]", found)
 
 

@@ -36,6 +36,8 @@ class Autoencoder(nn.Module):
     """
 
     codebook_size = 0
+    accepted = "a torch.nn.Module with encode and decode"
+    """What `accepts` takes besides, in words."""
 
     @classmethod
     def accepts(cls, other: type) -> bool:
