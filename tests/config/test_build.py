@@ -165,9 +165,6 @@ def test_a_module_that_encodes_and_decodes_is_a_model_by_its_name(module_package
     with pytest.raises(ConfigError, match=r"^model: Mine.encode: fails on a tensor of \(1, 3, 8, 8\)"):
         build_model(config, (3, 8, 8), [module_package])
     with pytest.raises(ConfigError, match=r"own_module.Half: must be .*Autoencoder, or a torch.nn.Module with encode"):
-        ConfigError,
-        match=r"^model._target_=own_module.Half: must be a subclass of lehr.*Autoencoder, or a torch.nn.Module with encode",
-    ):
         build_model({"model": {"_target_": "own_module.Half"}}, (1, 4, 4), [module_package])
 
 
