@@ -121,6 +121,13 @@ def test_each_player_s_gradient_is_clipped_to_its_own_norm():
     assert small.tolist() == [-3.0, 0.0]
 
 
+def test_an_optimizer_that_wants_a_closure_trains_alone():
+    plan = PlayerPlan(torch.optim.LBFGS, {"lr": 1.0})
+    players = {name: Player(plan, {name: torch.nn.Parameter(torch.ones(2))}) for name in "ab"}
+    with pytest.raises(ConfigError, match="can only train alone"):
+        Players(players, 1)
+
+
 def test_a_player_without_a_gradient_does_not_move():
     weights = [torch.nn.Parameter(torch.ones(2, 2)) for _ in range(2)]
     plan = PlayerPlan(torch.optim.AdamW, {"lr": 0.1, "weight_decay": 0.5})

@@ -209,6 +209,10 @@ class Players(torch.optim.Optimizer):
         self._first = next(iter(self.players.values())).optimizer
         self.defaults = self._first.defaults
         self._several = len(self.players) > 1
+        if self._several and self.want_closures:
+            raise ConfigError(
+                "players: an optimizer that computes the loss itself, such as LBFGS, can only train alone"
+            )
         self._decaying = [player for player in self.players.values() if player.plan.decay != "none"]
 
     @classmethod
