@@ -11,6 +11,7 @@ from lehr import randomness
 from lehr.errors import ConfigError, NonFiniteLoss
 from lehr.posterior.density import Normal
 from lehr.posterior.gaussian import DiagonalGaussian
+from lehr.posterior.point import Point
 from lehr.samplers.mixture import fit_mixture
 from lehr.samplers.two_stage import TwoStage, fit_two_stage
 
@@ -148,5 +149,7 @@ def test_what_cannot_be_fitted_is_said_in_one_line():
         fit_two_stage(DiagonalGaussian(few, few))
     with pytest.raises(ConfigError, match="4352 latents are too many"):
         fit_two_stage(DiagonalGaussian(wide, wide))
+    with pytest.raises(ConfigError, match="1 of 2 latents do not vary"):
+        fit_two_stage(Point(torch.arange(20.0)[:, None] * torch.tensor([1.0, 0.0])))
     with pytest.raises(NonFiniteLoss, match="two_stage: the loss turned NaN or infinite within 2 steps"):
         fit_two_stage(ring(100), hidden=(8,), steps=20, lr=1e30)

@@ -230,7 +230,7 @@ def fit_two_stage(
         The density, with the held-out bound (of one importance sample) after each of the steps that were looked at.
 
     Raises:
-        ConfigError: for more latents than can be fitted, or too few examples.
+        ConfigError: for more latents than can be fitted, some that do not vary, or too few examples.
         NonFiniteLoss: if the loss turns NaN or infinite.
     """
     n, *shape = latents.mean.shape
@@ -246,6 +246,8 @@ def fit_two_stage(
         q = latents.flat().clone()
         aggregate = AggregatePosterior.from_moments(element_moments(q), (d,))
         mean, std = aggregate.mean, aggregate.var.sqrt()
+        if still := int((std == 0).sum()):
+            raise ConfigError(f"samplers=two_stage: {still} of {d} latents do not vary; leave it out")
         white = q.standardised(mean, std).to(torch.float32)
         density = TwoStage(mean, std, tuple(shape), hidden, seed)
         order = randomness.permutation(seed, "two_stage/held_out", 0, n).to(mean.device)
