@@ -22,10 +22,11 @@ def _elsewhere(tmp_path, monkeypatch):
 
 
 def contents(folder: Path) -> dict[str, str]:
-    """Every file below `folder` and what is in it; every folder."""
+    """Every file below `folder` and what is in it; every folder. What Python compiles of a class in it is left out."""
     return {
         str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "folder"
         for path in folder.rglob("*")
+        if "__pycache__" not in path.parts
     }
 
 
