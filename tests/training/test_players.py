@@ -177,6 +177,9 @@ def test_the_state_of_an_optimizer_that_knew_parameters_by_number_is_read(decay)
     for parameter in parameters.values():
         assert torch.equal(player.optimizer.state[parameter]["exp_avg"], before.state[parameter]["exp_avg"])
     assert {group["lr"] for group in player.optimizer.param_groups} == {0.5}
+    fewer = Player(player.plan, dict(list(parameters.items())[2:]))
+    with pytest.raises(CheckpointError, match="trained 8 parameters, and now there are 6"):
+        Players({AUTOENCODER: fewer}, 1).load_state_dict(before.state_dict())
 
 
 class Counting(torch.optim.SGD):

@@ -205,7 +205,7 @@ def _charged(result: StepResult, charges: Mapping[str, Tensor], inputs: StepInpu
     sums = torch.stack([charge.sum() for charge in charges.values()])
     return replace(
         result,
-        losses={AUTOENCODER: result.losses[AUTOENCODER] + sums.sum()},
+        losses={**result.losses, AUTOENCODER: result.losses[AUTOENCODER] + sums.sum()},
         terms={**result.terms, **{name: Term(unit="squared latent units per example") for name in charges}},
         values=torch.cat([result.values, inputs.mean(sums).to(result.values)]),
     )

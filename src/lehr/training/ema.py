@@ -1,8 +1,8 @@
 """An exponential moving average of the weights, which validation, statistics, pictures and the exported model use.
 
 Its memory is a half-life in images, so that it means the same at any batch size (Karras et al. 2024, EDM2), or the
-share that it keeps at each step. At the start of training it forgets sooner: a half-life is never more than a share of
-what has been seen.
+share that it keeps at each step. A half-life is shorter at the start of training: never more than a share of what has
+been seen. A constant share is not: 0.999 still holds a third of the first weights after a thousand steps.
 """
 
 from __future__ import annotations

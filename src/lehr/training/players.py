@@ -301,6 +301,16 @@ class Players(torch.optim.Optimizer):
 
 
 def _named(state_dict: Mapping[str, Any], names: list[str]) -> dict[str, Any]:
-    """The state of a torch optimizer over the parameters of these names, in their order, by name."""
+    """The state of a torch optimizer over the parameters of these names, in their order, by name.
+
+    Raises:
+        CheckpointError: if there were more or fewer parameters: what they were called is then not known.
+    """
+    trained = sum(len(group["params"]) for group in state_dict["param_groups"])
+    if trained != len(names):
+        raise CheckpointError(
+            f"the checkpoint of an earlier version trained {trained} parameters, and now there are {len(names)}: "
+            "go on with it once without optimizer.freeze"
+        )
     groups = [{**group, "params": [names[i] for i in group["params"]]} for group in state_dict["param_groups"]]
     return {"state": {names[i]: values for i, values in state_dict["state"].items()}, "groups": groups}
