@@ -10,7 +10,7 @@ from adversary import Adversarial
 from harness import Tiny, trainer, vae
 from lightning.pytorch.callbacks import ModelCheckpoint
 
-from lehr.errors import ConfigError
+from lehr.errors import CheckpointError, ConfigError
 from lehr.objective import Gaussian, VampPrior
 from lehr.objective.step import AUTOENCODER
 from lehr.training.callbacks.metrics import training_metrics
