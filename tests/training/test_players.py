@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from harness import Tiny, trainer, vae
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from lehr.errors import CheckpointError, ConfigError
-from lehr.objective import Gaussian, VampPrior
+from lehr.objective import AnnealedKL, Gaussian, VampPrior
 from lehr.objective.step import AUTOENCODER
 from lehr.training.callbacks.metrics import training_metrics
 from lehr.training.ema import EMAPlan
@@ -275,3 +276,21 @@ def test_gradients_that_were_scaled_for_half_precision_are_unscaled_clipped_and_
         scaler.step(players)
         scaler.update()
         assert bool(weight.detach().abs().sum() > 0) == moved
+
+
+class LearnedWeight(AnnealedKL):
+    """A rate term that learns something itself."""
+
+    def __init__(self) -> None:
+        super().__init__(warmup=0)
+        self.log_weight = torch.nn.Parameter(torch.zeros(()))
+
+    def cost(self, inputs, values):
+        return replace(super().cost(inputs, values), value=self.log_weight.exp() * inputs.terms.rate.sum())
+
+
+def test_what_a_rate_term_learns_is_trained_too(tmp_path):
+    one = vae()
+    module = VAEModule(one.model, one.likelihood, LearnedWeight(), one.plans[AUTOENCODER])
+    train(tmp_path, module, max_epochs=1)
+    assert module.rate_term.log_weight.item() < 0  # the rate is cheaper without it

@@ -104,8 +104,7 @@ class VAEModule(MeasuredModule):
         self.rate_term.start(self.length.total_steps, self.length.steps_per_epoch)
 
     def on_fit_start(self) -> None:
-        # the weights are now where they will be trained, and those of the checkpoint if there is one
-        self.averaging.start(self.networks)
+        self.averaging.start(self.networks)  # on their device, with what a checkpoint gave them
 
     @property
     def networks(self) -> dict[str, nn.Module]:
@@ -115,7 +114,8 @@ class VAEModule(MeasuredModule):
     @property
     def player_networks(self) -> dict[str, dict[str, nn.Module]]:
         """What each player trains, by what the names of its parameters begin with."""
-        return {AUTOENCODER: self.networks} | {n: {f"objective.{n}": net} for n, net in self.objective.players.items()}
+        others = {name: {f"objective.{name}": network} for name, network in self.objective.players.items()}
+        return {AUTOENCODER: self.networks | {"rate_term": self.rate_term}, **others}
 
     def configure_optimizers(self) -> Players:
         assert self.length is not None
