@@ -195,8 +195,8 @@ def _with_rate(inputs: StepInputs, posterior: Posterior, z: Tensor, terms: Terms
     cost = rate_term(rate_inputs, inputs.values)
     named = {"distortion": Term(), "rate": Term(cost.kl_weight)}
     if cost.others:
-        named |= {name: Term(weight) for name, (_, weight) in cost.others.items()}
-        values = torch.cat([values, torch.stack([value.to(values) for value, _ in cost.others.values()])])
+        named |= {name: Term(part.weight, part.unit) for name, part in cost.others.items()}
+        values = torch.cat([values, torch.stack([part.value.to(values) for part in cost.others.values()])])
     return StepResult({AUTOENCODER: distortion + cost.value}, named, values, cost.kl_weight, posterior)
 
 

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from lehr.limits import NonNegativeFloat
 from lehr.objective.annealing import Annealing, Shape, Unit
-from lehr.objective.rate import Controlled, Cost, RateInputs, Values
+from lehr.objective.rate import Controlled, Cost, CostTerm, RateInputs, Values
 
 
 class Capacity(Controlled):
@@ -46,7 +46,7 @@ class Capacity(Controlled):
         weight = self.remember(values["gamma"] * (inputs.means[1].double() - capacity).sign())
         rate = inputs.terms.rate
         aim = torch.as_tensor(capacity, dtype=rate.dtype, device=rate.device)
-        return Cost(weight.to(rate.dtype) * (rate - capacity).sum(), weight, {"capacity": (aim, -weight)})
+        return Cost(weight.to(rate.dtype) * (rate - capacity).sum(), weight, {"capacity": CostTerm(aim, -weight)})
 
     def average_cost(self, step: int, rate: float, kl: Tensor | None) -> float:
         return self.gamma * abs(rate - self.schedule(step))

@@ -13,7 +13,7 @@ from torch import Tensor
 from lehr.limits import NonNegativeFloat, PositiveInt, check_word
 from lehr.needs import DENSITY, RATE, STANDARD_NORMAL_PRIOR
 from lehr.objective.annealing import ANNEALED, Annealing, Shape, Unit
-from lehr.objective.rate import Controlled, Cost, RateInputs, Values
+from lehr.objective.rate import Controlled, Cost, CostTerm, RateInputs, Values
 from lehr.posterior.posterior import Posterior
 
 Groups = Literal["dimension", "channel", "all"]
@@ -63,7 +63,7 @@ class FreeBits(Controlled):
         free = means <= floor
         value = weight * torch.where(free, floor, kl).sum()
         share = means.masked_fill(free, 0).sum() / means.sum().clamp(min=1e-12)
-        return Cost(value, self.remember(weight * share), {"free_bits": (floor * free.sum(), weight)})
+        return Cost(value, self.remember(weight * share), {"free_bits": CostTerm(floor * free.sum(), weight)})
 
     def average_cost(self, step: int, rate: float, kl: Tensor | None) -> float | None:
         if self.groups != "all" and kl is None:

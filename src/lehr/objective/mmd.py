@@ -14,7 +14,7 @@ from lehr import randomness
 from lehr.limits import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, check_word
 from lehr.needs import DENSITY, RATE, STANDARD_NORMAL_PRIOR, WHOLE_BATCH
 from lehr.objective.annealing import ANNEALED, Annealing, Shape, Unit
-from lehr.objective.rate import Cost, RateInputs, RateTerm, Values
+from lehr.objective.rate import Cost, CostTerm, RateInputs, RateTerm, Values
 
 Kernel = Literal["rbf", "imq"]
 
@@ -100,5 +100,5 @@ class MMD(RateTerm):
             prior = randomness.normal(self.seed, "mmd", inputs.step, tuple(z.shape), z.device)
             discrepancy = mmd(z, prior, self.kernel, self.bandwidth).to(rate.dtype)
             value = value + factor * len(z) * discrepancy
-        others = {"mmd": (discrepancy.detach(), weight * factor)}
+        others = {"mmd": CostTerm(discrepancy.detach(), weight * factor, unit="squared discrepancy")}
         return Cost(weight * value, (1 - alpha) * weight, others)

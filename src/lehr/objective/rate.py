@@ -50,19 +50,34 @@ class RateInputs:
 
 
 @dataclass(frozen=True)
+class CostTerm:
+    """What a cost holds beside the weighted rate.
+
+    Attributes:
+        value: scalar without gradients, averaged over the examples of all ranks.
+        weight: what it is multiplied by in the cost.
+        unit: of the value.
+    """
+
+    value: Tensor
+    weight: float | Tensor
+    unit: str = "nats per example"
+
+
+@dataclass(frozen=True)
 class Cost:
     """What the rate of one batch costs.
 
     Attributes:
         value: scalar with gradients: the sum over this rank's examples, in nats. Added to their distortion.
         kl_weight: the weight w of the KL term that it amounts to, as in distortion + w * rate.
-        others: name -> value (scalar, averaged over the examples of all ranks) and weight of what there is besides, so
-            that w * rate and these, weighted, are the cost averaged over the examples of all ranks.
+        others: what there is besides, by name, so that w * rate and these, weighted, are the cost averaged over the
+            examples of all ranks.
     """
 
     value: Tensor
     kl_weight: float | Tensor
-    others: Mapping[str, tuple[Tensor, float | Tensor]] = field(default_factory=dict)
+    others: Mapping[str, CostTerm] = field(default_factory=dict)
 
 
 class RateTerm(KeepsFloat32):
