@@ -177,6 +177,11 @@ def _kinds(optimizer: torch.optim.Optimizer) -> set[str]:
     return {cls.__name__ for cls in type(optimizer).__mro__ if cls not in torch.optim.Optimizer.__mro__}
 
 
+def _wants_closure(optimizer: torch.optim.Optimizer) -> bool:
+    closure = inspect.signature(optimizer.step).parameters.get("closure")
+    return closure is not None and closure.default is inspect.Parameter.empty
+
+
 def _arguments(optimizer: torch.optim.Optimizer) -> set[str]:
     """What the constructor takes, and what those that it calls take."""
     classes = [cls for cls in type(optimizer).__mro__ if cls not in torch.optim.Optimizer.__mro__]
@@ -209,6 +214,8 @@ class Players(torch.optim.Optimizer):
         self._first = next(iter(self.players.values())).optimizer
         self.defaults = self._first.defaults
         self._several = len(self.players) > 1
+        self.want_closures = any(_wants_closure(player.optimizer) for player in self.players.values())
+        """Whether an optimizer computes the loss itself, as often as it likes."""
         if self._several and self.want_closures:
             raise ConfigError(
                 "players: an optimizer that computes the loss itself, such as LBFGS, can only train alone"
@@ -239,12 +246,6 @@ class Players(torch.optim.Optimizer):
     @property
     def state(self) -> dict[Tensor, Any]:  # type: ignore[override]
         return {p: values for player in self.players.values() for p, values in player.optimizer.state.items()}
-
-    @property
-    def want_closures(self) -> bool:
-        """Whether an optimizer computes the loss itself, as often as it likes."""
-        steps = [inspect.signature(player.optimizer.step).parameters for player in self.players.values()]
-        return any("closure" in step and step["closure"].default is inspect.Parameter.empty for step in steps)
 
     def at_step(self, step: int) -> None:
         """Set every learning rate to that of optimiser step `step`."""
