@@ -77,11 +77,16 @@ def conf_dir() -> Path:
 @cache
 def targets(group: str) -> tuple[str, ...]:
     """The classes that the shipped files of a group name, each once; that of `lehr train` without a word first."""
-    default = re.search(rf"^  - {group}: (\w+)$", (conf_dir() / "train.yaml").read_text(), re.MULTILINE)
-    first = default[1] if default else ""
+    first = _defaults().get(group, "")
     files = sorted((conf_dir() / group).glob("*.yaml"), key=lambda file: (file.stem != first, file.name))
     found = (re.findall(r"^ *_target_: *([\w.]+)", file.read_text(), re.MULTILINE) for file in files)
     return tuple(dict.fromkeys(target for targets in found for target in targets))
+
+
+@cache
+def _defaults() -> dict[str, str]:
+    """Group -> what `lehr train` chooses of it without a word."""
+    return dict(re.findall(r"^  - (\w+): (\w+)$", (conf_dir() / "train.yaml").read_text(), re.MULTILINE))
 
 
 def components(config: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
