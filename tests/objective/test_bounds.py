@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torch import nn
@@ -44,6 +46,11 @@ class LinearGaussian(nn.Module):
         return torch.distributions.MultivariateNormal(torch.zeros(PIXELS).double(), covariance).log_prob(x.flatten(1))
 
 
+def parts_of(model):
+    """The parts that a draw is made with."""
+    return SimpleNamespace(model=model, likelihood=LIKELIHOOD)
+
+
 def images(n):
     return randomness.normal(0, "x", 0, (n, 1, 1, PIXELS)).double()
 
@@ -58,7 +65,7 @@ def gradients(model, loss):
 
 
 def iwae_loss(model, objective, x, eps, weight=1.0, prior=PRIOR):
-    draw = objective.draw(x, model.encode(x), eps, model, LIKELIHOOD, prior)
+    draw = objective.draw(x, model.encode(x), eps, parts_of(model), prior)
     return objective.bound_loss(draw.weights, weight)
 
 
@@ -136,11 +143,11 @@ def test_one_sample_of_the_standard_bound_is_the_elbo_with_a_sampled_rate():
 def test_the_terms_beside_the_bound_are_those_of_the_elbo():
     model, x = LinearGaussian(exact=False), images(4)
     eps = noise(IWAE(5), 4)
-    elbo, iwae = (objective.draw(x, model.encode(x), eps, model, LIKELIHOOD, PRIOR) for objective in (ELBO(5), IWAE(5)))
+    elbo, iwae = (objective.draw(x, model.encode(x), eps, parts_of(model), PRIOR) for objective in (ELBO(5), IWAE(5)))
     torch.testing.assert_close(elbo.terms.rate, model.encode(x).kl())
     torch.testing.assert_close(iwae.terms.rate, elbo.terms.rate)
     torch.testing.assert_close(iwae.terms.distortion, elbo.terms.distortion)
-    single = [ELBO().draw(x, model.encode(x), eps[:, j], model, LIKELIHOOD, PRIOR).terms.distortion for j in range(5)]
+    single = [ELBO().draw(x, model.encode(x), eps[:, j], parts_of(model), PRIOR).terms.distortion for j in range(5)]
     torch.testing.assert_close(elbo.terms.distortion, torch.stack(single).mean(0))
     assert torch.equal(elbo.z, model.encode(x).sample(eps[:, 0]))
 
@@ -149,14 +156,14 @@ def test_another_prior_has_a_sampled_rate():
     model, x = LinearGaussian(exact=False), images(2)
     prior = Normal(torch.tensor([1.0, -1.0]).double(), torch.tensor([0.5, 2.0]).double(), (D,))
     eps = noise(ELBO(1), 2)
-    draw = ELBO(1).draw(x, model.encode(x), eps, model, LIKELIHOOD, prior)
+    draw = ELBO(1).draw(x, model.encode(x), eps, parts_of(model), prior)
     q = model.encode(x)
     expected = q.log_prob(draw.z) - prior.log_prob(draw.z)
     torch.testing.assert_close(draw.terms.rate, expected)
     same = elbo_terms(x, q, model.decode(draw.z), LIKELIHOOD, draw.z, prior)
     torch.testing.assert_close(same.rate, expected)
     several = noise(ELBO(500), 2)
-    mean = ELBO(500).draw(x, model.encode(x), several, model, LIKELIHOOD, prior).terms.rate
+    mean = ELBO(500).draw(x, model.encode(x), several, parts_of(model), prior).terms.rate
     exact = torch.distributions.kl_divergence(
         torch.distributions.Normal(q.mean, (0.5 * q.logvar).exp()),
         torch.distributions.Normal(torch.tensor([1.0, -1.0]).double(), torch.tensor([0.5, 2.0]).double().sqrt()),

@@ -102,15 +102,7 @@ class Objective(nn.Module):
         one = self.samples == 1 or not posterior.has_density
         return posterior.noise_shape if one else (self.samples, *posterior.noise_shape)
 
-    def draw(
-        self,
-        x: Tensor,
-        posterior: Posterior,
-        noise: Tensor,
-        model: EncoderDecoder,
-        likelihood: Likelihood,
-        prior: LatentDensity,
-    ) -> Draw:
+    def draw(self, x: Tensor, posterior: Posterior, noise: Tensor, parts: Parts, prior: LatentDensity) -> Draw:
         """Sample the `posterior` of images (b, c, h, w) with `noise` (b, *noise_shape) and decode."""
         raise NotImplementedError
 
@@ -119,7 +111,7 @@ class Objective(nn.Module):
         posterior = parts.model.encode(inputs.images)
         prior = parts.prior.density(parts.model.encode)
         noise = inputs.noise(self.noise_shape(posterior))
-        draw = self.draw(inputs.images, posterior, noise, parts.model, parts.likelihood, prior)
+        draw = self.draw(inputs.images, posterior, noise, parts, prior)
         return self.losses(inputs, posterior, draw, parts.rate_term)
 
     def losses(self, inputs: StepInputs, posterior: Posterior, draw: Draw, rate_term: RateTerm) -> StepResult:
@@ -148,24 +140,16 @@ class ELBO(Objective):
     def __init__(self, samples: PositiveInt = 1) -> None:
         super().__init__(samples)
 
-    def draw(
-        self,
-        x: Tensor,
-        posterior: Posterior,
-        noise: Tensor,
-        model: EncoderDecoder,
-        likelihood: Likelihood,
-        prior: LatentDensity,
-    ) -> Draw:
+    def draw(self, x: Tensor, posterior: Posterior, noise: Tensor, parts: Parts, prior: LatentDensity) -> Draw:
         if self.samples == 1 or not posterior.has_density:  # of which all samples are the same
             z = posterior.sample(noise)
-            parameters = model.decode(z)
+            parameters = parts.model.decode(z)
             if not posterior.has_density:
-                return Draw(z, -likelihood.log_prob(x, parameters), None)
-            terms = elbo_terms(x, posterior, parameters, likelihood, z, prior)
+                return Draw(z, -parts.likelihood.log_prob(x, parameters), None)
+            terms = elbo_terms(x, posterior, parameters, parts.likelihood, z, prior)
             return Draw(z, terms.distortion, terms)
         z = posterior.with_sample_dim().sample(noise)
-        weights = LogWeights.of(x, posterior, z, model, likelihood, prior)
+        weights = LogWeights.of(x, posterior, z, parts.model, parts.likelihood, prior)
         terms = weights.terms(posterior, prior)
         return Draw(z[:, 0], terms.distortion, terms)
 
@@ -233,19 +217,11 @@ class IWAE(Objective):
     def noise_shape(self, posterior: Posterior) -> tuple[int, ...]:
         return (self.samples, *posterior.noise_shape)
 
-    def draw(
-        self,
-        x: Tensor,
-        posterior: Posterior,
-        noise: Tensor,
-        model: EncoderDecoder,
-        likelihood: Likelihood,
-        prior: LatentDensity,
-    ) -> Draw:
+    def draw(self, x: Tensor, posterior: Posterior, noise: Tensor, parts: Parts, prior: LatentDensity) -> Draw:
         z = posterior.with_sample_dim().sample(noise)
         # of the doubly reparameterised gradient z alone leads back to the encoder
         q = posterior.detach() if self.gradient == "dreg" else posterior
-        weights = LogWeights.of(x, q, z, model, likelihood, prior)
+        weights = LogWeights.of(x, q, z, parts.model, parts.likelihood, prior)
         with torch.no_grad():
             terms = weights.terms(posterior, prior)
         return Draw(z[:, 0], terms.distortion, terms, weights)

@@ -26,8 +26,8 @@ _ONE_SAMPLE = ELBO()
 
 def one_sample(components: Components, images: Tensor, posterior: Posterior, noise: Tensor) -> Draw:
     """Images (b, c, h, w) decoded at one sample of their `posterior`, with the terms of the ELBO."""
-    model, prior = components.model, components.prior.density(components.model.encode)
-    return _ONE_SAMPLE.draw(images, posterior, noise, model, components.likelihood, prior)
+    prior = components.prior.density(components.model.encode)
+    return _ONE_SAMPLE.draw(images, posterior, noise, components, prior)
 
 
 class SplitMeasurement:
