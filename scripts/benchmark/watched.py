@@ -31,7 +31,7 @@ class Witness(Callback):
     def on_train_epoch_end(self, trainer, module):
         self.note(trainer, "epoch")
 
-    def on_test_end(self, trainer, module):
+    def on_fit_end(self, trainer, module):
         self.note(trainer, "end")
 """
 FAULTS = {33: "raise", 34: "not_a_number", 35: "memory", 36: "abort"}
