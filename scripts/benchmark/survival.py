@@ -10,8 +10,13 @@ first seen done. results.csv must be the same, byte for byte.
     python scripts/benchmark/survival.py --two       # two processes at once on one directory: no point is done twice
     python scripts/benchmark/survival.py --faults    # 12 points, of which 5 end in different kinds of disaster
     python scripts/benchmark/survival.py --faults --oom    # one of them by allocating memory until the kernel kills it
+    python scripts/benchmark/survival.py --single 100      # one run instead of a sweep, killed anywhere in its life
 
-The exit code is 1 if a sweep did not survive.
+A single run is killed by the clock, and as often before a file is opened for writing, renamed or removed, each time at
+a uniformly random place of its whole life; the same command is given until it is done. Every file of the model, the
+statistics, the pictures and the evaluation, metrics and curves must be those of a run that nothing happened to.
+
+The exit code is 1 if something did not survive.
 """
 
 from __future__ import annotations
@@ -26,6 +31,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from killed import single
 from watched import DIARY, ERRORS, FAULT, FAULTS, IMPOSSIBLE, WITNESS, Sweep, group, kill
 
 from lehr.sweep.directory import SweepDirectory
@@ -229,6 +235,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--two", action="store_true", help="instead, two processes at once")
     parser.add_argument("--faults", action="store_true", help="instead, points that fail")
     parser.add_argument("--oom", action="store_true", help="with --faults: really run out of memory")
+    parser.add_argument("--single", type=int, metavar="N", help="instead, N kills of a single run by clock, N by file")
+    parser.add_argument("--evaluate", default="quick", help="with --single: none, quick or full; default: %(default)s")
     parser.add_argument("--keep", type=Path, help="a folder for the sweeps, which are left there")
     return parser.parse_args()
 
@@ -241,7 +249,7 @@ def main() -> int:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "witness.py").write_text(WITNESS)
         (folder / "fault.py").write_text(FAULT)
-        what = faults if options.faults else two if options.two else exactly_once
+        what = single if options.single else faults if options.faults else two if options.two else exactly_once
         problems = what(options, folder)
     print("\n".join(["", *problems, "it did not survive" if problems else "it survived"]))
     return int(bool(problems))
