@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 from points import left, status
 
 from lehr.run.claim import Claim
 from lehr.run.directory import RunDirectory
+from lehr.sweep import launching
 from lehr.sweep.launching import record_end
 from lehr.sweep.runner import LOG
+
+
+@pytest.fixture(autouse=True)
+def files_are_seen_soon(monkeypatch):
+    monkeypatch.setattr(launching, "FILE_SECONDS", 0.2)
+    monkeypatch.setattr(launching, "_LOOK_SECONDS", 0.01)
+
 
 WITHOUT_A_WORD = f"the process ended without a word; {LOG} in the run directory may say why"
 
@@ -49,3 +59,14 @@ def test_what_is_known_of_the_run_stays_where_its_end_is_recorded(run_dir):
     found = status(run_dir)
     assert found["started"] == "long ago"
     assert found["finished"]
+
+
+@pytest.mark.parametrize("state", ["done", "failed", "interrupted", "pruned"])
+def test_an_end_that_another_machine_has_written_is_waited_for(run_dir, monkeypatch, state):
+    monkeypatch.setattr(launching, "FILE_SECONDS", 30)
+    left(run_dir, "running")
+    later = threading.Timer(0.1, left, (run_dir, state))
+    later.start()
+    record_end(run_dir)
+    later.join()
+    assert status(run_dir) | {"state": state, "error": "then"} == status(run_dir)

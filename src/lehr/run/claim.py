@@ -164,7 +164,9 @@ def _numbers(directory: Path) -> list[int]:
 def _read(directory: Path, number: int) -> Holder | None:
     path = _path(directory, number)
     try:
-        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        with path.open(encoding="utf-8") as file:  # opening asks the server of NFS: a stat() may be of a minute ago
+            found: dict[str, Any] = json.load(file)
+            touched = os.fstat(file.fileno()).st_mtime
         pid, host = int(found["pid"]), str(found["host"])
     except FileNotFoundError:
         return None
@@ -176,15 +178,15 @@ def _read(directory: Path, number: int) -> Holder | None:
     elif _is_of_an_earlier_start(found.get("job")):
         alive = False
     else:
-        alive = _age(path) < DEAD_AFTER_SECONDS
+        alive = _age(path, touched) < DEAD_AFTER_SECONDS
     return Holder(pid, host, found.get("fraction"), alive)
 
 
-def _age(path: Path) -> float:
-    """Seconds since `path` was touched, by the clock of its file system, which may be another machine's."""
+def _age(path: Path, touched: float | None = None) -> float:
+    """Seconds since `path` was `touched`, by the clock of its file system, which may be another machine's."""
     probe = path.with_name(f".claim.{os.urandom(6).hex()}.now")
     try:
-        touched = path.stat().st_mtime
+        touched = path.stat().st_mtime if touched is None else touched
         try:
             probe.touch()
             return probe.stat().st_mtime - touched

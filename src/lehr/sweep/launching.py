@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from lehr.run.claim import is_claimed
 from lehr.run.directory import RunDirectory
@@ -12,6 +13,10 @@ from lehr.run.status import DONE, FAILED, RUNNING, lacks_evaluation
 from lehr.sweep.directory import ENDED
 from lehr.sweep.point import Point
 from lehr.sweep.runner import LOG
+
+FILE_SECONDS = 60.0
+"""Until what another machine has written is seen here: so long a client of NFS may keep what it knows of a folder."""
+_LOOK_SECONDS = 0.5
 
 Jobs = Iterator[Path | None]
 """Run directories that are ready to be trained, pulled when there is room; None while there may be one later."""
@@ -40,7 +45,7 @@ def record_end(run_dir: Path, problem: str | None = None) -> None:
         problem: what is known of its end; None if nothing is.
     """
     directory = RunDirectory(run_dir)
-    status = directory.read_status()
+    status = directory.read_status() if problem else _end_seen(directory)
     if is_claimed(run_dir):  # by another process that is at it now
         return
     if status.get("state") == DONE:
@@ -52,3 +57,11 @@ def record_end(run_dir: Path, problem: str | None = None) -> None:
             problem = f"the process ended without a word; {LOG} in the run directory may say why"
         if problem is not None:
             directory.record_end(FAILED, problem)
+
+
+def _end_seen(directory: RunDirectory) -> Mapping[str, Any]:
+    """status.json of a job that should have ended in order, once it says how: it may come from another machine."""
+    until = time.monotonic() + FILE_SECONDS
+    while (status := directory.read_status()).get("state") == RUNNING and time.monotonic() < until:
+        time.sleep(_LOOK_SECONDS)
+    return status

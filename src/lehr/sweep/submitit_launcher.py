@@ -16,11 +16,10 @@ from omegaconf import DictConfig, OmegaConf
 from lehr.errors import Interrupted, LehrError
 from lehr.run.status import INTERRUPTED
 from lehr.sweep.hydra_launcher import let_be_in
-from lehr.sweep.launching import Finished, Jobs, record_end
+from lehr.sweep.launching import FILE_SECONDS, Finished, Jobs, record_end
 from lehr.sweep.runner import DiskFull, run_point
 
 _CANCEL_SECONDS = 15.0  # for jobs that were told to end
-_FILE_SECONDS = 15.0  # until a file that a job has written is seen on another machine
 
 
 class Submitit:
@@ -92,7 +91,7 @@ class Submitit:
         Raises:
             DiskFull: if that was it.
         """
-        end = monotonic() + (0 if self._cluster == "local" else _FILE_SECONDS)
+        end = monotonic() + (0 if self._cluster == "local" else FILE_SECONDS)
         while not job.paths.result_pickle.exists():
             if monotonic() >= end:
                 state = "" if self._cluster == "local" else f" ({job.state})"
