@@ -98,6 +98,43 @@ def test_no_rows_are_an_empty_tensor(start):
     assert rows("normal", 0, "eval", start, start, (3,)).shape == (0, 3)
 
 
+def test_small_batches_do_not_draw_a_block_each(monkeypatch):
+    drawn = []
+
+    def counted(seed, stream, counter, shape, device="cpu"):
+        drawn.append((stream, counter))
+        return normal(seed, stream, counter, shape, device)
+
+    monkeypatch.setattr("lehr.randomness.normal", counted)
+    for start in range(0, 512, 8):  # two streams in turn, as the pixels and the latents of a batch are
+        for stream in ("small batches of pixels", "small batches of latents"):
+            rows("normal", 0, stream, start, start + 8, (3, 5))
+    assert len(drawn) == len(set(drawn)) == 4
+
+
+def test_rows_too_large_for_256_of_them_at_once_come_in_smaller_blocks(monkeypatch):
+    monkeypatch.setattr("lehr.randomness._MOST_PER_BLOCK", 256)
+    whole = rows("uniform", 0, "large rows", 0, 100, (5, 7))  # 4 rows a block, the power of two below 256 / 35
+    assert torch.equal(whole[4:8], uniform(0, "large rows", 1, (4, 5, 7)))
+    pieces = [rows("uniform", 0, "large rows", start, start + 3, (5, 7)) for start in range(0, 99, 3)]
+    assert torch.equal(torch.cat(pieces), whole[:99])
+    assert rows("uniform", 0, "larger rows", 0, 3, (300,)).shape == (3, 300)  # one row a block
+
+
+def test_rows_of_up_to_65536_numbers_are_those_that_they_always_were():
+    assert torch.equal(rows("normal", 3, "as before", 250, 260, (4,))[:6], normal(3, "as before", 0, (256, 4))[250:])
+    assert torch.equal(rows("normal", 3, "as before", 1, 2, (65536,)), normal(3, "as before", 0, (256, 65536))[1:2])
+
+
+def test_a_block_drawn_in_inference_mode_can_be_trained_with():
+    with torch.inference_mode():
+        rows("normal", 0, "kept block", 0, 2, (3,))
+    weight = torch.ones(3, requires_grad=True)
+    noise = rows("normal", 0, "kept block", 0, 2, (3,))
+    (noise * weight).sum().backward()
+    torch.testing.assert_close(weight.grad, noise.sum(0))
+
+
 def test_rows_are_distinct_and_of_their_kind():
     noise = rows("normal", 0, "eval", 0, 3000, (4,))
     assert len({tuple(row) for row in noise.tolist()}) == 3000

@@ -8,6 +8,7 @@ noise, and drawing the same thing twice gives the same numbers (on the same kind
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -16,6 +17,8 @@ import torch
 from torch import Tensor
 
 _ROWS_PER_BLOCK = 256
+_MOST_PER_BLOCK = 2**24  # numbers, 64 MiB: of rows that hold more than 65,536 there are fewer in a block
+_KEPT_BLOCKS = 2  # a pass over a data set asks for two streams in turn at most: pixels and latents
 _MASK32 = 0xFFFFFFFF
 _GOLDEN = 0x9E3779B1  # odd, so multiplication by it is a bijection modulo 2^32
 
@@ -67,14 +70,30 @@ def rows(
     """Noise for the rows `start <= i < stop` of a data set, shape (stop - start, *shape).
 
     What row i gets depends on i alone, never on how the rows are cut into batches or shared between ranks: the
-    noise is drawn in fixed blocks of rows. `kind` is "normal" or "uniform".
+    noise is drawn in fixed blocks of rows. The blocks drawn last are kept, at most 128 MiB, as the next batch is
+    likely to be in the same. What is returned may be part of one: it is not to be changed in place. `kind` is
+    "normal" or "uniform".
     """
+    size = _rows_per_block(math.prod(shape))
+    first, last = start // size, (max(stop, start + 1) - 1) // size
+    pieces = []
+    for number in range(first, last + 1):
+        block = _block(kind, seed, stream, number, (size, *shape), torch.device(device))
+        pieces.append(block[max(0, start - number * size) : stop - number * size])
+    return pieces[0] if len(pieces) == 1 else torch.cat(pieces)
+
+
+def _rows_per_block(numbers: int) -> int:
+    """Of rows that hold so many numbers each: a power of two, so that batches and blocks tend to end together."""
+    fitting = max(1, _MOST_PER_BLOCK // max(1, numbers))
+    return min(_ROWS_PER_BLOCK, 2 ** (fitting.bit_length() - 1))
+
+
+@lru_cache(maxsize=_KEPT_BLOCKS)
+def _block(kind: str, seed: int, stream: str, number: int, shape: tuple[int, ...], device: torch.device) -> Tensor:
     draw = {"normal": normal, "uniform": uniform}[kind]
-    first, last = start // _ROWS_PER_BLOCK, (max(stop, start + 1) - 1) // _ROWS_PER_BLOCK
-    blocks = [draw(seed, stream, block, (_ROWS_PER_BLOCK, *shape), device) for block in range(first, last + 1)]
-    noise = blocks[0] if len(blocks) == 1 else torch.cat(blocks)
-    offset = first * _ROWS_PER_BLOCK
-    return noise[start - offset : stop - offset]
+    with torch.inference_mode(False):  # a block that is kept may be asked for again where gradients are taken
+        return draw(seed, stream, number, shape, device)
 
 
 @contextmanager
