@@ -81,6 +81,33 @@ def test_a_latent_map_has_factors_for_each_channel(tmp_path):
     assert "moment_kl_full" not in summary(aggregate)
 
 
+def test_of_many_latents_the_json_has_ranges_and_the_tensors_all_numbers(tmp_path):
+    generator = torch.Generator().manual_seed(1)
+    mean = torch.randn(6, 4, 64, 64, generator=generator, dtype=torch.float64)
+    metric = AggregatePosteriorMetric((4, 64, 64))
+    metric.update(DiagonalGaussian(mean, torch.full_like(mean, -1.0)))
+    write_statistics(tmp_path, metric.compute(), "made up", "train")
+    assert (tmp_path / JSON_NAME).stat().st_size < 10_000
+    found = json.loads((tmp_path / JSON_NAME).read_text())["per_dimension"]
+    of_means = mean.numpy().mean(0)
+    assert found["mean"] == pytest.approx(
+        {"least": of_means.min(), "mean": of_means.mean(), "largest": of_means.max()}, abs=1e-12
+    )
+    assert found.keys() == {"mean", "var", "mean_of_var", "var_of_mean", "kl"}
+    read = read_statistics(tmp_path)
+    np.testing.assert_allclose(read.mean.numpy(), of_means.flatten(), atol=1e-12)
+    assert read.kl.shape == (4 * 64 * 64,)
+
+
+@pytest.mark.parametrize(("d", "kind"), [(256, list), (257, dict)])
+def test_up_to_256_latents_are_listed(tmp_path, d, kind):
+    metric = AggregatePosteriorMetric((d,))
+    metric.update(DiagonalGaussian(torch.arange(2.0 * d).view(2, d), torch.zeros(2, d)))
+    write_statistics(tmp_path, metric.compute(), "made up", "train")
+    found = json.loads((tmp_path / JSON_NAME).read_text())
+    assert {type(vector) for vector in found["per_dimension"].values()} == {kind}
+
+
 def test_a_collapsed_latent_is_finite_in_the_json(tmp_path):
     metric = AggregatePosteriorMetric((2,))
     metric.update(DiagonalGaussian(torch.zeros(5, 2), torch.full((5, 2), -torch.inf)))  # no variance at all

@@ -19,6 +19,8 @@ from lehr.posterior.collapse import THRESHOLD, active_units, active_units_curve,
 
 JSON_NAME = "statistics.json"
 TENSORS_NAME = "statistics.safetensors"
+MOST_LISTED = 256
+"""Latents up to which a file for people lists a number for each; of more it has the range."""
 
 
 def summary(posterior: AggregatePosterior) -> dict[str, float]:
@@ -47,7 +49,10 @@ def summary(posterior: AggregatePosterior) -> dict[str, float]:
 
 
 def describe(posterior: AggregatePosterior, dataset: str, split: str) -> dict[str, Any]:
-    """Everything that goes into `statistics.json`."""
+    """Everything that goes into `statistics.json`.
+
+    A number for each latent is there for up to `MOST_LISTED` of them; `statistics.safetensors` has them all.
+    """
     d = math.prod(posterior.latent_shape)
     description: dict[str, Any] = {
         "dataset": dataset,
@@ -66,21 +71,29 @@ def describe(posterior: AggregatePosterior, dataset: str, split: str) -> dict[st
         channels = posterior.channels
         description["per_channel"] = {
             **_vectors(channels),
-            "scaling_factor": channels.var.rsqrt().tolist(),
-            "shift_factor": channels.mean.tolist(),
+            **_factors(channels),
             "observations": channels.n,
         }
     return description
 
 
-def _vectors(posterior: AggregatePosterior) -> dict[str, list[float]]:
+def _vectors(posterior: AggregatePosterior) -> dict[str, list[float] | dict[str, float]]:
+    """A number for each latent, or where they are many the least, the mean and the largest of them."""
+    names = ("mean", "var", "mean_of_var", "var_of_mean", "kl")
+    vectors = {name: tensor for name in names if (tensor := getattr(posterior, name)) is not None}
+    if len(posterior.mean) <= MOST_LISTED:
+        return {name: tensor.tolist() for name, tensor in vectors.items()}
     return {
-        "mean": posterior.mean.tolist(),
-        "var": posterior.var.tolist(),
-        "mean_of_var": posterior.mean_of_var.tolist(),
-        "var_of_mean": posterior.var_of_mean.tolist(),
-        **({} if posterior.kl is None else {"kl": posterior.kl.tolist()}),
+        name: {"least": float(tensor.min()), "mean": float(tensor.mean()), "largest": float(tensor.max())}
+        for name, tensor in vectors.items()
     }
+
+
+def _factors(channels: AggregatePosterior) -> dict[str, list[float]]:
+    """What latent diffusion scales and shifts each channel by; of more channels than are listed the tensors say it."""
+    if len(channels.mean) > MOST_LISTED:
+        return {}
+    return {"scaling_factor": channels.var.rsqrt().tolist(), "shift_factor": channels.mean.tolist()}
 
 
 def write_statistics(folder: Path, posterior: AggregatePosterior, dataset: str, split: str) -> None:

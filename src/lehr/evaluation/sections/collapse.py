@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from torch import Tensor
+
 from lehr import randomness
 from lehr.evaluation.mutual_information import MutualInformation, mutual_information
 from lehr.evaluation.section import Inputs, Section, Table
+from lehr.evaluation.statistics import MOST_LISTED
 from lehr.evaluation.verdict import Evidence, verdict
 from lehr.posterior.aggregate import AggregatePosterior
 from lehr.posterior.codes import perplexity
@@ -43,7 +46,7 @@ def _measure(inputs: Inputs) -> Table:
     return {
         "verdict": verdict(evidence),
         **_units(aggregate),
-        "kl_per_dimension": aggregate.kl.tolist(),
+        **_listed(aggregate.kl),
         "informative_units": informative_units(aggregate.kl),
         "collapsed_units": collapsed,
         "mi_lower": information.lower,
@@ -79,6 +82,11 @@ def _codes(aggregate: AggregatePosterior) -> Table:
     if (usage := aggregate.usage) is None:
         return {}
     return {"codes": len(usage), "codes_used": int((usage > 0).sum()), "code_perplexity": float(perplexity(usage))}
+
+
+def _listed(kl: Tensor) -> Table:
+    """Of each latent, unless there are so many that nobody reads them."""
+    return {"kl_per_dimension": kl.tolist()} if len(kl) <= MOST_LISTED else {}
 
 
 def _units(aggregate: AggregatePosterior) -> Table:
