@@ -40,7 +40,7 @@ from lehr.training.ema import EMAPlan
 from lehr.training.history_logger import HistoryLogger
 from lehr.training.launched import rank_from_outside
 from lehr.training.lean import NoProfiler
-from lehr.training.length import images_in
+from lehr.training.length import Length
 from lehr.training.loop import LeanEpochLoop
 from lehr.training.module import VAEModule
 from lehr.training.optimizers import adam
@@ -107,7 +107,9 @@ class Parts:
         if saved and checkpoint:
             require_fit(saved, self.module, checkpoint)
         if self.trainer.is_global_zero:
-            self.trainer.loggers = _loggers(config["logger"], directory, trust, saved, self.data)
+            self.trainer.loggers = _loggers(
+                config["logger"], directory, trust, saved, Length.of(self.trainer, self.data)
+            )
 
     def fraction(self) -> float:
         """How much of the training is done."""
@@ -198,13 +200,13 @@ def _loggers(
     directory: RunDirectory,
     trust: tuple[str, ...],
     saved: dict[str, Any] | None,
-    data: ImageDataModule,
+    length: Length,
 ) -> list[Logger]:
     """The configured logger if any, and the history; both forget what was logged after the checkpoint `saved`."""
     history = HistoryLogger(History(directory.history, keep=saved.get("history", 0) if saved else 0))
     if not node:
         return [history]
-    purge = _purge_step(saved, data) if saved else None
+    purge = _purge_step(saved, length) if saved else None
     is_own = node["_target_"].startswith("lehr.")
     given = {"save_dir": directory.path, "purge_step": purge} if is_own else {}
     return [build(node, Logger, key="logger", trust=trust, **given), history]
@@ -247,7 +249,6 @@ def _trainer(
     return trainer
 
 
-def _purge_step(checkpoint: dict[str, Any], data: ImageDataModule) -> int:
+def _purge_step(checkpoint: dict[str, Any], length: Length) -> int:
     """The first step after `checkpoint` on TensorBoard's axis: what was logged from there on will be logged again."""
-    batches = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]["total"]["ready"]
-    return images_in(batches, data.batches_per_epoch, data.batch_size, data.n_train) + 1
+    return length.images(checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]["total"]["ready"]) + 1

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from lehr.data.order import TrainingOrder
 from lehr.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -34,12 +35,15 @@ class Length:
 
     @classmethod
     def of(cls, trainer: Trainer, data: ImageDataModule) -> Length:
-        """How long `trainer` trains on `data`.
+        """How long `trainer` trains on `data`, also before it has started its ranks.
 
         Raises:
             ConfigError: if it would never end.
         """
-        batches, limit = data.batches_per_epoch, trainer.limit_train_batches
+        # what data ask of a trainer is the number of ranks there are by now
+        ranks = trainer.num_devices * trainer.num_nodes
+        batches = len(TrainingOrder(data.n_train, data.batch_size, data.seed, world=ranks))
+        limit = trainer.limit_train_batches
         batches = min(batches, limit) if isinstance(limit, int) else int(batches * (1.0 if limit is None else limit))
         steps = math.ceil(batches / trainer.accumulate_grad_batches)
         limits = []
@@ -53,16 +57,11 @@ class Length:
         return cls(batches, steps, min(limits), examples, data.batch_size)
 
     def images(self, batches: int) -> int:
-        """Images seen in the first `batches` batches of training."""
-        return images_in(batches, self.batches_per_epoch, self.batch_size, self.examples_per_epoch)
+        """Images in the first `batches` batches of training; the last of an epoch may have fewer than the others."""
+        epochs, rest = divmod(batches, self.batches_per_epoch)
+        return epochs * self.examples_per_epoch + min(rest * self.batch_size, self.examples_per_epoch)
 
     def batches_in_step(self, batch_idx: int, accumulate: int) -> int:
         """How many batches of its epoch make the optimiser step that batch `batch_idx` is part of."""
         first = batch_idx - batch_idx % accumulate
         return min(accumulate, self.batches_per_epoch - first)
-
-
-def images_in(batches: int, batches_per_epoch: int, batch_size: int, examples_per_epoch: int) -> int:
-    """Images in the first `batches` batches of training; the last batch of an epoch may have fewer than the others."""
-    epochs, rest = divmod(batches, batches_per_epoch)
-    return epochs * examples_per_epoch + min(rest * batch_size, examples_per_epoch)
