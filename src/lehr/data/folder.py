@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -17,10 +16,10 @@ from lehr.data.decode import Decoder, View
 from lehr.data.images import to_pixels
 from lehr.data.module import ImageDataModule
 from lehr.data.splits import Splits, with_test_held_out
+from lehr.data.walk import SUFFIXES, Listing, list_images
 from lehr.errors import DataError
 from lehr.limits import FractionOrNone, NonNegativeInt, PathString, PositiveInt
 
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
 _log = logging.getLogger(__name__)
 
 
@@ -38,7 +37,8 @@ class ImageFolder(ImageDataModule):
         flip: whether training exchanges left and right half of the time.
         workers: processes that decode; 0 decodes in the training process.
         on_corrupt: what to do with a file that cannot be decoded. "error" stops when it is met; "skip" decodes
-            every file once before training, so that the number of examples is known and the same on all ranks.
+            every file once before training, so that the number of examples is known and the same on all ranks, and goes
+            past folders that cannot be listed.
         **common: see `ImageDataModule`.
     """
 
@@ -67,6 +67,7 @@ class ImageFolder(ImageDataModule):
         self.workers = workers
         self.on_corrupt = on_corrupt
         self.n_skipped = 0
+        self.listings: list[Listing] = []
 
     def check(self) -> list[str]:
         return [
@@ -100,7 +101,9 @@ class ImageFolder(ImageDataModule):
         return FolderImages(files, labels, decoder, random_crop=self.crop == "random", flip=self.flip, seed=self.seed)
 
     def _files(self, root: Path, decoder: Decoder) -> list[str]:
-        files = list_images(root)
+        listing = list_images(root, skip_unreadable=self.on_corrupt == "skip")
+        self.listings.append(listing)
+        files = listing.files
         if not files:
             raise DataError(f"{root} holds no image file ({', '.join(sorted(SUFFIXES))})")
         if self.on_corrupt == "error":
@@ -110,12 +113,12 @@ class ImageFolder(ImageDataModule):
 
         bar = tqdm(decoder.problems(files), total=len(files), desc=f"checking {root.name}", disable=None)
         problems = list(bar)
-        for line in filter(None, problems):
+        for line in filter(None, (*listing.problems, *problems)):
             _log.warning("skipped: %s", line)
         good = [file for file, line in zip(files, problems, strict=True) if line is None]
         if not good:
             raise DataError(f"{root}: none of {len(files)} files can be read as an image")
-        self.n_skipped += len(files) - len(good)
+        self.n_skipped += len(listing.problems) + len(files) - len(good)
         return good
 
 
@@ -171,17 +174,6 @@ class FolderImages:
             return View(self.files[row])
         place, mirror = noise[row].tolist()
         return View(self.files[row], place if self._random_crop else 0.5, self._flip and mirror < 0.5)
-
-
-def list_images(root: Path) -> list[str]:
-    """All image files below `root`, sorted by their path within it; hidden files are left out."""
-    found = [
-        Path(folder, name)
-        for folder, _, names in os.walk(root, followlinks=True)
-        for name in names
-        if Path(name).suffix.lower() in SUFFIXES and not name.startswith(".")
-    ]
-    return [str(path) for path in sorted(found, key=lambda path: path.relative_to(root).as_posix())]
 
 
 def _class(root: Path, file: str) -> str:
