@@ -6,12 +6,17 @@ from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
+from harness import vae
 from torch import nn
 
 from lehr.objective import ELBO
 from lehr.objective.step import AUTOENCODER, Term
+from lehr.training.ema import EMAPlan
+from lehr.training.module import VAEModule
+from lehr.training.players import PlayerPlan
 
 WEIGHT = 0.5
+START = 5  # the step at which the discriminator of `two_players` takes part
 
 
 class Adversarial(ELBO):
@@ -44,3 +49,18 @@ class Adversarial(ELBO):
         values = torch.cat([result.values, inputs.mean(torch.stack([deceived, told]))])
         terms = {**result.terms, "adversarial": Term(WEIGHT), "told": Term(player="discriminator")}
         return replace(result, losses={AUTOENCODER: loss, "discriminator": told}, terms=terms, values=values)
+
+
+def two_players(**options):
+    """A module that trains both, each with an optimizer and a clipping of its own, and averages the weights."""
+    one = vae(warmup=1)
+    return VAEModule(
+        one.model,
+        one.likelihood,
+        one.rate_term,
+        PlayerPlan(torch.optim.Adam, {"lr": 1e-2}, decay="cosine", clip=0.5),
+        objective=Adversarial(START),
+        players={"discriminator": PlayerPlan(torch.optim.SGD, {"lr": 0.1, "momentum": 0.9}, clip=0.1)},
+        ema=EMAPlan(half_life=100),
+        **options,
+    )

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from adversary import Adversarial
+from adversary import START, Adversarial, two_players
 from harness import Tiny, trainer, vae
 from lightning.pytorch.callbacks import ModelCheckpoint
 
@@ -15,26 +15,9 @@ from lehr.errors import CheckpointError, ConfigError
 from lehr.objective import AnnealedKL, Gaussian, VampPrior
 from lehr.objective.step import AUTOENCODER
 from lehr.training.callbacks.metrics import training_metrics
-from lehr.training.ema import EMAPlan
 from lehr.training.loop import LeanEpochLoop
 from lehr.training.module import VAEModule
 from lehr.training.players import Player, PlayerPlan, Players
-
-START = 5  # the step at which the discriminator takes part
-
-
-def two_players(**options):
-    one = vae(warmup=1)
-    return VAEModule(
-        one.model,
-        one.likelihood,
-        one.rate_term,
-        PlayerPlan(torch.optim.Adam, {"lr": 1e-2}, decay="cosine", clip=0.5),
-        objective=Adversarial(START),
-        players={"discriminator": PlayerPlan(torch.optim.SGD, {"lr": 0.1, "momentum": 0.9}, clip=0.1)},
-        ema=EMAPlan(half_life=100),
-        **options,
-    )
 
 
 def everything(module):

@@ -65,6 +65,8 @@ class EMA:
         self._averages = {name: at_least_float32(p.detach()).clone() for name, p in self._parameters()}
         self._buffers = {name: buffer.detach().clone() for name, buffer in self._all_buffers()}
         self._own: dict[str, Tensor] | None = None
+        self.kept: float | None = None
+        """The share that was kept at the last step; None before the first."""
 
     def _parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
         return named_parameters(self._modules)
@@ -77,7 +79,8 @@ class EMA:
     def update(self, batch: int, seen: int) -> None:
         """Take the weights after an optimiser step of `batch` images into account, the last of the `seen` images."""
         weights = [p.detach().to(self._averages[name].dtype) for name, p in self._parameters()]
-        torch._foreach_lerp_(list(self._averages.values()), weights, 1 - self.plan.kept(batch, seen))
+        self.kept = self.plan.kept(batch, seen)
+        torch._foreach_lerp_(list(self._averages.values()), weights, 1 - self.kept)
         for name, buffer in self._all_buffers():
             self._buffers[name].copy_(buffer)
 
@@ -155,6 +158,11 @@ class Averaging:
     def is_on(self) -> bool:
         """Whether there is an average now."""
         return self._ema is not None
+
+    @property
+    def kept(self) -> float | None:
+        """The share of the average that was kept at the last step; None where there was none."""
+        return self._ema.kept if self._ema else None
 
     def start(self, modules: Mapping[str, nn.Module]) -> None:
         """Average the weights of `modules` from now on, from where an earlier average has come to."""

@@ -133,16 +133,23 @@ class Player:
             decayed = [p for name, p in parameters.items() if decays(name, p)]
             groups = [{"params": spared, "weight_decay": 0.0}]
             self.optimizer = plan.optimizer([{"params": decayed}, *groups] if decayed else groups, **plan.options)
-        self.lr = float(self.optimizer.defaults["lr"])
+        self._rates = [float(group["lr"]) for group in self.optimizer.param_groups]  # before any decay
+        self.norm: Tensor | None = None
+        """Of the gradient of the last step, before it was clipped; None where it is not."""
 
     @property
     def takes_part(self) -> bool:
         """Whether this step gave any of the parameters a gradient."""
         return any(parameter.grad is not None for parameter in self.names)
 
+    def at_step(self, step: int, total_steps: int) -> None:
+        """Set the learning rate of each group to that of optimiser step `step`."""
+        for group, lr in zip(self.optimizer.param_groups, self._rates, strict=True):
+            group["lr"] = lr * self.plan.factor(step, total_steps, lr)
+
     def clip(self) -> None:
         if self.plan.clip is not None:
-            torch.nn.utils.clip_grad_norm_(list(self.names), self.plan.clip)
+            self.norm = torch.nn.utils.clip_grad_norm_(list(self.names), self.plan.clip)
 
     def state_dict(self) -> dict[str, Any]:
         """The state of each parameter by its name, and the options of each group."""
@@ -250,13 +257,20 @@ class Players(torch.optim.Optimizer):
     def at_step(self, step: int) -> None:
         """Set every learning rate to that of optimiser step `step`."""
         for player in self._decaying:
-            lr = player.lr * player.plan.factor(step, self.total_steps, player.lr)
-            for group in player.optimizer.param_groups:
-                group["lr"] = lr
+            player.at_step(step, self.total_steps)
 
     def learning_rates(self) -> dict[str, float]:
-        """The learning rate that each player's optimizer has now."""
-        return {name: float(player.optimizer.param_groups[0]["lr"]) for name, player in self.players.items()}
+        """The learning rate that each player's optimizer has now; of a group that has another one, with its number."""
+        found = {}
+        for name, player in self.players.items():
+            first, *others = (float(group["lr"]) for group in player.optimizer.param_groups)
+            found[name] = first
+            found |= {f"{name}_group{i}": lr for i, lr in enumerate(others, start=1) if lr != first}
+        return found
+
+    def gradient_norms(self) -> dict[str, float]:
+        """The norm of each player's gradient in the last step, before it was clipped; of those that are clipped."""
+        return {name: float(player.norm) for name, player in self.players.items() if player.norm is not None}
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """One step of every player that has a gradient, after the `closure` that computes it."""
