@@ -175,3 +175,29 @@ def test_without_a_logger_the_files_are_the_same(lehr, run, tmp_path):
     assert not list((tmp_path / "run").glob("events*"))
     for name in ("samples/prior.png", "model/model.safetensors", "posterior/statistics.json"):
         assert (tmp_path / "run" / name).read_bytes() == (run / name).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("of_the_trainer", "steps"),
+    [
+        (["trainer.max_epochs=1"], range(2, 22, 2)),  # 21 steps
+        (["trainer.max_epochs=null", "trainer.max_steps=7"], range(1, 8)),
+        (["trainer.max_epochs=2", "trainer.accumulate_grad_batches=4"], range(1, 13)),
+        (["trainer.max_epochs=3"], [50]),
+    ],
+)
+def test_a_training_shorter_than_the_interval_has_a_curve_too(lehr, tmp_path, of_the_trainer, steps):
+    small = ("model.hidden=[8]", "kl.warmup=0", "evaluate=none", "callbacks.samples=null", "logger=none")
+    assert lehr("train", *small, *of_the_trainer, f"dir={tmp_path}/run")[0] == 0
+    xs = [point["images"] for point in read_history(tmp_path / "run" / "history.jsonl") if "train/loss" in point]
+    accumulate = 4 if "trainer.accumulate_grad_batches=4" in of_the_trainer else 1
+    assert xs == [images_after(step, accumulate) for step in steps]
+
+
+def test_a_training_that_was_stopped_before_anything_was_due_shows_its_last_step(lehr, tmp_path):
+    stops_at_once = ("callbacks.early_stopping.patience=1", "callbacks.early_stopping.min_delta=1e9")
+    every = ("trainer.check_val_every_n_epoch=1", "trainer.max_epochs=40")
+    small = ("model.hidden=[8]", "kl.warmup=0", "evaluate=none", "callbacks.samples=null", "logger=none")
+    assert lehr("train", *small, *every, *stops_at_once, f"dir={tmp_path}/run")[0] == 0
+    xs = [point["images"] for point in read_history(tmp_path / "run" / "history.jsonl") if "train/loss" in point]
+    assert xs == [2 * N]

@@ -14,6 +14,7 @@ from lehr.run.directory import RunDirectory
 from lehr.run.measure import score
 from lehr.training.checkpoint import between_steps, save
 from lehr.training.lean import LeanCallback
+from lehr.training.length import is_over
 from lehr.training.module import VAEModule
 
 
@@ -79,13 +80,3 @@ def _validate_if_last(trainer: Trainer) -> None:
     """Validate the last epoch too, whatever the rhythm: it may be the best, and its ELBO is what is reported."""
     if trainer.max_epochs == trainer.current_epoch + 1 and trainer.check_val_every_n_epoch is not None:
         trainer.check_val_every_n_epoch = 1
-
-
-def is_over(trainer: Trainer) -> bool:
-    """Whether the epoch that is ending is the last one."""
-    epochs = trainer.fit_loop.epoch_progress.current.processed  # type: ignore[attr-defined]
-    return (
-        trainer.should_stop
-        or (trainer.max_epochs is not None and 0 <= trainer.max_epochs <= epochs)
-        or 0 <= trainer.max_steps <= trainer.global_step
-    )

@@ -11,14 +11,16 @@ import yaml
 from lightning.pytorch import Trainer
 from torch import Tensor
 
-from lehr.data.batch import Batch
 from lehr.evaluation.catalogue import COLUMNS
 from lehr.objective.step import AUTOENCODER, StepResult
 from lehr.posterior.aggregate import AggregatePosterior
 from lehr.run.finish import posterior_metrics
 from lehr.training.lean import LeanCallback
+from lehr.training.length import is_over
 from lehr.training.module import VAEModule
 from lehr.training.tensorboard import TensorBoard, tensorboard
+
+_POINTS = 10  # of a training that is shorter than `trainer.log_every_n_steps`
 
 
 class Metrics(LeanCallback):
@@ -40,13 +42,23 @@ class Metrics(LeanCallback):
         self._steps = 0
         self._images = 0
         self._since = (0.0, 0, 0)  # the three above when training was logged last
+        self._every = 1  # steps from one entry of training to the next
+        self._share = 1.0  # of the last batch that is this rank's
+        self._has_logged = False  # anything of the training
         self._validated_at = -1  # images seen when a validation was logged last
+        self._trained_with = self._hyperparameters  # before, where the run is resumed
 
     def state_dict(self) -> dict[str, Any]:
-        return {"validated_at": self._validated_at}
+        return {
+            "validated_at": self._validated_at,
+            "has_logged": self._has_logged,
+            "hyperparameters": dict(self._hyperparameters),
+        }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self._validated_at = state_dict["validated_at"]
+        self._has_logged = state_dict.get("has_logged", True)
+        self._trained_with = state_dict.get("hyperparameters", self._hyperparameters)
 
     @property
     def final(self) -> dict[str, float]:
@@ -59,9 +71,20 @@ class Metrics(LeanCallback):
         for logger in trainer.loggers:
             if isinstance(logger, TensorBoard) and trainer.is_global_zero:
                 logger.declare_hyperparameters(dict(self._hyperparameters), list(COLUMNS))
+        self._show_config(trainer, 0)
+
+    def on_train_start(self, trainer: Trainer, pl_module: VAEModule) -> None:  # type: ignore[override]
+        self._every = trainer.log_every_n_steps  # type: ignore[attr-defined]
+        if pl_module.length and pl_module.length.total_steps < self._every:  # a curve all the same
+            self._every = max(1, pl_module.length.total_steps // _POINTS)
+        if self._trained_with != self._hyperparameters:  # TensorBoard's table keeps what a run was started with
+            self._show_config(trainer, pl_module.images_seen)
+            self._trained_with = self._hyperparameters
+
+    def _show_config(self, trainer: Trainer, images_seen: int) -> None:
         if writer := tensorboard(trainer):
             text = yaml.safe_dump(dict(self._config), sort_keys=False)
-            writer.add_text("config", "\n".join(f"    {line}" for line in text.splitlines()), 0)
+            writer.add_text("config", "\n".join(f"    {line}" for line in text.splitlines()), images_seen)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: VAEModule) -> None:  # type: ignore[override]
         self._mark = time.perf_counter()
@@ -75,9 +98,13 @@ class Metrics(LeanCallback):
             self._steps += 1
             self._images += batch.total
         self._mark = now
-        every = trainer.log_every_n_steps  # type: ignore[attr-defined]
-        if trainer.global_step % every == 0 and not trainer.fit_loop._should_accumulate():
-            self._log_training(trainer, pl_module, batch)
+        self._share = len(batch) / batch.total
+        if trainer.global_step % self._every == 0 and not trainer.fit_loop._should_accumulate():
+            self._log_training(trainer, pl_module)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: VAEModule) -> None:  # type: ignore[override]
+        if not self._has_logged and is_over(trainer):  # which was stopped before anything was due
+            self._log_training(trainer, pl_module)
 
     def on_validation_end(self, trainer: Trainer, pl_module: VAEModule) -> None:  # type: ignore[override]
         if trainer.sanity_checking:
@@ -108,14 +135,17 @@ class Metrics(LeanCallback):
             measured = {name: value for name, value in measured.items() if not name.startswith("val/")}
         log(trainer, {**measured, **posterior_metrics(aggregate)}, module.images_seen)
 
-    def _log_training(self, trainer: Trainer, module: VAEModule, batch: Batch) -> None:
+    def _log_training(self, trainer: Trainer, module: VAEModule) -> None:
         if (result := module.last_step) is None or module.players is None:
             return
+        self._has_logged = True
         metrics = {f"train/{name}": value for name, value in training_metrics(result).items()}
         for name, value in result.posterior.diagnostics().items():
-            metrics[f"train/{name}"] = float(module.sum_over_ranks(value * (len(batch) / batch.total)))
-        for name, rate in module.players.learning_rates().items():
-            metrics["train/learning_rate" if name == AUTOENCODER else f"train/learning_rate_{name}"] = rate
+            metrics[f"train/{name}"] = float(module.sum_over_ranks(value * self._share))
+        metrics |= _of_players("learning_rate", module.players.learning_rates())
+        metrics |= _of_players("gradient_norm", module.players.gradient_norms())
+        if (kept := module.averaging.kept) is not None:
+            metrics["train/ema_decay"] = kept
         log_scale = getattr(module.likelihood, "log_scale", None)
         if log_scale is not None:
             metrics["train/scale"] = float(log_scale.detach().exp())
@@ -144,6 +174,14 @@ def training_metrics(result: StepResult) -> dict[str, float]:
         if name not in ("distortion", "rate") and term.weight is not None and not _is_one(term.weight):
             found[f"{name}_weight"] = float(term.weight)
     return found
+
+
+def _of_players(name: str, values: Mapping[str, float]) -> dict[str, float]:
+    """Values of players as metrics: that of the autoencoder has no player's name."""
+    return {
+        f"train/{name}{player.removeprefix(AUTOENCODER) if player.startswith(AUTOENCODER) else f'_{player}'}": value
+        for player, value in values.items()
+    }
 
 
 def _is_one(weight: float | Tensor) -> bool:
