@@ -272,3 +272,14 @@ def test_the_columns_of_a_finished_run(finished_run, tmp_path):
     header, row = csv.reader(write_results(read_runs(folder)).read_text(encoding="utf-8").splitlines())
     assert not any(name.startswith(("time/", "seconds/")) for name in header)
     assert float(row[header.index("test/elbo")]) == metrics["test/elbo"]
+
+
+def test_an_evaluation_of_another_model_than_the_run_has_come_to_does_not_count(tmp_path):
+    evaluation = {"likelihood/elbo": -2.0}
+    for seed, model in enumerate(("ab", "cd", None)):
+        add(tmp_path, {"seed": seed}, {"test/elbo": -1.0}, {**evaluation, "model": model}, model="ab")
+    assert [run.metrics for run in read_runs(tmp_path).runs] == [
+        {"test/elbo": -1.0, "likelihood/elbo": -2.0},
+        {"test/elbo": -1.0},
+        {"test/elbo": -1.0, "likelihood/elbo": -2.0},  # by an earlier version
+    ]

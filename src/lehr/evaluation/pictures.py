@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from lehr.files import replacing
+from lehr.tensors import MODEL
 
 _SMALLEST_SIDE = 48  # pixels of a tile: smaller images are enlarged by whole factors, so that a person sees them
 _GAP = 2
@@ -47,19 +48,28 @@ def _to_pil(picture: Tensor) -> object:
     return Image.fromarray(array[..., 0] if array.shape[-1] == 1 else array)
 
 
-def save_png(path: Path, picture: Tensor) -> None:
-    """Write a picture (c, H, W) uint8 as PNG."""
+def save_png(path: Path, picture: Tensor, model: str | None = None) -> None:
+    """Write a picture (c, H, W) uint8 as PNG; the id of the model that made it becomes its text `model`."""
+    from PIL.PngImagePlugin import PngInfo
+
+    about = PngInfo()
+    if model is not None:
+        about.add_text(MODEL, model)
     with replacing(path) as temporary:
-        _to_pil(picture).save(temporary, format="PNG")  # type: ignore[attr-defined]
+        _to_pil(picture).save(temporary, format="PNG", pnginfo=about)  # type: ignore[attr-defined]
 
 
-def save_gif(path: Path, images: Tensor, milliseconds: int = 80) -> None:
-    """Write images (n, c, h, w) in [0, 1] as an animation that runs to the end and back, for ever."""
+def save_gif(path: Path, images: Tensor, milliseconds: int = 80, model: str | None = None) -> None:
+    """Write images (n, c, h, w) in [0, 1] as an animation that runs to the end and back, for ever.
+
+    The id of the model that made it becomes its comment.
+    """
+    about = {} if model is None else {"comment": f"{MODEL} {model}"}
     frames = [_to_pil(image_grid(image[None], columns=1)) for image in images]
     frames += frames[-2:0:-1]
     with replacing(path) as temporary:
         frames[0].save(  # type: ignore[attr-defined]
-            temporary, format="GIF", save_all=True, append_images=frames[1:], duration=milliseconds, loop=0
+            temporary, format="GIF", save_all=True, append_images=frames[1:], duration=milliseconds, loop=0, **about
         )
 
 

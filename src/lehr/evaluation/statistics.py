@@ -8,14 +8,14 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from lehr.errors import CheckpointError
-from lehr.files import replacing, write_json
+from lehr.files import write_json
 from lehr.posterior.aggregate import AggregatePosterior
 from lehr.posterior.codes import perplexity
 from lehr.posterior.collapse import THRESHOLD, active_units, active_units_curve, effective_rank, moment_kl
+from lehr.tensors import MODEL, read_tensors, require_same_model, write_tensors
 
 JSON_NAME = "statistics.json"
 TENSORS_NAME = "statistics.safetensors"
@@ -96,14 +96,29 @@ def _factors(channels: AggregatePosterior) -> dict[str, list[float]]:
     return {"scaling_factor": channels.var.rsqrt().tolist(), "shift_factor": channels.mean.tolist()}
 
 
-def write_statistics(folder: Path, posterior: AggregatePosterior, dataset: str, split: str) -> None:
-    """Write `statistics.json`, for people, and `statistics.safetensors`, float64, into `folder`."""
+def write_statistics(
+    folder: Path, posterior: AggregatePosterior, dataset: str, split: str, model: str | None = None
+) -> None:
+    """Write `statistics.json`, for people, and `statistics.safetensors`, float64, into `folder`.
+
+    Args:
+        folder: `posterior/` of the run.
+        posterior: the statistics.
+        dataset: what was passed through the encoder.
+        split: of it.
+        model: the id of the trained model.
+    """
     tensors = _tensors(posterior)
     if posterior.channels is not None:
         tensors |= {f"channels.{name}": tensor for name, tensor in _tensors(posterior.channels).items()}
-    with replacing(folder / TENSORS_NAME) as temporary:
-        save_file(tensors, temporary)
-    write_json(folder / JSON_NAME, describe(posterior, dataset, split))
+    write_tensors(folder / TENSORS_NAME, tensors, model)
+    write_json(folder / JSON_NAME, {MODEL: model, **describe(posterior, dataset, split)})
+
+
+def remove_statistics(folder: Path) -> None:
+    """Remove what `write_statistics` wrote, of a model that is no more."""
+    for name in (TENSORS_NAME, JSON_NAME):
+        (folder / name).unlink(missing_ok=True)
 
 
 def _tensors(posterior: AggregatePosterior) -> dict[str, Tensor]:
@@ -119,18 +134,23 @@ def _tensors(posterior: AggregatePosterior) -> dict[str, Tensor]:
     if posterior.signal_covariance is not None and posterior.covariance is not None:
         tensors["signal_covariance"] = posterior.signal_covariance
         tensors["covariance"] = posterior.covariance
-    return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    return tensors
 
 
-def read_statistics(folder: Path) -> AggregatePosterior:
+def read_statistics(folder: Path, model: str | None = None) -> AggregatePosterior:
     """The statistics that `write_statistics` wrote.
 
+    Args:
+        folder: `posterior/` of the run.
+        model: the id of the model that they are to be of; None for whatever they are of.
+
     Raises:
-        CheckpointError: if they are missing or damaged.
+        CheckpointError: if they are missing or damaged, or of another model.
     """
     path = folder / TENSORS_NAME
     try:
-        tensors = load_file(path)
+        tensors, written = read_tensors(path)
+        require_same_model(path, written, model, f"lehr train resume={folder.parent} finishes what was stopped between")
         channels = {name.removeprefix("channels."): t for name, t in tensors.items() if name.startswith("channels.")}
         posterior = _from_tensors(tensors, _from_tensors(channels) if channels else None)
     except FileNotFoundError as error:

@@ -5,7 +5,6 @@ config.yaml, status.json, metrics.json, history.jsonl, checkpoints/, model/, pos
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -67,14 +66,6 @@ class RunDirectory:
     def evaluation(self, kind: str = "") -> Path:
         """`evaluation.json`, or that of some `kind`."""
         return self.path / (f"evaluation-{kind}.json" if kind else "evaluation.json")
-
-    def model_digest(self) -> str | None:
-        """What tells one trained model from another; None where there is none yet."""
-        try:
-            with (self.model / "model.safetensors").open("rb") as file:
-                return hashlib.file_digest(file, "blake2b").hexdigest()
-        except OSError:
-            return None
 
     def state(self) -> str | None:
         """The state in status.json, None where there is none."""

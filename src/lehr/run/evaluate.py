@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 
 from lehr import __version__
 from lehr.config.build import build
@@ -28,9 +29,11 @@ from lehr.posterior.density import LatentDensity
 from lehr.run.directory import RunDirectory
 from lehr.run.evaluation_mode import evaluation_mode
 from lehr.run.load import Run, load
+from lehr.run.model_files import WEIGHTS, weights_of
 from lehr.run.progress_line import ProgressLine
 from lehr.run.status import DONE
 from lehr.samplers.sampler import FittedSampler, find_sampler
+from lehr.tensors import MODEL, model_id, read_id
 
 INTERRUPTED_EVALUATION = "interrupted"
 """What went wrong with an evaluation that nothing was wrong with."""
@@ -102,7 +105,7 @@ def evaluate_run(run: Run, request: Request, trust: Iterable[str] = ()) -> tuple
     run.model.to(device)
     run.likelihood.to(device)
     subject = Subject(run.model, run.likelihood, run.prior, run.posterior, data, device)
-    return evaluate_subject(subject, request, directory)
+    return evaluate_subject(subject, request, directory, run.model_id)
 
 
 def evaluate_trained(
@@ -117,7 +120,7 @@ def evaluate_trained(
     model, likelihood, prior = components.model, components.likelihood, components.prior
     with evaluation_mode(model, likelihood, prior), torch.no_grad():
         subject = Subject(model, likelihood, prior.density(model.encode), aggregate, data, device)
-        return evaluate_subject(subject, request, directory)
+        return evaluate_subject(subject, request, directory, model_id(weights_of(model, likelihood, prior)))
 
 
 def evaluate_finished(config: Mapping[str, Any], directory: RunDirectory, trust: tuple[str, ...] = ()) -> None:
@@ -145,46 +148,52 @@ def try_to_evaluate(evaluate: Callable[[Request], Any], level: str, directory: R
     return error
 
 
-def evaluate_subject(subject: Subject, request: Request, directory: RunDirectory) -> tuple[Table, Path]:
-    """Evaluate and write: the table, and where it lies."""
+def evaluate_subject(
+    subject: Subject, request: Request, directory: RunDirectory, model: str | None
+) -> tuple[Table, Path]:
+    """Evaluate and write: the table, and where it lies. `model` is the id of what is evaluated."""
     plan = request.plan(subject.data)
-    digest = directory.model_digest()
 
     def require_same_model() -> None:
-        if directory.model_digest() != digest:
+        try:
+            now = read_id(directory.model / WEIGHTS)
+        except (OSError, SafetensorError):
+            now = ""
+        if now not in (None, model):
             raise CheckpointError(f"{directory.path}: was trained further in the meantime; evaluate it once more")
 
-    table: Table = {"lehr": __version__, "level": request.level, "seed": request.seed}
+    table: Table = {"lehr": __version__, MODEL: model, "level": request.level, "seed": request.seed}
     folder = directory.posterior
 
     def find(name: str, training: Encoded, show: ShowProgress) -> LatentDensity:
         sampler = find_sampler(name)
         if not isinstance(sampler, FittedSampler):
-            return sampler.density(subject.prior, subject.aggregate, folder)
-        with suppress(CheckpointError):  # what was not fitted yet, or is damaged, is fitted now
-            return sampler.load(folder)
+            return sampler.density(subject.prior, subject.aggregate, folder, model)
+        with suppress(CheckpointError):  # what was not fitted yet, is damaged or of another model, is fitted now
+            return sampler.load(folder, model)
         with show(f"fitting {name}", 1) as line:
             fitted = sampler.fit(training.posterior, plan.seed, progress=lambda text: line.show(0, text))
         require_same_model()
-        sampler.save(folder, fitted)
+        sampler.save(folder, fitted, model)
         return fitted.density
 
     table |= evaluate(subject, plan, find, _line)
     require_same_model()
-    path = _path(directory, plan, subject.data)
+    path = _path(directory, plan, subject.data, model)
     write_json(path, table)
     return table, path
 
 
-def _path(directory: RunDirectory, plan: Plan, data: ImageDataModule) -> Path:
+def _path(directory: RunDirectory, plan: Plan, data: ImageDataModule, model: str | None) -> Path:
     """`evaluation.json`; of the validation split, where there is a test split too, `evaluation-val.json`.
 
-    A quick evaluation does not take the place of a full one: it goes to `...-quick.json`.
+    A quick evaluation does not take the place of a full one of the same model: it goes to `...-quick.json`.
     """
     path = directory.evaluation("val" if plan.split == "val" and data.n_test else "")
     if not plan.full and path.exists():
         with suppress(OSError, ValueError):
-            if json.loads(path.read_text()).get("level") == "full":
+            found = json.loads(path.read_text())
+            if found.get("level") == "full" and found.get(MODEL) in (None, model):
                 return path.with_name(f"{path.stem}-quick.json")
     return path
 

@@ -1,6 +1,8 @@
 """What happens when training ends: statistics of q(z), pictures, the test, the model's files and the final metrics.
 
 A function of components, data and directory, whoever has trained them. It can be killed at any moment and done again.
+What belongs together is measured and drawn first, then written in one go. Statistics, pictures and weights hold the id
+of the model, so that files of two trainings, of which one was killed in between, are not taken for those of one.
 """
 
 from __future__ import annotations
@@ -15,15 +17,16 @@ from torch import Tensor
 
 from lehr.data.module import ImageDataModule
 from lehr.evaluation.aggregate import AggregatePosteriorMetric
-from lehr.evaluation.statistics import summary, write_statistics
+from lehr.evaluation.statistics import remove_statistics, summary, write_statistics
 from lehr.files import write_json
 from lehr.models.components import Components
 from lehr.posterior.aggregate import AggregatePosterior
 from lehr.run.directory import RunDirectory
 from lehr.run.execution import Execution
 from lehr.run.measure import measure_split
-from lehr.run.model_files import write_model
+from lehr.run.model_files import weights_of, write_model
 from lehr.run.pictures import Grids, draw_grids, write_grids
+from lehr.tensors import model_id
 
 
 @dataclass(frozen=True)
@@ -64,20 +67,22 @@ class Finished:
 
     Attributes:
         metrics: everything that metrics.json holds.
+        model: the id of what was written; None on the ranks that write nothing.
         aggregate: the statistics of q(z) over the training set; None where they were not wanted.
         seconds: that `statistics`, `pictures` and `test` took, of what was wanted.
     """
 
     metrics: dict[str, float]
+    model: str | None
     aggregate: AggregatePosterior | None
     seconds: dict[str, float]
 
 
 class Observer:
-    """Is shown what is made while it is made; this one looks at nothing."""
+    """Is shown what is made while it is made, before it is written; this one looks at nothing."""
 
     def pictures(self, pictures: Mapping[str, Tensor]) -> None:
-        """The grids (c, H, W), once they are written; on the first rank."""
+        """The grids (c, H, W); on the first rank."""
 
     def metrics(self, measured: Mapping[str, float], aggregate: AggregatePosterior | None) -> None:
         """The metrics of the test, and the statistics of q(z)."""
@@ -95,15 +100,15 @@ def finish(
     observer: Observer = _NOBODY,
 ) -> Finished:
     """Measure, draw, test and write everything but `evaluation.json`. All ranks take part; the first one writes."""
-    components, aggregate = trained.components, None
+    components, aggregate, model = trained.components, None, None
+    pictures: dict[str, Tensor] = {}
     seconds: dict[str, float] = {}
     if options.statistics:
         with _timed(seconds, "statistics"):
-            aggregate = measure_statistics(components, data, directory, execution)
+            aggregate = aggregate_posterior(components, data, execution)
     if options.grids and execution.is_first:
         with _timed(seconds, "pictures"):
             pictures = draw_grids(components, data, aggregate, options.grids, execution)
-            write_grids(directory.samples, pictures)
             observer.pictures(pictures)
     with _timed(seconds, "test"):
         split = "test" if data.n_test else "val"
@@ -111,9 +116,18 @@ def finish(
         observer.metrics(measured, aggregate)
     metrics = {**trained.validated, **measured, **posterior_metrics(aggregate), **trained.speed}
     if execution.is_first:
-        write_model(directory.model, components.model, components.likelihood, components.prior, options.config)
+        parts = (components.model, components.likelihood, components.prior)
+        model = model_id(weights_of(*parts))
+        # first the statistics, which say whose they are: beside weights of an earlier version, which do not, they are
+        # not taken for theirs
+        if aggregate is None:
+            remove_statistics(directory.posterior)
+        else:
+            write_statistics(directory.posterior, aggregate, str(data.name), "train", model)
+        write_grids(directory.samples, pictures, model)
+        write_model(directory.model, *parts, options.config)
         write_json(directory.metrics, metrics)
-    return Finished(metrics, aggregate, seconds)
+    return Finished(metrics, model, aggregate, seconds)
 
 
 def measure_statistics(
@@ -122,7 +136,8 @@ def measure_statistics(
     """The statistics of q(z) over the training set, which are written to `posterior/`."""
     aggregate = aggregate_posterior(components, data, execution)
     if execution.is_first:
-        write_statistics(directory.posterior, aggregate, str(data.name), "train")
+        model = model_id(weights_of(components.model, components.likelihood, components.prior))
+        write_statistics(directory.posterior, aggregate, str(data.name), "train", model)
     return aggregate
 
 

@@ -33,6 +33,7 @@ class Run:
         likelihood: what the decoder's output means.
         prior: p(z) as it was trained.
         posterior: the aggregate posterior over the training set.
+        model_id: which tells this model from any other, and is in every file that was made of it.
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class Run:
         likelihood: Likelihood,
         prior: LatentDensity,
         posterior: AggregatePosterior,
+        model_id: str | None = None,
     ) -> None:
         self.path = path
         self.config = config
@@ -50,6 +52,7 @@ class Run:
         self.likelihood = likelihood
         self.prior = prior
         self.posterior = posterior
+        self.model_id = model_id
 
     @torch.no_grad()
     def encode(self, x: Tensor) -> Posterior:
@@ -87,7 +90,8 @@ class Run:
             CheckpointError: for a sampler that was not fitted.
         """
         name = "aggregate_full" if method == "aggregate" and covariance == "full" else method
-        return find_sampler(name).density(self.prior, self.posterior, RunDirectory(self.path).posterior)
+        folder = RunDirectory(self.path).posterior
+        return find_sampler(name).density(self.prior, self.posterior, folder, self.model_id)
 
     def sample(self, n: int, method: str = "aggregate", seed: int = 0, covariance: str = "diag") -> Tensor:
         """Images (n, c, h, w): the mean of p(x|z) at `sample_latents`."""
@@ -102,7 +106,7 @@ def load(path: str | Path, trust: Iterable[str] = ()) -> Run:
         trust: packages of your own whose classes the run uses; what the directory itself says is not believed.
 
     Raises:
-        CheckpointError: if it is no finished run, or is damaged.
+        CheckpointError: if it is no finished run, is damaged, or holds the statistics of another model than its own.
         ConfigError: if it names classes of packages that are not trusted.
     """
     directory = RunDirectory(path)
@@ -111,7 +115,8 @@ def load(path: str | Path, trust: Iterable[str] = ()) -> Run:
         state = directory.state()
         advice = "" if state == DONE else f"; it is {state or 'not started'}: finish it with lehr train resume={path}"
         raise CheckpointError(f"{path}: has no model/{advice}")
-    model, likelihood, prior = read_model(directory.model, trust)
+    model, likelihood, prior, model_id = read_model(directory.model, trust)
     with torch.no_grad():
         density = prior.density(model.encode)
-    return Run(directory.path, config, model, likelihood, density, read_statistics(directory.posterior))
+    statistics = read_statistics(directory.posterior, model_id)
+    return Run(directory.path, config, model, likelihood, density, statistics, model_id)

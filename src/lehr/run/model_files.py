@@ -8,19 +8,19 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from lehr import __version__
 from lehr.config.build import build
 from lehr.errors import CheckpointError, ConfigError
-from lehr.files import replacing, write_json
+from lehr.files import write_json
 from lehr.models.autoencoder import Autoencoder
 from lehr.models.wrapped import wrap
 from lehr.objective.likelihood import Likelihood
 from lehr.objective.prior import Prior
+from lehr.tensors import model_id, read_tensors, write_tensors
 
-_WEIGHTS = "model.safetensors"
+WEIGHTS = "model.safetensors"
 _CONFIG = "config.json"
 
 
@@ -52,9 +52,8 @@ def write_model(
     folder: Path, model: Autoencoder, likelihood: Likelihood, prior: Prior, config: Mapping[str, Any]
 ) -> None:
     """Write `model.safetensors` and `config.json` into `folder`."""
-    weights = {**_prefixed("model", model), **_prefixed("likelihood", likelihood), **_prefixed("prior", prior)}
-    with replacing(folder / _WEIGHTS) as temporary:
-        save_file(weights, temporary)
+    weights = weights_of(model, likelihood, prior)
+    write_tensors(folder / WEIGHTS, weights, model_id(weights))
     write_json(
         folder / _CONFIG,
         {
@@ -67,12 +66,16 @@ def write_model(
     )
 
 
-def _prefixed(prefix: str, module: nn.Module) -> dict[str, Tensor]:
-    return {f"{prefix}.{name}": t.detach().cpu().contiguous().clone() for name, t in module.state_dict().items()}
+def weights_of(model: Autoencoder, likelihood: Likelihood, prior: Prior) -> dict[str, Tensor]:
+    """All that a trained model consists of, by the names in `model.safetensors`; its id is the digest of it."""
+    parts: dict[str, nn.Module] = {"model": model, "likelihood": likelihood, "prior": prior}
+    return {f"{prefix}.{name}": t for prefix, module in parts.items() for name, t in module.state_dict().items()}
 
 
-def read_model(folder: Path, trust: Iterable[str] = ()) -> tuple[Autoencoder, Likelihood, Prior]:
-    """Model, likelihood and prior in `folder`, in evaluation mode, in the precision they were trained in.
+def read_model(folder: Path, trust: Iterable[str] = ()) -> tuple[Autoencoder, Likelihood, Prior, str]:
+    """Model, likelihood and prior in `folder`, in evaluation mode, in the precision they were trained in; and their id.
+
+    The id is that of the weights as they are, whether the file has one or, of an earlier version, has not.
 
     Raises:
         CheckpointError: if something is missing, damaged, or does not belong together.
@@ -80,7 +83,10 @@ def read_model(folder: Path, trust: Iterable[str] = ()) -> tuple[Autoencoder, Li
     """
     try:
         config = json.loads((folder / _CONFIG).read_text())
-        weights = load_file(folder / _WEIGHTS)
+        weights, written = read_tensors(folder / WEIGHTS)
+        found = model_id(weights)
+        if written not in (None, found):
+            raise ValueError("the weights are not those that were written")
         image_shape = [int(side) for side in config["image_shape"]]
         nodes = {name: dict(config[name]) for name in ("model", "likelihood", "prior")}
         targets = [node["_target_"] for node in nodes.values()]
@@ -101,6 +107,6 @@ def read_model(folder: Path, trust: Iterable[str] = ()) -> tuple[Autoencoder, Li
             module.load_state_dict(state)
         except RuntimeError as error:
             reason = " ".join(str(error).split())
-            raise CheckpointError(f"{folder / _WEIGHTS}: does not belong to {_CONFIG} beside it ({reason})") from error
+            raise CheckpointError(f"{folder / WEIGHTS}: does not belong to {_CONFIG} beside it ({reason})") from error
         module.eval().requires_grad_(False)
-    return model, likelihood, prior
+    return model, likelihood, prior, found

@@ -17,6 +17,7 @@ from lehr.posterior.density import LatentDensity, Normal
 from lehr.posterior.interpolation import interpolate
 from lehr.run.execution import Execution
 
+GRIDS = ("aggregate", "prior", "interpolation", "reconstruction")
 _SEED = 0  # of every picture of every run, so that runs can be compared picture by picture
 
 
@@ -61,10 +62,16 @@ def draw_grids(
     return pictures
 
 
-def write_grids(folder: Path, pictures: Mapping[str, Tensor]) -> None:
-    """Write `NAME.png` for each of the `pictures` (c, H, W)."""
+def write_grids(folder: Path, pictures: Mapping[str, Tensor], model: str | None = None) -> None:
+    """Write `NAME.png` for each of the `pictures` (c, H, W) of the trained model of this id.
+
+    Those of `GRIDS` that there are none of are removed, as pictures of a model that is no more.
+    """
     for name, picture in pictures.items():
-        save_png(folder / f"{name}.png", picture)
+        save_png(folder / f"{name}.png", picture, model)
+    for name in GRIDS:
+        if name not in pictures:
+            (folder / f"{name}.png").unlink(missing_ok=True)
 
 
 def _reconstruct(components: Components, images: Tensor, means: Tensor) -> Tensor:

@@ -58,7 +58,7 @@ def draw_samples(run: Run, n: int, method: str, seed: int, covariance: str, out:
         images = run.sample(n, method, seed, covariance)
     except ValueError as error:
         raise ConfigError(f"{run.path}: {error}") from error
-    return [_write(images, out)]
+    return [_write(images, out, run.model_id)]
 
 
 def draw_interpolation(run: Run, start: int, end: int, steps: int, out: Path, trust: Iterable[str] = ()) -> list[Path]:
@@ -66,9 +66,9 @@ def draw_interpolation(run: Run, start: int, end: int, steps: int, out: Path, tr
     ends = held_out_images(run, [start, end], trust)
     z1, z2 = run.encode(ends).mean
     images = run.decode(interpolate(z1, z2, steps))
-    written = [_write(images, out, columns=steps)]
+    written = [_write(images, out, run.model_id, columns=steps)]
     if out.suffix.lower() == ".png":
-        save_gif(out.with_suffix(".gif"), images)
+        save_gif(out.with_suffix(".gif"), images, model=run.model_id)
         written.append(out.with_suffix(".gif"))
     return written
 
@@ -96,12 +96,12 @@ def held_out_images(run: Run, indices: list[int], trust: Iterable[str] = ()) -> 
     return torch.stack([found[index] for index in indices])
 
 
-def _write(images: Tensor, out: Path, columns: int | None = None) -> Path:
+def _write(images: Tensor, out: Path, model: str | None, columns: int | None = None) -> Path:
     try:
         if out.suffix.lower() == ".npy":
             save_npy(out, images)
         else:
-            save_png(out, image_grid(images, columns))
+            save_png(out, image_grid(images, columns), model)
     except OSError as error:
         raise ConfigError(f"out={out}: cannot be written ({error.strerror})") from error
     return out

@@ -51,6 +51,7 @@ class Status:
         self,
         state: str,
         error: str | None = None,
+        model: str | None = None,
         seconds: Mapping[str, float] | None = None,
         evaluated: str = "none",
         evaluation_error: str | None = None,
@@ -60,13 +61,14 @@ class Status:
         Args:
             state: in which it has.
             error: that ended it.
+            model: the id of the model that the run has come to.
             seconds: what it spent on what.
             evaluated: the level of the evaluation that has come to its end.
             evaluation_error: by which it has.
         """
         if not self._fields:
             return
-        self._fields |= {"state": state, "finished": now(), "error": error}
+        self._fields |= {"state": state, "finished": now(), "error": error, "model": model}
         self._fields |= {"evaluated": evaluated, "evaluation_error": evaluation_error}
         self._fields["seconds"] = {name: round(value, 3) for name, value in (seconds or {}).items()}
         write_json(self._path, self._fields)

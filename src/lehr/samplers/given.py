@@ -12,7 +12,9 @@ from lehr.samplers.sampler import Sampler
 class PriorSampler(Sampler):
     """The prior of the objective, N(0, I) or a learned one."""
 
-    def density(self, prior: LatentDensity, aggregate: AggregatePosterior, folder: Path) -> LatentDensity:
+    def density(
+        self, prior: LatentDensity, aggregate: AggregatePosterior, folder: Path, model: str | None = None
+    ) -> LatentDensity:
         return prior
 
 
@@ -21,7 +23,9 @@ class AggregateSampler(Sampler):
 
     full = False
 
-    def density(self, prior: LatentDensity, aggregate: AggregatePosterior, folder: Path) -> Normal:
+    def density(
+        self, prior: LatentDensity, aggregate: AggregatePosterior, folder: Path, model: str | None = None
+    ) -> Normal:
         return Normal.of(aggregate, full=self.full)
 
 

@@ -15,16 +15,16 @@ from typing import Any, Generic, TypeVar
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from lehr import __version__
 from lehr.config.samplers import SAMPLERS
 from lehr.errors import CheckpointError, ConfigError, DataError
-from lehr.files import replacing, write_json
+from lehr.files import write_json
 from lehr.posterior.aggregate import AggregatePosterior
 from lehr.posterior.density import LatentDensity
 from lehr.posterior.posterior import Posterior
+from lehr.tensors import MODEL, read_tensors, require_same_model, write_tensors
 
 Report = Callable[[str], None]
 """Told in a few words what has been done."""
@@ -59,17 +59,20 @@ class Sampler(ABC):
         self.name = name
 
     @abstractmethod
-    def density(self, prior: LatentDensity, aggregate: AggregatePosterior, folder: Path) -> LatentDensity:
+    def density(
+        self, prior: LatentDensity, aggregate: AggregatePosterior, folder: Path, model: str | None = None
+    ) -> LatentDensity:
         """What latents are drawn from.
 
         Args:
             prior: of the run's objective.
             aggregate: the statistics of q(z).
             folder: `posterior/` of the run.
+            model: the id of the trained model that latents are drawn for; None for any.
 
         Raises:
             ValueError: for a full covariance that does not exist.
-            CheckpointError: if it has to be fitted and was not, or its file is damaged.
+            CheckpointError: if it has to be fitted and was not, or its file is damaged or belongs to another model.
         """
 
 
@@ -79,8 +82,8 @@ class FittedSampler(Sampler, Generic[D]):
     A subclass says how: `_fit`; and how its density becomes tensors and is made of them again: `_tensors`, `_density`.
     """
 
-    def density(self, prior: LatentDensity, aggregate: AggregatePosterior, folder: Path) -> D:
-        return self.load(folder)
+    def density(self, prior: LatentDensity, aggregate: AggregatePosterior, folder: Path, model: str | None = None) -> D:
+        return self.load(folder, model)
 
     def fit(self, latents: Posterior, seed: int = 0, progress: Report | None = None) -> FittedDensity[D]:
         """Fit to the posteriors `latents` (n, *latent) of the training examples, a function of `seed`.
@@ -96,16 +99,16 @@ class FittedSampler(Sampler, Generic[D]):
             )
         return self._fit(latents, seed, progress)
 
-    def save(self, folder: Path, fitted: FittedDensity[D]) -> None:
-        """Write `NAME.safetensors` and `NAME.json` into `folder`."""
+    def save(self, folder: Path, fitted: FittedDensity[D], model: str | None = None) -> None:
+        """Write `NAME.safetensors` and `NAME.json` into `folder`, for the trained model of this id."""
         shape = fitted.density.latent_shape
         tensors = {**self._tensors(fitted.density), "latent_shape": torch.tensor(shape)}
-        with replacing(folder / f"{self.name}.safetensors") as temporary:
-            save_file({key: t.detach().cpu().contiguous().clone() for key, t in tensors.items()}, temporary)
+        write_tensors(folder / f"{self.name}.safetensors", tensors, model)
         write_json(
             folder / f"{self.name}.json",
             {
                 "lehr": __version__,
+                MODEL: model,
                 "latent_shape": list(shape),
                 **self._description(fitted.density),
                 "chosen": fitted.chosen,
@@ -113,22 +116,21 @@ class FittedSampler(Sampler, Generic[D]):
             },
         )
 
-    def load(self, folder: Path) -> D:
+    def load(self, folder: Path, model: str | None = None) -> D:
         """The density that `save` wrote, bit for bit, on the CPU.
 
         Raises:
-            CheckpointError: if it was not fitted, or is damaged.
+            CheckpointError: if it was not fitted, is damaged, or was fitted to the latents of another than `model`.
         """
         path = folder / f"{self.name}.safetensors"
+        again = f"lehr evaluate run={folder.parent} samplers=[{self.name}] fits it"
         try:
-            tensors = load_file(path)
+            tensors, written = read_tensors(path)
+            require_same_model(path, written, model, f"{again} anew")
             shape = tuple(tensors.pop("latent_shape").tolist())
             return self._density(tensors, shape)
         except FileNotFoundError as error:
-            run = folder.parent
-            raise CheckpointError(
-                f"{run}: has no {self.name} sampler; lehr evaluate run={run} samplers=[{self.name}] fits it"
-            ) from error
+            raise CheckpointError(f"{folder.parent}: has no {self.name} sampler; {again}") from error
         except (OSError, SafetensorError, KeyError, ValueError, RuntimeError) as error:
             raise CheckpointError(f"{path}: is damaged ({' '.join(str(error).split())})") from error
 

@@ -213,7 +213,7 @@ def _read_run(path: Path, record: Mapping[str, Any], keep_config: bool) -> RunRe
     state = status.get("state")
     if state not in ENDED:
         state = state_of(path)
-    metrics = _read_metrics(path, wrong) if state == DONE else {}
+    metrics = _read_metrics(path, status.get("model"), wrong) if state == DONE else {}
     if wrong:
         state, metrics = DAMAGED, {}
     error = status.get("evaluation_error" if state == DONE else "error")
@@ -285,12 +285,14 @@ def _differing(configs: Sequence[Mapping[str, Any]]) -> list[str]:
     return [key for key in differing if not follows(key)]
 
 
-def _read_metrics(path: Path, wrong: list[str]) -> dict[str, float | int | bool | None]:
+def _read_metrics(path: Path, model: Any, wrong: list[str]) -> dict[str, float | int | bool | None]:
+    """metrics.json, and evaluation.json unless that is of another model than the run has come to."""
     found = _read_json(path, "metrics.json", wrong)
     if not found and not wrong:
         wrong.append("metrics.json: is missing")
     evaluation = _read_json(path, "evaluation.json", wrong)
-    measured = {key: value for key, value in evaluation.items() if "/" in key}
+    same = model is None or evaluation.get("model") in (None, model)
+    measured = {key: value for key, value in evaluation.items() if "/" in key} if same else {}
     return {
         sys.intern(key): value if value is not None and math.isfinite(value) else None
         for key, value in (*found.items(), *measured.items())

@@ -73,7 +73,7 @@ def train(
         _end_other_ranks(parts.trainer)
     seconds["total"] = import_seconds + time.perf_counter() - started
     # what an evaluation makes of it does not change that the training is done
-    status.finish(DONE, seconds=seconds)
+    status.finish(DONE, model=finished.model, seconds=seconds)
     _evaluate(parts, finished, config, directory, status, seconds)
     return finished.metrics
 
@@ -109,22 +109,22 @@ def _ending_recorded(status: Status, directory: RunDirectory, seconds: Mapping[s
     try:
         yield
     except Interrupted as interruption:
-        status.finish(INTERRUPTED, str(interruption), seconds)
+        status.finish(INTERRUPTED, str(interruption), seconds=seconds)
         raise
     except Pruned as pruned:
-        status.finish(PRUNED, str(pruned), seconds)
+        status.finish(PRUNED, str(pruned), seconds=seconds)
         raise
     except SystemExit:  # a scheduler's handler that has saved what it wants and leaves
-        status.finish(INTERRUPTED, "the process was told to end", seconds)
+        status.finish(INTERRUPTED, "the process was told to end", seconds=seconds)
         raise
     except KeyboardInterrupt as error:  # outside of training and finishing, which end in order
         stop = Interrupted(signal.SIGINT)
-        status.finish(INTERRUPTED, str(stop), seconds)
+        status.finish(INTERRUPTED, str(stop), seconds=seconds)
         raise stop from error
     except BaseException as error:
         # what did not fit on the disk can go on from what did
         state = INTERRUPTED if is_disk_full(error, directory.path) else FAILED
-        status.finish(state, in_a_line(error), seconds)
+        status.finish(state, in_a_line(error), seconds=seconds)
         raise
 
 
@@ -233,4 +233,4 @@ def _evaluate(
             )
     seconds["evaluation"] = time.perf_counter() - started
     level = "none" if problem == INTERRUPTED_EVALUATION else config["evaluate"]
-    status.finish(DONE, seconds=seconds, evaluated=level, evaluation_error=problem)
+    status.finish(DONE, model=finished.model, seconds=seconds, evaluated=level, evaluation_error=problem)

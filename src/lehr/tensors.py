@@ -1,0 +1,75 @@
+"""Tensors as files, each with the id of the trained model that they belong to.
+
+What is measured of a model, fitted to its latents or drawn from it is written beside its weights. A process can be
+killed between two of these files; the id in each of them shows which belong together.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from lehr.errors import CheckpointError
+from lehr.files import replacing
+
+MODEL = "model"
+"""The name under which a file keeps the id."""
+
+
+def model_id(weights: Mapping[str, Tensor]) -> str:
+    """A digest (32 hexadecimal digits) of weights: their names, types, shapes and bytes, in whatever order."""
+    digest = hashlib.blake2b(digest_size=16)
+    for name, weight in sorted(weights.items()):
+        digest.update(f"{name} {weight.dtype} {tuple(weight.shape)}\n".encode())
+        digest.update(weight.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], model: str | None) -> None:
+    """Write `tensors` with the id `model` of what they belong to, None where that has none."""
+    own = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+    with replacing(path) as temporary:
+        # a single entry: several are written in an order that is another each time
+        save_file(own, temporary, None if model is None else {MODEL: model})
+
+
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], str | None]:
+    """The tensors in a file, and the id that they were written with; None in files of earlier versions.
+
+    Raises:
+        OSError, SafetensorError: if it is not there, or no such file.
+    """
+    with safe_open(path, framework="pt") as file:
+        return {name: file.get_tensor(name) for name in file.keys()}, _id(file.metadata())  # noqa: SIM118
+
+
+def read_id(path: Path) -> str | None:
+    """The id that a file of tensors was written with; None in files of earlier versions.
+
+    Raises:
+        OSError, SafetensorError: if it is not there, or no such file.
+    """
+    with safe_open(path, framework="pt") as file:
+        return _id(file.metadata())
+
+
+def require_same_model(path: Path, written: str | None, model: str | None, advice: str) -> None:
+    """Check that the file at `path`, which says that it belongs to the model `written`, belongs to `model`.
+
+    Where one of the two is not known it may: earlier versions wrote no ids.
+
+    Raises:
+        CheckpointError: if it does not; `advice` says what to do then.
+    """
+    if written is not None and model is not None and written != model:
+        raise CheckpointError(f"{path}: belongs to another model than the weights in model/; {advice}")
+
+
+def _id(metadata: Mapping[str, str] | None) -> str | None:
+    return (metadata or {}).get(MODEL)
