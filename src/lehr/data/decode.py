@@ -17,11 +17,15 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
+from lehr.data.checks import as_text
+from lehr.data.picture import opened, to_eight_bits
 from lehr.errors import DataError
 
 if TYPE_CHECKING:
     from PIL import Image
 
+_ELONGATED = 16
+"""How many times as long as wide a picture is of which only what is kept is resized."""
 In = TypeVar("In")
 Out = TypeVar("Out")
 
@@ -47,20 +51,17 @@ def decode(view: View, size: int, channels: int) -> np.ndarray:
     Raises:
         DataError: one line that names the file, if it cannot be decoded.
     """
-    from PIL import Image, ImageOps
+    from PIL import ImageOps
 
     try:
-        with Image.open(view.path) as file:
-            image = ImageOps.exif_transpose(_eight_bit(file))
-            image = image.convert("L" if channels == 1 else "RGB")
+        with opened(view.path) as file:
+            image = to_eight_bits(file).convert("L" if channels == 1 else "RGB")
         image = _square(image, size, view.place)
         if view.mirrored:
             image = ImageOps.mirror(image)
         pixels = np.asarray(image)
     except Exception as error:  # Pillow's decoders raise errors of a dozen kinds on damaged files
-        reason = "not an image" if type(error).__name__ == "UnidentifiedImageError" else str(error)
-        line = " ".join(reason.split()) or type(error).__name__
-        raise DataError(f"{view.path} cannot be read as an image: {line}") from error
+        raise DataError(f"{as_text(view.path)} cannot be read as an image: {_reason(error)}") from error
     return pixels[None] if channels == 1 else pixels.transpose(2, 0, 1)
 
 
@@ -139,25 +140,11 @@ def _become_worker() -> None:
     threading.Thread(target=follow, daemon=True).start()
 
 
-def _eight_bit(image: Image.Image) -> Image.Image:
-    """The image with 8 bits a channel and without transparency, which is put on white."""
-    from PIL import Image
-
-    if image.mode.startswith("I;16"):
-        levels = (np.asarray(image) >> 8).astype(np.uint8)  # convert() would clip at 255 instead of scaling
-        grey = Image.fromarray(levels)
-        grey.info = image.info
-        return grey
-    if image.mode in ("I", "F"):
-        raise DataError(f"its pixels have mode {image.mode}, expected 8 or 16 bits")
-    if "transparency" in image.info or image.mode in ("RGBA", "LA", "PA", "RGBa", "La"):
-        # What lies under a transparent pixel is arbitrary and must not become part of the data.
-        rgba = image.convert("RGBA")
-        white = Image.new("RGBA", rgba.size, "white")
-        flat = Image.alpha_composite(white, rgba)
-        flat.info = image.info
-        return flat
-    return image
+def _reason(error: Exception) -> str:
+    if type(error).__name__ == "UnidentifiedImageError":
+        return "not an image, or of a format or with pixels that are not read"
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)  # without the path once more
+    return " ".join(text.split()) or type(error).__name__
 
 
 def _square(image: Image.Image, size: int, place: float) -> Image.Image:
@@ -165,7 +152,12 @@ def _square(image: Image.Image, size: int, place: float) -> Image.Image:
 
     scale = size / min(image.size)
     width, height = (max(size, round(side * scale)) for side in image.size)
+    left, top = int(place * (width - size + 1)), int(place * (height - size + 1))
+    if max(width, height) > _ELONGATED * size:
+        # A strip of a pixel's width would be enlarged to gigabytes. The same pixels, but for rounding.
+        across, down = image.width / width, image.height / height
+        right, bottom = min(image.width, (left + size) * across), min(image.height, (top + size) * down)
+        return image.resize((size, size), Image.Resampling.BICUBIC, box=(left * across, top * down, right, bottom))
     if (width, height) != image.size:
         image = image.resize((width, height), Image.Resampling.BICUBIC)
-    left, top = int(place * (width - size + 1)), int(place * (height - size + 1))
     return image.crop((left, top, left + size, top + size))

@@ -26,6 +26,8 @@ _log = logging.getLogger(__name__)
 class ImageFolder(ImageDataModule):
     """All image files below a folder, brought to one size.
 
+    Which files these are says `list_images`, and what is taken of them `lehr.data.picture`.
+
     Args:
         path: the folder; it is searched with its subfolders. Where every file lies in a subfolder, the subfolders
             of `path` are the classes.

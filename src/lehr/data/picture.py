@@ -1,0 +1,138 @@
+"""A picture file as 8 bits a channel, upright and opaque.
+
+Knows nothing of torch, as a decoding process imports it. A file's own bits count, its photometric interpretation and
+its sample format; colour profiles and gamma are not applied. Of several pictures in one file the first is taken (pages
+of a TIFF, frames of a GIF, PNG, WebP or AVIF), of an icon the largest.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lehr.errors import DataError
+
+if TYPE_CHECKING:
+    from PIL import Image, TiffImagePlugin
+
+_FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "PPM", "AVIF", "JPEG2000", "PCX", "ICO", "QOI")
+_LARGEST_FILE = 2**30
+"""In bytes, of a format that Pillow reads as a whole. The largest picture that it takes has 179 million pixels."""
+_BITS_PER_SAMPLE, _PHOTOMETRIC, _COLOUR_MAP, _SAMPLE_FORMAT, _SUBSAMPLING = 258, 262, 320, 339, 530  # TIFF 6.0
+_WHITE_IS_ZERO, _YCBCR = 0, 6
+_UNSIGNED = 1
+
+
+@contextmanager
+def opened(path: str) -> Iterator[Image.Image]:
+    """The picture in a file, not yet decoded.
+
+    Raises:
+        DataError: without the file's name, if it is no file, or much too large. Pillow raises errors of a dozen kinds.
+    """
+    from PIL import Image
+
+    status = os.stat(path)
+    if not stat.S_ISREG(status.st_mode):
+        raise DataError("it is no file")  # reading from a pipe would wait for ever
+    if not status.st_size:
+        raise DataError("it is empty")
+    with warnings.catch_warnings(), open(path, "rb") as file:
+        warnings.simplefilter("ignore")  # what Pillow can decode is taken, the rest is an error
+        if status.st_size > _LARGEST_FILE and file.read(2) not in (b"II", b"MM"):  # a TIFF is read by the page
+            raise DataError(f"it has {status.st_size:,} bytes")
+        # Of a Targa nothing but its name tells, and half of all damaged files could be one.
+        formats = ("TGA",) if path.lower().endswith(".tga") else _FORMATS
+        with Image.open(file, formats=formats) as image:
+            yield image
+
+
+def to_eight_bits(image: Image.Image) -> Image.Image:
+    """The picture upright, with 8 bits a channel ("L", "RGB" or a mode that converts to it), transparency put on white.
+
+    Raises:
+        DataError: without the file's name, if nothing says what its numbers mean.
+    """
+    from PIL import ImageOps
+
+    return ImageOps.exif_transpose(_opaque(image))
+
+
+def holds_several(image: Image.Image) -> bool:
+    """Whether a file holds more pictures than the one that is taken, which has been decoded."""
+    if len(image.info.get("sizes", ())) > 1:  # of an icon
+        return True
+    try:
+        image.seek(1)
+    except Exception:  # no second picture, or a damaged one
+        return False
+    return True
+
+
+def _opaque(image: Image.Image) -> Image.Image:
+    from PIL import Image
+
+    if image.format == "TIFF":
+        _check_tiff(image)  # type: ignore[arg-type]  # which is what the format says
+    if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM"):
+        return _top_bits(image)
+    if image.mode in ("I", "F"):
+        raise DataError(f"its pixels have mode {image.mode}, expected unsigned numbers of up to 16 bits")
+    if image.mode == "LAB":
+        return _with_info(image.convert("RGB"), image)
+    if image.format == "PNG" and "transparency" in image.info:
+        _scale_transparent_level(image)
+    if "transparency" in image.info or image.mode in ("RGBA", "LA", "PA", "RGBa", "La"):
+        # What lies under a transparent pixel is arbitrary and must not become part of the data.
+        rgba = (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
+        white = Image.new("RGBA", rgba.size, "white")
+        return _with_info(Image.alpha_composite(white, rgba), image)
+    return image
+
+
+def _check_tiff(image: TiffImagePlugin.TiffImageFile) -> None:
+    """Refuse what Pillow reads as something else than it is."""
+    tags = image.tag_v2
+    if any(kind != _UNSIGNED for kind in tags.get(_SAMPLE_FORMAT, (_UNSIGNED,))) and image.mode != "F":
+        raise DataError("its pixels are signed numbers, expected unsigned ones of up to 16 bits")
+    if image.mode == "YCbCr" and tuple(tags.get(_SUBSAMPLING, (2, 2))) != (1, 1):
+        raise DataError("its colour is stored at a lower resolution (YCbCr without compression), which is not read")
+    if image.mode in ("P", "PA") and max(tags[_COLOUR_MAP]) < 256:
+        raise DataError("its colour map has levels up to 255, where TIFF has 65535")
+
+
+def _top_bits(image: Image.Image) -> Image.Image:
+    """Grey of 12 or 16 bits as its upper 8: convert() would clip at 255 instead of scaling."""
+    from PIL import Image
+
+    values = np.asarray(image)
+    tags = image.tag_v2 if image.format == "TIFF" else {}  # type: ignore[attr-defined]
+    levels = (values >> (tags.get(_BITS_PER_SAMPLE, (16,))[0] - 8)).astype(np.uint8)
+    if tags and tags.get(_PHOTOMETRIC, _WHITE_IS_ZERO) == _WHITE_IS_ZERO:
+        levels = 255 - levels
+    if "transparency" in image.info:
+        levels = np.where(values == image.info["transparency"], np.uint8(255), levels)
+    return _with_info(Image.fromarray(levels), image)
+
+
+def _scale_transparent_level(image: Image.Image) -> None:
+    """Make the level that a PNG says is transparent one of 8 bits, as its pixels are."""
+    assert image.fp is not None  # type: ignore[attr-defined]
+    image.fp.seek(24)  # type: ignore[attr-defined]  # of the header, which comes first
+    depth = image.fp.read(1)[0]  # type: ignore[attr-defined]
+    if image.mode == "RGB" and depth == 16:
+        raise DataError("one colour of 16 bits is transparent, which is not read: save it with an alpha channel")
+    if image.mode == "L" and depth < 8:
+        image.info["transparency"] = image.info["transparency"] * 255 // (2**depth - 1)
+
+
+def _with_info(image: Image.Image, of: Image.Image) -> Image.Image:
+    """The image with what `of` says of itself, its orientation above all; it is opaque."""
+    image.info = {key: value for key, value in of.info.items() if key != "transparency"}
+    return image
