@@ -15,7 +15,7 @@ from lehr.cli.compose import Command, Composer, composed
 from lehr.cli.structure import Structure
 from lehr.config.registry import conf_dir
 from lehr.errors import ConfigError
-from lehr.sweep.identity import identity, is_part
+from lehr.run.identity import identity, is_part
 
 OWN = {
     # every kind of interpolation there is

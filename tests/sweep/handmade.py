@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from lehr.sweep.identity import identity
+from lehr.run.identity import identity
 from lehr.sweep.names import name_of
 from lehr.sweep.point import Point
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from lehr.errors import CheckpointError
-from lehr.sweep.identity import identity
+from lehr.run.identity import identity
 from lehr.sweep.names import DIGITS, digits_of
 from lehr.sweep.point import FILE, Point
 

@@ -15,8 +15,8 @@ from handmade import STATUS, add, configuration, sweep_yaml
 
 import lehr
 from lehr.errors import CheckpointError, ConfigError
+from lehr.run.identity import identity
 from lehr.sweep.groups import Query, answer
-from lehr.sweep.identity import identity
 from lehr.sweep.point import Point
 from lehr.sweep.results import natural, read_runs, write_results
 from lehr.sweep.tables import terminal_table

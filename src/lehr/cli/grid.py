@@ -18,8 +18,8 @@ from lehr.config.problems import section_problems
 from lehr.config.schema import Pool, Sweep
 from lehr.errors import ConfigError
 from lehr.run.directory import RunDirectory
+from lehr.run.identity import flat, is_part, parts
 from lehr.sweep import directory
-from lehr.sweep.identity import flat, is_part, parts
 from lehr.sweep.point import Point
 
 SEARCH = "optuna"

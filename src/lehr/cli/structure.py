@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from lehr.cli.compose import NOT_OF_A_RUN, Composed, keys, plain, resolved
 from lehr.errors import ConfigError
-from lehr.sweep.identity import flat
+from lehr.run.identity import flat
 
 _REFERENCE = re.compile(r"\$\{([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)\}")
 _OF_NO_KEY = re.compile(r"\$\{(?:oc\.env:|now:|hydra:runtime\.choices\.)[^${}]*\}")

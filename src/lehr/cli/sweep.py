@@ -17,11 +17,11 @@ from lehr.cli.grid import SEARCH, Grid, grid
 from lehr.config.problems import section_problems
 from lehr.config.schema import RayLauncher as RaySettings
 from lehr.errors import ConfigError, Interrupted, LehrError
+from lehr.run.identity import canonical
 from lehr.run.status import DONE, FAILED, now
 from lehr.sweep.coordinator import run_grid, run_search
 from lehr.sweep.directory import STATES, SweepDirectory
 from lehr.sweep.groups import answer
-from lehr.sweep.identity import canonical
 from lehr.sweep.launching import Launcher
 from lehr.sweep.names import words_of
 from lehr.sweep.point import Point

@@ -32,9 +32,9 @@ from lehr.cli.overrides import literal
 from lehr.config.registry import conf_dir
 from lehr.errors import CheckpointError, ConfigError, Interrupted, LehrError, in_a_line
 from lehr.run.directory import RunDirectory
+from lehr.run.identity import canonical, parts
 from lehr.run.status import DONE
 from lehr.startup import quick_imports
-from lehr.sweep.identity import canonical, parts
 from lehr.sweep.point import FILE, Point
 from lehr.training.launched import rank_from_outside
 from lehr.training.preflight import directory_problems

@@ -186,16 +186,16 @@ def _age(path: Path, touched: float | None = None) -> float:
     """Seconds since `path` was `touched`, by the clock of its file system, which may be another machine's."""
     probe = path.with_name(f".claim.{os.urandom(6).hex()}.now")
     try:
-        touched = path.stat().st_mtime if touched is None else touched
+        since = path.stat().st_mtime if touched is None else touched
         try:
             probe.touch()
-            return probe.stat().st_mtime - touched
+            return probe.stat().st_mtime - since
         finally:
             probe.unlink(missing_ok=True)
     except FileNotFoundError:
         return DEAD_AFTER_SECONDS
     except OSError:  # a directory that cannot be written to
-        return time.time() - touched
+        return time.time() - since
 
 
 def _self(fraction: float | None) -> dict[str, Any]:

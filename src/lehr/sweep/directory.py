@@ -16,8 +16,8 @@ from lehr.errors import CheckpointError, ConfigError
 from lehr.files import write_text
 from lehr.run.claim import Claim, is_claimed
 from lehr.run.directory import RunDirectory
+from lehr.run.identity import canonical, parts
 from lehr.run.status import DONE, FAILED, INTERRUPTED, PRUNED, RUNNING, lacks_evaluation, provenance
-from lehr.sweep.identity import canonical, parts
 from lehr.sweep.names import DIGITS, digits_of
 from lehr.sweep.point import FILE, Point
 

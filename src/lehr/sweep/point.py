@@ -11,7 +11,7 @@ from typing import Any
 
 from lehr.errors import CheckpointError
 from lehr.files import write_text
-from lehr.sweep.identity import identity
+from lehr.run.identity import identity
 from lehr.sweep.names import name_of
 
 FILE = "point.json"

@@ -23,10 +23,10 @@ import yaml
 
 from lehr.errors import CheckpointError
 from lehr.files import replacing
+from lehr.run.identity import canonical, flat, identity, is_part, parts
 from lehr.run.status import DONE
 from lehr.sweep import directory as sweep_directory
 from lehr.sweep.directory import ENDED, YAML_LOADER, SweepDirectory, state_of
-from lehr.sweep.identity import canonical, flat, identity, is_part, parts
 from lehr.sweep.point import value_of
 
 DAMAGED = "damaged"

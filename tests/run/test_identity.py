@@ -11,7 +11,7 @@ import pytest
 from lehr.cli.compose import Command, composed
 from lehr.config.registry import GROUPS, targets
 from lehr.config.schema import TrainConfig, schema_of
-from lehr.sweep.identity import LATER, flat, identity, is_part, parts
+from lehr.run.identity import LATER, flat, identity, is_part, parts
 
 NO_PART = {
     # where a run is written, and whether something may be there already
@@ -133,7 +133,7 @@ def test_where_a_value_stands_counts():
 
 def test_it_is_the_same_in_every_process_and_forever():
     config = {"seed": 3, "kl": {"weight": 0.1, "unit": "epoch"}, "model": {"hidden": [400]}, "dir": "x"}
-    program = f"from lehr.sweep.identity import identity; print(identity({config!r}))"
+    program = f"from lehr.run.identity import identity; print(identity({config!r}))"
     for hash_seed in ("1", "2"):
         done = subprocess.run(
             [sys.executable, "-c", program],
