@@ -24,7 +24,8 @@ class Types(Callback):
     """What goes through the module in training, in evaluation, and in the aggregate pass."""
 
     def __init__(self):
-        self.images, self.noise, self.terms, self.encoded, self.outputs = [], [], [], [], set()
+        self.images, self.noise, self.terms, self.encoded = [], [], [], []
+        self.outputs, self.measured_outputs = set(), set()
 
     def setup(self, trainer, pl_module, stage):
         draw, encode = pl_module.objective.draw, pl_module.model.encode
@@ -40,7 +41,10 @@ class Types(Callback):
             return encode(images)
 
         pl_module.objective.draw, pl_module.model.encode = watched_draw, watched_encode
-        pl_module.model.decoder.register_forward_hook(lambda m, i, output: self.outputs.add(output.dtype))
+        pl_module.model.decoder.register_forward_hook(self.output)
+
+    def output(self, decoder, inputs, output):
+        (self.outputs if decoder.training else self.measured_outputs).add(output.dtype)
 
     def measured(self, components, images, posterior, noise):
         draw = one_sample(components, images, posterior, noise)
@@ -64,9 +68,16 @@ def seen(request, tmp_path_factory):
     return request.param, types, module, data
 
 
-def test_the_networks_run_in_the_precision_asked_for(seen):
+def test_the_networks_are_trained_in_the_precision_asked_for(seen):
     precision, types, *_ = seen
     assert types.outputs == {NETWORK.get(precision, torch.float32)}
+
+
+def test_the_networks_are_measured_and_drawn_in_the_precision_of_their_weights(seen):
+    precision, types, module, _ = seen
+    (of_weights,) = {weight.dtype for weight in module.model.parameters()}
+    assert types.measured_outputs == {of_weights}
+    assert of_weights == (torch.float32 if precision == "bf16-mixed" else NETWORK.get(precision, torch.float32))
 
 
 def test_likelihood_and_kl_are_at_least_float32(seen):
@@ -118,5 +129,11 @@ def test_a_run_in_another_precision_learns_the_same(lehr, finished_run, tmp_path
     assert config["data"]["_target_"] == f"{Digits.__module__.rpartition('.')[0]}.{Digits.__name__}"
     small = ("trainer.max_epochs=4", "kl.warmup=1", "trainer.check_val_every_n_epoch=2", "model.hidden=[32]")
     assert lehr("train", *small, f"trainer.precision={precision}", f"dir={tmp_path}/run")[0] == 0
+    # a rate in closed form, of the same images: the test of training and a later evaluation measure the same thing
+    assert lehr("evaluate", f"run={tmp_path}/run")[0] == 0
+    evaluated = json.loads((tmp_path / "run" / "evaluation.json").read_text())
+    assert evaluated["likelihood/rate"] == pytest.approx(
+        json.loads((tmp_path / "run" / "metrics.json").read_text())["test/rate"], rel=1e-6
+    )
     found, usual = (json.loads((run / "metrics.json").read_text()) for run in (tmp_path / "run", finished_run))
     assert found["test/elbo"] == pytest.approx(usual["test/elbo"], rel=1e-3 if precision == "64-true" else 0.03)

@@ -1,11 +1,10 @@
-"""How a pass over a data set is carried out: where, by which of several processes, in which precision."""
+"""How a pass over a data set is carried out: where, and by which of several processes."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 
@@ -28,14 +27,12 @@ class Execution:
         device: where the components are.
         rank: of this process; the first, 0, alone shows progress and writes.
         world: how many processes there are.
-        precision: gives the context in which the networks run.
         check: called after each batch; it may raise, to stop the pass.
     """
 
     device: torch.device
     rank: int = 0
     world: int = 1
-    precision: Callable[[], AbstractContextManager[Any]] = nullcontext
     check: Callable[[], None] = _go_on
 
     @property
@@ -54,7 +51,7 @@ class Execution:
 
     @contextmanager
     def evaluating(self, components: Components) -> Iterator[None]:
-        """Within the block the networks are in evaluation mode and in their precision, and no gradient is kept."""
+        """Within the block the networks are in evaluation mode and no gradient is kept, see `evaluation_mode`."""
         networks = components.model, components.likelihood, components.prior
-        with torch.inference_mode(), evaluation_mode(*networks), self.precision():
+        with torch.inference_mode(), evaluation_mode(*networks):
             yield

@@ -19,6 +19,7 @@ from lehr.objective.bounds import ELBO, Draw
 from lehr.posterior.aggregate import AggregatePosterior
 from lehr.posterior.collapse import active_units
 from lehr.posterior.posterior import Posterior
+from lehr.run.evaluation_mode import in_own_precision
 from lehr.run.execution import Execution
 
 _ONE_SAMPLE = ELBO()
@@ -53,7 +54,11 @@ class SplitMeasurement:
         """The statistics of q(z) over the split, once computed; None of a single example, which has no variance."""
 
     def update(self, batch: Batch) -> None:
-        """Count a batch of this rank."""
+        """Count a batch of this rank, in the precision of the weights."""
+        with in_own_precision(self._device):
+            self._count(batch)
+
+    def _count(self, batch: Batch) -> None:
         posterior = self._components.model.encode(batch.images)
         rows, shape = (batch.start, batch.start + len(batch)), posterior.noise_shape
         noise = randomness.rows("normal", self._seed, f"posterior/{self.split}", *rows, shape, self._device)

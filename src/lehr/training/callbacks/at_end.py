@@ -48,6 +48,5 @@ def execution_of(trainer: Trainer) -> Execution:
         trainer.strategy.root_device,
         trainer.global_rank,
         trainer.world_size,
-        trainer.precision_plugin.forward_context,
         **({"check": interruption.check} if interruption else {}),
     )
