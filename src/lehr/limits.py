@@ -47,7 +47,31 @@ class Order:
         return None if holds(low, high) else f"{self.low}={low:g} must be {words} {self.high}={high:g}"
 
 
-def check_order(ordered: tuple[Order, ...], section: str, **values: float) -> None:
+@dataclass(frozen=True)
+class Together:
+    """Two values of a component that must not be too small together; a class lists its own as `ordered`.
+
+    Attributes:
+        one, other: the names of two arguments.
+        least: of their sum.
+    """
+
+    one: str
+    other: str
+    least: float
+
+    def problem(self, values: Mapping[str, Any]) -> str | None:
+        """What is wrong with these values, or None; of a class whose constructor lacks one of them nothing is known."""
+        one, other = values.get(self.one), values.get(self.other)
+        if not (isinstance(one, int | float) and isinstance(other, int | float)):
+            return None
+        # 0.9 and what is left of 1 may come to a rounding less
+        if one + other >= self.least - 1e-9:
+            return None
+        return f"{self.one}={one:g} and {self.other}={other:g} must add up to {self.least:g} or more"
+
+
+def check_order(ordered: tuple[Order | Together, ...], section: str, **values: float) -> None:
     """For the constructor of a class with `ordered`.
 
     Raises:

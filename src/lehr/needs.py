@@ -41,6 +41,9 @@ RATE = Need(
 )
 DENSITY = Need("density", "needs a posterior with a density, which this model has not")
 WHOLE_BATCH = Need("whole_batch", "needs the whole batch in one process; say trainer.devices=1")
+TWO_EXAMPLES = Need(
+    "two_examples", "compares the examples of a batch, and of one alone it says nothing; say data.batch_size=2 or more"
+)
 
 
 def require_rate(rate_term: Any, objective: Any) -> None:
@@ -51,3 +54,14 @@ def require_rate(rate_term: Any, objective: Any) -> None:
     """
     if RATE in rate_term.needs and RATE not in objective.provides:
         raise ConfigError(f"{type(rate_term).__name__} with {type(objective).__name__}: {RATE.problem}")
+
+
+def require_two_examples(rate_term: Any, batch_size: int, n_train: int) -> None:
+    """Check that batches have more than one example if the rate term compares them, once the data are known.
+
+    Raises:
+        ConfigError: if none of them has.
+    """
+    if TWO_EXAMPLES in rate_term.needs and min(batch_size, n_train) < 2:
+        what = f"data.batch_size={batch_size} with {n_train} training images" if batch_size > 1 else "data.batch_size=1"
+        raise ConfigError(f"{type(rate_term).__name__} with {what}: {TWO_EXAMPLES.problem}")

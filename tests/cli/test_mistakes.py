@@ -136,6 +136,9 @@ def test_each_mistake_is_one_line_and_all_are_reported(refused, arguments, lines
         ("trainer.devices=4096", "trainer.devices=4096: this machine has "),
         ("trainer.num_nodes=2", "trainer.num_nodes=2, trainer.devices=1: torchrun or srun has to start it, a "),
         ("model.logvar_min=20", "model: logvar_min=20 must be less than logvar_max=10"),
+        ("kl=mmd kl.lambda_=0.25", "kl: alpha=0.5 and lambda_=0.25 must add up to 1 or more"),
+        ("kl=mmd data.batch_size=1", "kl._target_=lehr.objective.MMD: compares the examples of a batch, and of one"),
+        ("kl=beta_tc data.batch_size=1", "kl._target_=lehr.objective.BetaTC: compares the examples of a batch, and of"),
     ],
 )
 def test_an_impossible_combination_is_one_line(refused, arguments, line):

@@ -128,3 +128,15 @@ def test_descent_on_the_discrepancy_alone_leads_q_of_z_to_the_prior(rate_batch):
 def test_an_unknown_kernel_is_refused():
     with pytest.raises(ValueError, match=r"kl.kernel='gauss': expected one of rbf, imq"):
         MMD(kernel="gauss")
+
+
+@pytest.mark.parametrize(("alpha", "lambda_"), [(0.5, 0.3), (0.0, 0.99), (-1.0, 1.5), (-0.5, 1.0)])
+def test_a_weight_that_rewards_discrepancy_is_refused(alpha, lambda_):
+    # Zhao et al. 2019, equation 7: the divergence has the weight alpha + lambda - 1, which is not to be negative
+    with pytest.raises(ValueError, match=f"kl: alpha={alpha:g} and lambda_={lambda_:g} must add up to 1 or more"):
+        MMD(alpha=alpha, lambda_=lambda_)
+
+
+@pytest.mark.parametrize(("alpha", "lambda_"), [(0.9, 0.1), (0.7, 0.3), (1.0, 0.0), (0.0, 1.0), (-1.0, 2.0)])
+def test_the_plain_rate_is_the_least_that_is_allowed(alpha, lambda_):
+    assert MMD(alpha=alpha, lambda_=lambda_).values(0)["lambda"] == lambda_

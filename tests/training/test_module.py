@@ -13,7 +13,7 @@ from lightning.pytorch.loggers import CSVLogger
 
 from lehr import randomness
 from lehr.errors import ConfigError
-from lehr.objective import Gaussian
+from lehr.objective import MMD, BetaTC, Gaussian
 from lehr.objective.step import AUTOENCODER
 from lehr.run.measure import one_sample
 from lehr.training.callbacks.aggregate import AggregateStatistics
@@ -218,3 +218,21 @@ def test_fewer_batches_in_an_epoch_are_counted_as_such(tmp_path, limit, batches)
     assert len(steps.seen) == 3 * batches
     assert module.images_seen == 3 * sum(TOTALS[:batches])
     assert module.rate_term.settled == batches
+
+
+@pytest.mark.parametrize("rate_term", [MMD(), BetaTC(4.0, warmup=0)], ids=["mmd", "beta_tc"])
+@pytest.mark.parametrize(("n", "batch_size"), [(100, 1), (3, 16)])
+def test_a_rate_term_that_compares_examples_is_not_trained_on_one_at_a_time(tmp_path, rate_term, n, batch_size):
+    module = vae()
+    module.rate_term = rate_term
+    data = Tiny(n=n, batch_size=batch_size, val_fraction=0.5)  # of 3 images 1 is left for training
+    with pytest.raises(ConfigError, match="compares the examples of a batch, and of one alone it says nothing"):
+        fit(tmp_path, module=module, data=data)
+
+
+def test_a_last_batch_of_one_image_is_said_to_have_nothing_to_compare(lehr, tmp_path):
+    small = ("trainer.max_epochs=1", "kl.warmup=0", "model.hidden=[8]", "evaluate=none", "data.batch_size=431")
+    code, _, err = lehr("train", "kl=beta_tc", "kl.beta=4", *small, f"dir={tmp_path}/run")
+    assert code == 0
+    assert err.count("note: the last batch of an epoch has 1 of the 1,294 training images") == 1
+    assert "BetaTC has the rate and nothing else" in err

@@ -17,7 +17,15 @@ from pydantic import BaseModel, ConfigDict, Field, create_model, model_validator
 from lehr.config.registry import GROUPS, targets
 from lehr.config.samplers import SAMPLERS
 from lehr.config.signature import REQUIRED, Parameter, Signature, signature_in_source, signature_of
-from lehr.limits import NonNegativeFloat, NonNegativeInt, Order, PathString, PositiveFloat, PositiveInt
+from lehr.limits import (
+    NonNegativeFloat,
+    NonNegativeInt,
+    Order,
+    PathString,
+    PositiveFloat,
+    PositiveInt,
+    Together,
+)
 
 Precision = Literal["32-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true", "64-true"]
 if TYPE_CHECKING:
@@ -40,7 +48,7 @@ class Component(Section):
     """A section that names a class, and its values."""
 
     target: str = Field(alias="_target_")
-    ordered: ClassVar[tuple[Order, ...]] = ()
+    ordered: ClassVar[tuple[Order | Together, ...]] = ()
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:

@@ -19,14 +19,14 @@ from functools import cache
 from typing import Any, get_type_hints
 
 from lehr.lazy import defined_in
-from lehr.limits import Order
+from lehr.limits import Order, Together
 from lehr.needs import Need
 
 REQUIRED: Any = inspect.Parameter.empty
 """Stands for the default of a parameter that has none."""
 UNKNOWN: Any = object()
 """Stands for a default that is there and cannot be read from the source."""
-_DECLARATIONS = {"annealed": str, "needs": Need, "ordered": Order, "provides": Need}
+_DECLARATIONS = {"annealed": str, "needs": Need, "ordered": Order | Together, "provides": Need}
 _LIGHT = ("annotated_types", "collections.abc", "lehr.limits", "lehr.needs", "pathlib", "typing")
 """Modules that the words of an annotation may be imported from."""
 
@@ -55,7 +55,7 @@ class Signature:
 
     parameters: Mapping[str, Parameter]
     takes_more: bool = False
-    ordered: tuple[Order, ...] = ()
+    ordered: tuple[Order | Together, ...] = ()
     needs: tuple[Need, ...] = ()
     provides: tuple[Need, ...] | None = None
     annealed: tuple[str, ...] = ()

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from lehr.limits import NonNegativeFloat, PositiveInt
-from lehr.needs import DENSITY, RATE, STANDARD_NORMAL_PRIOR, WHOLE_BATCH
+from lehr.needs import DENSITY, RATE, STANDARD_NORMAL_PRIOR, TWO_EXAMPLES, WHOLE_BATCH
 from lehr.objective.annealing import ANNEALED, Annealing, Shape, Unit
 from lehr.objective.rate import Controlled, Cost, RateInputs, Values
 from lehr.posterior.posterior import Posterior
@@ -78,7 +78,7 @@ class BetaTC(Controlled):
         weight, hold, warmup, shape, cycles, unit: as of `Annealing`.
     """
 
-    needs = (RATE, DENSITY, STANDARD_NORMAL_PRIOR, WHOLE_BATCH)
+    needs = (RATE, DENSITY, STANDARD_NORMAL_PRIOR, WHOLE_BATCH, TWO_EXAMPLES)
     annealed = ANNEALED
 
     def __init__(

@@ -11,8 +11,16 @@ from annotated_types import Le
 from torch import Tensor
 
 from lehr import randomness
-from lehr.limits import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, check_word
-from lehr.needs import DENSITY, RATE, STANDARD_NORMAL_PRIOR, WHOLE_BATCH
+from lehr.limits import (
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    Together,
+    check_order,
+    check_word,
+)
+from lehr.needs import DENSITY, RATE, STANDARD_NORMAL_PRIOR, TWO_EXAMPLES, WHOLE_BATCH
 from lehr.objective.annealing import ANNEALED, Annealing, Shape, Unit
 from lehr.objective.rate import Cost, CostTerm, RateInputs, RateTerm, Values
 
@@ -49,18 +57,21 @@ class MMD(RateTerm):
     """kl_weight(step) * ((1 - alpha) * rate + (alpha + lambda - 1) * MMD^2(q(z), p(z))).
 
     q(z) is the batch, one z of each example; p(z) is as many draws from N(0, I), a function of the seed and the step. A
-    batch of one has no MMD. The KL weight in effect is that of the rate alone, (1 - alpha) * weight.
+    batch of one, as the last of an epoch may be, has no MMD. The KL weight in effect is that of the rate alone,
+    (1 - alpha) * weight.
 
     Args:
         alpha: 0 leaves the whole rate beside the MMD, 1 the MMD alone.
-        lambda_: `lambda` of the paper; the MMD of one batch counts as if each of its examples had it.
+        lambda_: `lambda` of the paper; the MMD of one batch counts as if each of its examples had it. At least 1 -
+            alpha: a negative weight would reward discrepancy.
         kernel: "imq" (inverse multiquadratic, heavy tails) or "rbf".
         bandwidth: of the kernel, where 1 fits N(0, I): see `kernel_matrix`.
         seed: of the draws from the prior.
         weight, hold, warmup, shape, cycles, unit: as of `Annealing`.
     """
 
-    needs = (RATE, DENSITY, STANDARD_NORMAL_PRIOR, WHOLE_BATCH)
+    needs = (RATE, DENSITY, STANDARD_NORMAL_PRIOR, WHOLE_BATCH, TWO_EXAMPLES)
+    ordered = (Together("alpha", "lambda_", 1.0),)
     annealed = ANNEALED
 
     def __init__(
@@ -79,6 +90,7 @@ class MMD(RateTerm):
     ) -> None:
         super().__init__(Annealing(weight, hold, warmup, shape, cycles, unit))
         check_word("kl.kernel", kernel, Kernel)
+        check_order(self.ordered, "kl", alpha=alpha, lambda_=lambda_)
         self.alpha = alpha
         self.lambda_ = lambda_
         self.kernel = kernel

@@ -22,7 +22,7 @@ from lehr.data.module import ImageDataModule
 from lehr.errors import ConfigError
 from lehr.models.autoencoder import Autoencoder
 from lehr.models.wrapped import evaluated
-from lehr.needs import DENSITY
+from lehr.needs import DENSITY, TWO_EXAMPLES
 from lehr.objective.bits import levels_problem
 from lehr.objective.bounds import Objective
 from lehr.objective.rate import RateTerm
@@ -102,14 +102,20 @@ class Parts:
         self.data.prepare_data()
         self.data.setup()
         self.module = _module(config, self.data, rate_term, objective, plan, ema, trust, start=not checkpoint)
-        if self.data.grey and self.module.likelihood.levels == 2 and self.trainer.is_global_zero:
-            print(_GREY, file=sys.stderr)
+        if self.data.grey and self.module.likelihood.levels == 2:
+            self._say(_GREY)
+        if note := _single_example(self.data, rate_term):
+            self._say(note)
         if saved and checkpoint:
             require_fit(saved, self.module, checkpoint)
         if self.trainer.is_global_zero:
             self.trainer.loggers = _loggers(
                 config["logger"], directory, trust, saved, Length.of(self.trainer, self.data)
             )
+
+    def _say(self, note: str) -> None:
+        if self.trainer.is_global_zero:
+            print(note, file=sys.stderr)
 
     def fraction(self) -> float:
         """How much of the training is done."""
@@ -193,6 +199,16 @@ def _require_density(config: Config, model: Autoencoder, components: Mapping[str
         grey = torch.full((1, *model.image_shape), 0.5)
         if not model.encode(grey).has_density:
             raise ConfigError(*(f"{group}._target_={config[group]['_target_']}: {DENSITY.problem}" for group in asking))
+
+
+def _single_example(data: ImageDataModule, rate_term: RateTerm) -> str | None:
+    """What there is to say where the last batch of an epoch has nothing for the rate term to compare."""
+    if TWO_EXAMPLES not in rate_term.needs or data.n_train % data.batch_size != 1:
+        return None
+    return (
+        f"note: the last batch of an epoch has 1 of the {data.n_train:,} training images, and of one alone "
+        f"{type(rate_term).__name__} has the rate and nothing else; another data.batch_size avoids it"
+    )
 
 
 def _loggers(

@@ -17,7 +17,7 @@ from lehr import randomness
 from lehr.data.batch import Batch
 from lehr.models.autoencoder import Autoencoder
 from lehr.models.components import Components
-from lehr.needs import require_rate
+from lehr.needs import require_rate, require_two_examples
 from lehr.objective.bounds import ELBO, Objective
 from lehr.objective.likelihood import Likelihood
 from lehr.objective.prior import Prior, StandardNormalPrior
@@ -101,6 +101,7 @@ class VAEModule(MeasuredModule):
         freeze_parts(self.player_networks, self.plans)
         self.length = Length.of(self.trainer, self.datamodule)
         self._n_train = self.datamodule.n_train
+        require_two_examples(self.rate_term, self.datamodule.batch_size, self._n_train)
         self.rate_term.start(self.length.total_steps, self.length.steps_per_epoch)
 
     def on_fit_start(self) -> None:

@@ -14,7 +14,7 @@ from lehr.config.build import signature
 from lehr.config.registry import GROUPS
 from lehr.config.signature import Signature
 from lehr.errors import ConfigError
-from lehr.needs import WHOLE_BATCH
+from lehr.needs import TWO_EXAMPLES, WHOLE_BATCH
 from lehr.objective.annealing import Annealing
 from lehr.objective.bits import levels_problem
 from lehr.run.directory import RunDirectory
@@ -76,6 +76,8 @@ def _needs(config: Config, signatures: Mapping[str, Signature]) -> list[str]:
         provided |= {need.name for need in (GROUPS[group].provides if found.provides is None else found.provides)}
     if _processes(config["trainer"]) == 1:
         provided.add(WHOLE_BATCH.name)
+    if config["data"].get("batch_size") != 1:  # a class of one's own has whatever it has
+        provided.add(TWO_EXAMPLES.name)
     return [
         f"{group}._target_={config[group]['_target_']}: {need.problem}"
         for group, found in signatures.items()
