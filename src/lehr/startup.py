@@ -1,4 +1,4 @@
-"""The imports of a command that trains or reads a model, as fast as they can be."""
+"""The imports of a command that trains or reads a model, as fast as they can be, whatever is in the environment."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
 
+from lehr.surroundings import hidden
+
 
 @contextmanager
 def quick_imports() -> Iterator[None]:
@@ -19,13 +21,15 @@ def quick_imports() -> Iterator[None]:
     imports, would import scipy.signal and with it most of SciPy, to see whether one function has an old name.
     """
     if "torchmetrics" in sys.modules:
-        yield
+        with hidden(importing=True):
+            yield
         return
     was_enabled = gc.isenabled()
     gc.disable()
     try:
-        _import_torchmetrics()
-        yield
+        with hidden(importing=True):
+            _import_torchmetrics()
+            yield
     finally:
         gc.freeze()  # modules stay: no later collection needs to look at them, and forked processes share them
         if was_enabled:

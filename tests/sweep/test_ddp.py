@@ -16,6 +16,7 @@ import hashlib
 import json
 import os
 import signal
+import sys
 from pathlib import Path
 
 from lightning.pytorch import Callback
@@ -42,7 +43,7 @@ class Fault(Callback):
 
 class Tamper(Callback):
     def __init__(self, config: str) -> None:
-        if "LOCAL_RANK" not in os.environ:  # the first rank, which has started no other yet
+        if not sys.argv[0].endswith("worker.py"):  # the first rank, which has started no other yet
             path = Path(config)
             path.write_text(path.read_text().replace("\\nseed: 0\\n", "\\nseed: 1\\n"))
 """
@@ -77,6 +78,18 @@ def test_a_rank_that_fails_ends_its_point_and_no_other(commands, alone):
     assert sweep.errors()[2] == "RuntimeError: rank 1: RuntimeError: there was no paper left"
     assert sweep.errors()[3].startswith("killed by SIGKILL")
     assert sweep.errors()[4] == "RuntimeError: rank 1: killed by SIGKILL"
+
+
+def test_what_other_programs_left_in_the_environment_reaches_no_rank(commands, alone):
+    left = {
+        "RANK": "", "LOCAL_RANK": "0", "NODE_RANK": "1", "GROUP_RANK": "1", "WORLD_SIZE": "3", "MASTER_PORT": "1",
+        "MASTER_ADDR": "203.0.113.1", "TORCHELASTIC_USE_AGENT_STORE": "True", "PL_TRAINER_FAST_DEV_RUN": "1",
+        # one of two tasks of a job that share a sweep
+        "SLURM_JOB_ID": "7", "SLURM_STEP_ID": "0", "SLURM_NTASKS": "2", "SLURM_PROCID": "1",
+    }  # fmt: skip
+    sweep = commands.sweep("pool", "seed=1,2", *TWO, **left)
+    assert sweep.code == 0, sweep.err
+    assert sweep.metrics().items() >= alone.items()
 
 
 def test_both_ranks_train_the_same_point_of_a_search_in_one_process_after_the_other(commands, alone):

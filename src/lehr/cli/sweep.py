@@ -19,6 +19,7 @@ from lehr.config.schema import RayLauncher as RaySettings
 from lehr.errors import ConfigError, Interrupted, LehrError
 from lehr.run.identity import canonical
 from lehr.run.status import DONE, FAILED, now
+from lehr.surroundings import places
 from lehr.sweep.coordinator import run_grid, run_search
 from lehr.sweep.directory import STATES, SweepDirectory
 from lehr.sweep.groups import answer
@@ -164,7 +165,7 @@ def _launcher(found: Grid, count: int, retry: str | None) -> Launcher:
 
 
 def _launcher_problems(found: Grid) -> list[str]:
-    if "TORCHELASTIC_RUN_ID" in os.environ:
+    if any(place.world > 1 and place.starter == "torchrun" for place in places()):
         return ["-m: torchrun starts a single run; a sweep starts the processes of each run itself (trainer.devices)"]
     if found.launcher_name == "ray":
         if importlib.util.find_spec("ray") is None:

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.loggers import Logger
 from torch import Tensor
@@ -30,6 +29,7 @@ from lehr.run.directory import RunDirectory
 from lehr.run.finish import Options
 from lehr.run.history import History
 from lehr.run.model_files import build_likelihood, build_model, build_prior
+from lehr.surroundings import Place
 from lehr.training.callbacks.aggregate import AggregateStatistics
 from lehr.training.callbacks.interruption import Interruption
 from lehr.training.callbacks.metrics import Metrics
@@ -38,13 +38,13 @@ from lehr.training.checkpoint import AtomicCheckpointIO, read_checkpoint, requir
 from lehr.training.ddp import RunDirectoryDDP
 from lehr.training.ema import EMAPlan
 from lehr.training.history_logger import HistoryLogger
-from lehr.training.launched import rank_from_outside
 from lehr.training.lean import NoProfiler
 from lehr.training.length import Length
 from lehr.training.loop import LeanEpochLoop
 from lehr.training.module import VAEModule
 from lehr.training.optimizers import adam
 from lehr.training.players import PlayerPlan
+from lehr.training.ranks import Ranks, first_place
 
 Config = Mapping[str, Any]
 
@@ -70,6 +70,14 @@ class Extras:
 class Parts:
     """What a run is made of, built from its configuration; a wrong device is found before the data are read.
 
+    Args:
+        config: resolved.
+        directory: of the run.
+        checkpoint: what to resume from, if anything.
+        trust: packages whose classes may be built.
+        extras: what a sweep adds.
+        place: of this process among the ranks of the run; None where it starts the others, if there are any.
+
     Attributes:
         data: read and split.
         module: the components and what trains them.
@@ -86,6 +94,7 @@ class Parts:
         checkpoint: Path | None,
         trust: tuple[str, ...],
         extras: Extras | None = None,
+        place: Place | None = None,
     ) -> None:
         extras = extras or Extras()
         self.data = build(config["data"], ImageDataModule, key="data", trust=trust)
@@ -98,7 +107,7 @@ class Parts:
         configured = callbacks(config["callbacks"], trust)
         self.options, self.pictures = _wanted_at_end(config, configured)
         every = [*configured, self.metrics, *extras.callbacks, self.interruption]
-        self.trainer = _trainer(config, directory, checkpoint, trust, every)
+        self.trainer = _trainer(config, directory, checkpoint, trust, every, place)
         self.data.prepare_data()
         self.data.setup()
         self.module = _module(config, self.data, rate_term, objective, plan, ema, trust, start=not checkpoint)
@@ -229,7 +238,12 @@ def _loggers(
 
 
 def _trainer(
-    config: Config, directory: RunDirectory, checkpoint: Path | None, trust: tuple[str, ...], callbacks: list[Callback]
+    config: Config,
+    directory: RunDirectory,
+    checkpoint: Path | None,
+    trust: tuple[str, ...],
+    callbacks: list[Callback],
+    place: Place | None,
 ) -> Trainer:
     values = config["trainer"]
     accelerator = values["accelerator"]
@@ -238,6 +252,8 @@ def _trainer(
     devices = values["devices"]
     if devices == "auto":
         devices = torch.cuda.device_count() if accelerator == "cuda" else 1
+        if place:
+            devices = place.world // values["num_nodes"]
     distributed = values["strategy"] == "ddp" or devices * values["num_nodes"] > 1
     trainer = Trainer(
         accelerator=accelerator,
@@ -252,8 +268,7 @@ def _trainer(
         log_every_n_steps=values["log_every_n_steps"],
         default_root_dir=directory.path,
         callbacks=callbacks,
-        # else a job of a cluster is taken for one of several ranks, even where it is all there is
-        plugins=[AtomicCheckpointIO(), *([] if rank_from_outside(config) is not None else [LightningEnvironment()])],
+        plugins=[AtomicCheckpointIO(), Ranks(place or first_place(devices * values["num_nodes"]))],
         logger=False,
         profiler=NoProfiler(),
         enable_progress_bar=False,

@@ -27,28 +27,23 @@ from lehr.errors import ConfigError, LehrError, NonFiniteLoss, in_a_line
 
 _SECONDS_TO_EXIT = 0.5  # for a rank whose connection has broken to be gone
 _SECONDS_TO_FAIL = 3.0  # for the other ranks to fail by themselves, once the first has
-_VARIABLES = ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK", "LOCAL_RANK", "WORLD_SIZE")
 
 
 class _RunDirectoryLauncher(_SubprocessScriptLauncher):
-    """Starts each other rank of this machine as `python -m lehr.training.worker DIR`."""
+    """Starts each other rank of this machine as `python -m lehr.training.worker`."""
 
-    def __init__(self, *args: Any, arguments: list[str]) -> None:
+    def __init__(self, *args: Any, run_dir: Path, arguments: list[str]) -> None:
         super().__init__(*args)
-        self._arguments = arguments
+        self._run_dir, self._arguments = run_dir, arguments
 
     def _call_children_scripts(self) -> None:
         self._check_can_spawn_children()
         self.procs = []
-        environment = self.cluster_environment
-        os.environ["MASTER_ADDR"] = environment.main_address
-        os.environ["MASTER_PORT"] = str(environment.main_port)
-        os.environ["NODE_RANK"] = str(environment.node_rank())
-        os.environ["LOCAL_RANK"] = str(environment.local_rank())
-        os.environ["WORLD_SIZE"] = str(self.num_processes * self.num_nodes)
-        for local_rank in range(1, self.num_processes):
-            command = [sys.executable, "-m", "lehr.training.worker", *self._arguments]
-            self.procs.append(subprocess.Popen(command, env={**os.environ, "LOCAL_RANK": str(local_rank)}))
+        port = self.cluster_environment.main_port
+        for rank in range(1, self.num_processes):
+            place = [f"{rank}/{self.num_processes}", str(port)]
+            command = [sys.executable, "-m", "lehr.training.worker", *place, str(self._run_dir), *self._arguments]
+            self.procs.append(subprocess.Popen(command))
 
     def failures(self) -> list[str]:
         """What ended other ranks before this one, as each has said."""
@@ -56,7 +51,7 @@ class _RunDirectoryLauncher(_SubprocessScriptLauncher):
         for rank, process in enumerate(self.procs, start=1):
             with suppress(subprocess.TimeoutExpired, OSError):
                 code = process.wait(_SECONDS_TO_EXIT)
-                said = _last_words(Path(self._arguments[0]), rank)
+                said = _last_words(self._run_dir, rank)
                 reason = f"killed by {signal.Signals(-code).name}" if code < 0 else said.read_text(encoding="utf-8")
                 said.unlink(missing_ok=True)
                 found.append(f"rank {rank}: {reason}")
@@ -73,9 +68,6 @@ class _RunDirectoryLauncher(_SubprocessScriptLauncher):
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-        if others:
-            for name in _VARIABLES:  # they would make the next run of this process wait for ranks started elsewhere
-                os.environ.pop(name, None)
 
 
 class RanksDiffer(ConfigError):
@@ -101,7 +93,7 @@ class RunDirectoryDDP(DDPStrategy):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self._arguments = [str(run_dir), str(checkpoint or ""), *trust]
+        self._arguments = [str(checkpoint or ""), *trust]
         self._run_dir, self._digest = run_dir, config_digest(config)
 
     def setup_environment(self) -> None:
@@ -118,7 +110,11 @@ class RunDirectoryDDP(DDPStrategy):
     def _configure_launcher(self) -> None:
         assert self.cluster_environment is not None
         self._launcher = _RunDirectoryLauncher(
-            self.cluster_environment, self.num_processes, self.num_nodes, arguments=self._arguments
+            self.cluster_environment,
+            self.num_processes,
+            self.num_nodes,
+            run_dir=self._run_dir,
+            arguments=self._arguments,
         )
 
     def on_exception(self, exception: BaseException) -> None:

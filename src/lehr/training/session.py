@@ -22,11 +22,12 @@ from lehr.run.directory import RunDirectory
 from lehr.run.evaluate import INTERRUPTED_EVALUATION, evaluate_trained, try_to_evaluate
 from lehr.run.finish import Finished, Observer, Trained, finish
 from lehr.run.status import DONE, FAILED, INTERRUPTED, PRUNED, Status
+from lehr.surroundings import Place, hidden
 from lehr.training.building import Config, Extras, Parts
 from lehr.training.callbacks.at_end import execution_of
 from lehr.training.callbacks.pruning import Pruned
 from lehr.training.ddp import RunDirectoryDDP
-from lehr.training.launched import rank_from_outside
+from lehr.training.launched import place_from_outside
 from lehr.training.quiet import quiet
 
 
@@ -55,17 +56,34 @@ def train(
         Interrupted: upon SIGTERM or Ctrl-C, after everything has been saved.
         Pruned: when a search has seen enough of the run.
     """
-    if rank_from_outside(config):
-        # of what the ranks share only the first one's is written; that they have the same configuration is checked
-        return _take_part(config, directory, directory.require_checkpoint() if resume else None, trust)
-    if claim is None:
+    if claim is not None:  # the caller has begun this run alone, whatever was started beside it
+        with hidden():
+            return _train(config, directory, resume, trust, import_seconds, claim, extras or Extras(), None)
+    place = place_from_outside(config)
+    with hidden(place):
+        if place and place.rank:
+            # of what the ranks share only the first one's is written; that they have the same configuration is checked
+            return _take_part(config, directory, directory.require_checkpoint() if resume else None, trust, place)
         with _claimed(directory) as claim:
-            return train(config, directory, resume, trust, import_seconds, claim, extras)
+            return _train(config, directory, resume, trust, import_seconds, claim, extras or Extras(), place)
+
+
+def _train(
+    config: Config,
+    directory: RunDirectory,
+    resume: bool,
+    trust: tuple[str, ...],
+    import_seconds: float,
+    claim: Claim,
+    extras: Extras,
+    place: Place | None,
+) -> dict[str, float]:
+    """`train`, as the process that writes."""
     started = time.perf_counter()
     checkpoint = directory.require_checkpoint() if resume else None
     status, seconds = Status(directory.status), {"import": import_seconds}
     with ExitStack() as at_last, _ending_recorded(status, directory, seconds), quiet():
-        parts = _prepare(config, directory, checkpoint, trust, extras, status)
+        parts = _prepare(config, directory, checkpoint, trust, extras, status, place)
         at_last.callback(_end_other_ranks, parts.trainer, seconds=0)
         claim.fraction = parts.fraction
         seconds["set_up"] = time.perf_counter() - started
@@ -78,17 +96,19 @@ def train(
     return finished.metrics
 
 
-def follow(directory: RunDirectory, checkpoint: Path | None, trust: tuple[str, ...]) -> None:
+def follow(directory: RunDirectory, checkpoint: Path | None, trust: tuple[str, ...], place: Place) -> None:
     """Take part in a run that the first rank directs."""
-    _take_part(directory.read_config(), directory, checkpoint, trust)
+    with hidden():
+        _take_part(directory.read_config(), directory, checkpoint, trust, place)
 
 
 def _take_part(
-    config: Config, directory: RunDirectory, checkpoint: Path | None, trust: tuple[str, ...]
+    config: Config, directory: RunDirectory, checkpoint: Path | None, trust: tuple[str, ...], place: Place
 ) -> dict[str, float]:
     """Train and finish as a rank that writes nothing."""
     with quiet():
-        return _train_and_finish(Parts(config, directory, checkpoint, trust), directory, checkpoint, {}).metrics
+        parts = Parts(config, directory, checkpoint, trust, place=place)
+        return _train_and_finish(parts, directory, checkpoint, {}).metrics
 
 
 @contextmanager
@@ -133,14 +153,15 @@ def _prepare(
     directory: RunDirectory,
     checkpoint: Path | None,
     trust: tuple[str, ...],
-    extras: Extras | None,
+    extras: Extras,
     status: Status,
+    place: Place | None,
 ) -> Parts:
     """Build the run and begin its directory; what an earlier run left is touched only once this one can start."""
     has_something_to_lose = checkpoint is not None or directory.state() is not None
     if not has_something_to_lose:
         _begin(directory, config, status)
-    parts = Parts(config, directory, checkpoint, trust, extras)
+    parts = Parts(config, directory, checkpoint, trust, extras, place)
     if has_something_to_lose:
         if checkpoint is None:
             directory.clear()

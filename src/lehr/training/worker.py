@@ -1,4 +1,4 @@
-"""`python -m lehr.training.worker DIR [CHECKPOINT [PACKAGE ...]]`: one more rank of the run in DIR."""
+"""`python -m lehr.training.worker RANK/WORLD PORT DIR [CHECKPOINT [PACKAGE ...]]`: one more rank of the run in DIR."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 
 from lehr.errors import STOP_SIGNALS
 from lehr.startup import quick_imports
+from lehr.surroundings import Place
 
 with quick_imports():
     from lehr.run.directory import RunDirectory
@@ -19,13 +20,15 @@ with quick_imports():
 
 
 def main() -> int:
-    run_dir, checkpoint, *trust = sys.argv[1:]
+    place, port, run_dir, checkpoint, *trust = sys.argv[1:]
+    rank, world = map(int, place.split("/"))
     _depend_on_the_first_rank()
     directory = RunDirectory(run_dir)
     try:
-        follow(directory, Path(checkpoint) if checkpoint else None, tuple(trust))
+        here = Place(rank, world, local_rank=rank, node=0, address="127.0.0.1", port=int(port))
+        follow(directory, Path(checkpoint) if checkpoint else None, tuple(trust), here)
     except Exception as error:
-        end_rank(int(os.environ["LOCAL_RANK"]), error, directory.path)
+        end_rank(rank, error, directory.path)
     return 0
 
 
