@@ -67,12 +67,6 @@ class Length:
         return min(accumulate, self.batches_per_epoch - first)
 
 
-def images_in(batches: int, batches_per_epoch: int, batch_size: int, examples_per_epoch: int) -> int:
-    """Images in the first `batches` batches of training; the last batch of an epoch may have fewer than the others."""
-    epochs, rest = divmod(batches, batches_per_epoch)
-    return epochs * examples_per_epoch + min(rest * batch_size, examples_per_epoch)
-
-
 def is_over(trainer: Trainer) -> bool:
     """Whether the epoch that is ending is the last one."""
     epochs = trainer.fit_loop.epoch_progress.current.processed  # type: ignore[attr-defined]
