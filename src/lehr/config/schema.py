@@ -151,7 +151,8 @@ class Trainer(Section):
     precision: Precision
     gradient_clip_val: PositiveFloat | None
     accumulate_grad_batches: PositiveInt
-    check_val_every_n_epoch: PositiveInt
+    check_val_every_n_epoch: PositiveInt | None
+    check_val_every_n_steps: PositiveInt | None = None
     log_every_n_steps: PositiveInt
 
 

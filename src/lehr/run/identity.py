@@ -18,6 +18,7 @@ NOT_PART_OF_IT = (
 """
 LATER: dict[str, Any] = {
     "ema._target_": "lehr.training.EMAPlan", "ema.decay": None, "ema.half_life": None, "optimizer.freeze": [],
+    "trainer.check_val_every_n_steps": None,
 }  # fmt: skip
 """Keys that earlier versions had not, with values that change nothing: a run that has them is the run of before."""
 _NOT_PART_OF_IT = frozenset(NOT_PART_OF_IT)

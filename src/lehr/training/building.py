@@ -264,7 +264,7 @@ def _trainer(
         max_epochs=-1 if values["max_epochs"] is None else values["max_epochs"],
         max_steps=-1 if values["max_steps"] is None else values["max_steps"],
         accumulate_grad_batches=values["accumulate_grad_batches"],
-        check_val_every_n_epoch=values["check_val_every_n_epoch"],
+        check_val_every_n_epoch=values["check_val_every_n_epoch"] or sys.maxsize,
         log_every_n_steps=values["log_every_n_steps"],
         default_root_dir=directory.path,
         callbacks=callbacks,
@@ -276,7 +276,7 @@ def _trainer(
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
     )
-    LeanEpochLoop.install(trainer)
+    LeanEpochLoop.install(trainer, values.get("check_val_every_n_steps"))
     return trainer
 
 

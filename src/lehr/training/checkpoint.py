@@ -83,10 +83,13 @@ def require_fit(checkpoint: dict[str, Any], module: nn.Module, path: Path) -> No
 def between_steps(trainer: Trainer) -> bool:
     """Whether, at the end of a training batch, a checkpoint can be resumed from exactly.
 
-    Not where gradients are accumulated, which no checkpoint holds; and not at the end of an epoch, whose validation
-    would be left out.
+    Not where gradients are accumulated, which no checkpoint holds; and neither at the end of an epoch nor after the
+    last step of the training, whose validation would be left out.
     """
-    return not trainer.is_last_batch and not trainer.fit_loop._should_accumulate()
+    loop = trainer.fit_loop.epoch_loop
+    if trainer.is_last_batch or loop._should_accumulate():
+        return False
+    return not (0 <= trainer.max_steps <= trainer.global_step and loop._should_check_val_fx(None))  # type: ignore[arg-type]
 
 
 def save(trainer: Trainer, path: Path) -> None:

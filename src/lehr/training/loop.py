@@ -33,12 +33,15 @@ class LeanEpochLoop(_TrainingEpochLoop):
     """The batches of an epoch, each with no more between it and the next than has to be."""
 
     _is_lean = False
+    validate_every: int | None = None
+    """Optimiser steps from one validation to the next, besides those that the trainer asks for."""
 
     @classmethod
-    def install(cls, trainer: Trainer) -> None:
-        """Let `trainer` train by this loop."""
+    def install(cls, trainer: Trainer, validate_every: int | None = None) -> None:
+        """Let `trainer` train by this loop, and validate every so many steps."""
         before = trainer.fit_loop.epoch_loop
-        trainer.fit_loop.epoch_loop = cls(trainer, before.min_steps, before.max_steps)
+        trainer.fit_loop.epoch_loop = loop = cls(trainer, before.min_steps, before.max_steps)
+        loop.validate_every = validate_every
 
     def on_run_start(self, data_fetcher: Any) -> None:
         super().on_run_start(data_fetcher)
@@ -57,6 +60,9 @@ class LeanEpochLoop(_TrainingEpochLoop):
         )
 
     def advance(self, data_fetcher: Any) -> None:
+        if self.restarted_on_train_batch_end and self._should_check_val_fx(data_fetcher):
+            self.val_loop.restarting = False
+            return  # what was saved right before a validation goes on with it
         if not self._is_lean or self.restarting:
             super().advance(data_fetcher)
             return
@@ -94,11 +100,30 @@ class LeanEpochLoop(_TrainingEpochLoop):
 
     def on_advance_end(self, data_fetcher: Any) -> None:
         trainer = self.trainer
-        nothing_due = self._validates_at_end and not self.batch_progress.is_last_batch and not trainer.should_stop
+        nothing_due = self._validates_at_end and not self.batch_progress.is_last_batch and not self._validates_now()
         if not self._is_lean or not nothing_due or self._skip_next_val or trainer.received_sigterm:
             super().on_advance_end(data_fetcher)
         elif not self._should_accumulate():
             self._batches_that_stepped += 1
+
+    def _should_check_val_fx(self, data_fetcher: Any) -> bool:
+        return super()._should_check_val_fx(data_fetcher) or (self.trainer.enable_validation and self._validates_now())
+
+    def _validates_now(self) -> bool:
+        """Whether, whatever the rhythm of epochs, a validation follows the step that was just taken, if it was one.
+
+        One follows the last step of the training, whatever ends it: its ELBO is what is reported, and it may be the
+        best.
+        """
+        if self._should_accumulate():
+            return False
+        trainer, step = self.trainer, self.global_step
+        return (
+            (self.validate_every is not None and step % self.validate_every == 0)
+            or 0 <= self.max_steps <= step
+            or trainer.should_stop
+            or (self.batch_progress.is_last_batch and trainer.max_epochs == trainer.current_epoch + 1)
+        )
 
 
 def _do_nothing() -> None:

@@ -31,6 +31,7 @@ class Checkpoints(LeanCallback, Checkpoint):
     def __init__(self, every_seconds: NonNegativeFloat = 60.0) -> None:
         self.every_seconds = every_seconds
         self.best = -math.inf
+        self._is_new = False  # and not saved yet
         self._saved_at = 0.0
 
     def state_dict(self) -> dict[str, Any]:
@@ -55,20 +56,34 @@ class Checkpoints(LeanCallback, Checkpoint):
             self._save_last(trainer, pl_module)
 
     def on_validation_end(self, trainer: Trainer, pl_module: VAEModule) -> None:  # type: ignore[override]
-        if trainer.state.fn != "fit" or trainer.sanity_checking or trainer.global_step < pl_module.rate_term.settled:
+        if trainer.state.fn != "fit" or trainer.sanity_checking:
             return
+        if trainer.global_step >= pl_module.rate_term.settled:
+            self._look_for_best(trainer, pl_module)
+        if is_over(trainer) and not trainer.is_last_batch:
+            self._save_last(trainer, pl_module)
+
+    def _look_for_best(self, trainer: Trainer, pl_module: VAEModule) -> None:
         found = score(pl_module.evaluated)
         if found > self.best:
-            self.best = found
-            save(trainer, RunDirectory(trainer.default_root_dir).best_checkpoint)
+            self.best, self._is_new = found, True
+            # at the end of an epoch it is after the epoch that one may go on
+            if not trainer.is_last_batch:
+                self._save_best(trainer)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: VAEModule) -> None:  # type: ignore[override]
-        # an epoch that max_steps cut short was saved at its last step: it is in its middle that one may go on
+        if self._is_new:
+            self._save_best(trainer)
+        # an epoch that was cut short was saved after its last validation: it is in its middle that one may go on
         if trainer.is_last_batch and (self._is_due() or is_over(trainer)):
             self._save_last(trainer, pl_module)
 
     def _is_due(self) -> bool:
         return time.monotonic() - self._saved_at >= self.every_seconds
+
+    def _save_best(self, trainer: Trainer) -> None:
+        save(trainer, RunDirectory(trainer.default_root_dir).best_checkpoint)
+        self._is_new = False
 
     def _save_last(self, trainer: Trainer, module: VAEModule) -> None:
         module.finite.flush()
