@@ -13,16 +13,25 @@ def in_a_line(error: BaseException) -> str:
     return " ".join(f"{type(error).__name__}: {error}".split())
 
 
+def printable(text: str) -> str:
+    """`text` as one line of a terminal: what is no printable character escaped, of what is very long the two ends."""
+    line = "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text)
+    return line if len(line) <= _LONGEST else f"{line[: _LONGEST // 2]} ... {line[-_LONGEST // 2 :]}"
+
+
+_LONGEST = 1000
+
+
 class LehrError(Exception):
-    """Base of every error that is reported to the user as one line, without a traceback."""
-
-
-class ConfigError(LehrError):
-    """The configuration is wrong; `problems` holds one line for each mistake."""
+    """Base of every error that is reported to the user as one line, without a traceback; `problems` holds the lines."""
 
     def __init__(self, *problems: str) -> None:
         super().__init__("\n".join(problems))
         self.problems = problems
+
+
+class ConfigError(LehrError):
+    """The configuration is wrong, with one line for each mistake."""
 
 
 class DataError(LehrError):

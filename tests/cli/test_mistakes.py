@@ -109,7 +109,7 @@ TWICE = "if the value is one string, quote it twice:"
             ],
             id="unreadable",
         ),
-        pytest.param("hydra=5", ["Config group override must be a string or a list. Got int"], id="hydra"),
+        pytest.param("hydra=5", ["hydra=5: is a section; its keys are set as hydra.KEY"], id="hydra"),
     ],
 )
 def test_each_mistake_is_one_line_and_all_are_reported(refused, arguments, lines):

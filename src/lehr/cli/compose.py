@@ -31,7 +31,7 @@ from omegaconf.errors import OmegaConfBaseException, ValidationError
 from lehr.cli.overrides import choice_problems, line, meant, parsed
 from lehr.config.problems import did_you_mean
 from lehr.config.registry import conf_dir
-from lehr.errors import ConfigError
+from lehr.errors import ConfigError, printable
 
 NOT_OF_A_RUN = ("hydra", "pool", "sweep")
 """Sections that say how many runs are done, and are in no run's own configuration."""
@@ -68,6 +68,8 @@ def parse(argv: list[str]) -> Namespace:
     arguments = parser.parse_args(argv)
     if arguments.config_path or arguments.experimental_rerun:
         raise ConfigError("--config-path and --experimental-rerun are not for lehr; there is --config-dir DIR")
+    if (arguments.resolve or arguments.package) and not arguments.cfg:
+        raise ConfigError(f"{'--resolve' if arguments.resolve else '--package'}: goes with --cfg job")
     if arguments.multirun and arguments.cfg:
         raise ConfigError("-m and --cfg: say only one of them; --cfg shows the configuration of a single run")
     if arguments.multirun and arguments.info:
@@ -188,7 +190,9 @@ class Composer:
             key = override.key_or_group
             if self.is_group(key):
                 continue
-            if key in known or override.is_add() or key.startswith("hydra"):
+            if key == "hydra":
+                problems.append(f"{override.input_line}: is a section; its keys are set as hydra.KEY")
+            elif key in known or override.is_add() or key.startswith("hydra"):
                 good.append(override)
             elif key.partition(".")[0] not in doubtful:
                 problems.append(f"{key}: unknown key{meant(key, known)}")
@@ -261,7 +265,7 @@ def changed(values: dict[str, Any], command: Command) -> tuple[dict[str, Any], l
 
 def keys(config: DictConfig, prefix: str = "") -> Iterator[str]:
     """Every dotted key but Hydra's own, sections included."""
-    for name in map(str, config):
+    for name in config:  # which in a value of the user's need not be text
         key = f"{prefix}{name}"
         if key == "hydra":
             continue
@@ -313,5 +317,5 @@ def _one_line(error: BaseException) -> str:
 def report(problems: Iterable[str], command: str) -> int:
     """Print each problem on a line of its own; the exit code of a mistake."""
     for problem in problems:
-        print(f"lehr {command}: {problem}", file=sys.stderr)
+        print(printable(f"lehr {command}: {problem}"), file=sys.stderr)
     return 2

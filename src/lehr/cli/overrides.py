@@ -93,6 +93,10 @@ def line(override: Override) -> str:
 def choice_problems(override: Override, options: list[str], defaults: dict[str, Any]) -> list[str]:
     """What is wrong with the choice for a group; `defaults` holds the groups that have one, and which."""
     group, text = override.key_or_group, override.input_line or ""
+    if override.is_delete() and not isinstance(override.value(), str | None):
+        return [f"{text}: to leave out a group, say ~{group} alone"]
+    if override.package and not (override.is_sweep_override() or isinstance(override.value(), str | list | None)):
+        return [f"{text}: must be the name of a choice"]
     if override.is_delete() or override.package:
         return []
     if group not in defaults and not override.is_add():

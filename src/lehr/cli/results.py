@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import io
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from lehr.config.problems import section_problems
 from lehr.config.schema import ResultsConfig
-from lehr.errors import ConfigError, LehrError
+from lehr.errors import ConfigError, LehrError, printable
 
 _DEFAULTS: dict[str, Any] = {"metrics": None, "by": None, "sort": None, "runs": False, "format": None, "out": None}
 _FORMATS = {".csv": "csv", ".md": "markdown", ".parquet": "parquet"}
@@ -30,7 +31,7 @@ def main(argv: list[str]) -> int:
         directory, values = _parsed(argv)
         _act(directory, values)
     except LehrError as error:
-        return _report(str(error).splitlines())
+        return _report(error.problems)
     except OSError as error:
         _report([f"{error.filename or argv[0]}: {error.strerror or error}"])
         return 1
@@ -136,7 +137,7 @@ def _print(text: str) -> None:
     print(text.encode(encoding, "replace").decode(encoding), end="")
 
 
-def _report(problems: list[str]) -> int:
+def _report(problems: Iterable[str]) -> int:
     for problem in problems:
-        print(f"lehr results: {problem}", file=sys.stderr)
+        print(printable(f"lehr results: {problem}"), file=sys.stderr)
     return 2

@@ -62,7 +62,7 @@ def run_simple(
     except LehrError as error:
         if wants_traceback(bool(values["debug"])):
             traceback.print_exc()
-        return report(str(error).splitlines(), name)
+        return report(error.problems, name)
     except OSError as error:
         if wants_traceback(bool(values["debug"])):
             traceback.print_exc()

@@ -58,7 +58,7 @@ def sweep(command: Command) -> int:
     except ConfigError as error:
         return report(error.problems, "train")
     except (Interrupted, LehrError, OSError) as stop:
-        report(str(stop).splitlines(), "train")
+        report(stop.problems if isinstance(stop, LehrError) else [str(stop)], "train")
         print("what is done is kept; the same command goes on with the rest", file=sys.stderr)
         code = stop.exit_code if isinstance(stop, Interrupted) else 1
         if points:

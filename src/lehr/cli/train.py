@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 import time
 import traceback
-from contextlib import suppress
+from contextlib import redirect_stderr, suppress
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +84,7 @@ def _resume(directory: RunDirectory, command: Command, show: bool) -> int:
     except LehrError as error:
         if wants_traceback():
             traceback.print_exc()
-        return report([str(error)], "train")
+        return report(error.problems, "train")
     # what a directory says about trust is not believed, only what is said now
     values, problems = changed({**saved, "trust": []}, command)
     values |= {"dir": str(directory.path), "resume": None}
@@ -134,7 +135,7 @@ def run(values: dict[str, Any], directory: RunDirectory, resume: bool = False) -
     except LehrError as error:
         if debug:
             traceback.print_exc()
-        report(str(error).splitlines(), "train")
+        report(error.problems, "train")
         return 1
     except Exception as error:
         if debug:
@@ -168,10 +169,21 @@ def run_hydra(argv: list[str], config_dir: Path | None, name: str) -> int:
     register_conf_dir()
     first = config_dir or conf_dir()
     before, sys.argv = sys.argv, ["lehr", *arguments]
+    said = io.StringIO()
     try:
-        hydra.main(config_path=str(first.absolute()), config_name=name, version_base=VERSION_BASE)(_refuse_to_run)()
+        with redirect_stderr(said):
+            hydra.main(config_path=str(first.absolute()), config_name=name, version_base=VERSION_BASE)(_refuse_to_run)()
     except SystemExit as stop:
-        return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+        if stop.code in (None, 0):
+            return 0
+        words = said.getvalue().partition("\nSet the environment variable")[0].partition("Config search path:")[0]
+        if "Traceback (most recent call last)" in words and not wants_traceback():
+            words = next((line for line in reversed(words.splitlines()) if line and not line[0].isspace()), words)
+        return report([" ".join(words.split()) or str(stop.code)], name)
+    except Exception as error:  # Hydra's own command line finds fault with assertions and bare errors
+        if wants_traceback():
+            traceback.print_exc()
+        return report([in_a_line(error)], name)
     finally:
         sys.argv = before
     return 0
