@@ -9,7 +9,9 @@ import pytest
 import torch
 
 from lehr.data import Arrays
-from lehr.data.arrays import as_images, load
+from lehr.data.arrays import load
+from lehr.data.numpy_file import Stored
+from lehr.data.pixels import as_images
 from lehr.errors import ConfigError, DataError
 
 HERE = Path("images.npy")
@@ -17,7 +19,7 @@ HERE = Path("images.npy")
 
 def refused(array: np.ndarray, reason: str, layout: str = "auto") -> None:
     with pytest.raises(DataError, match=reason) as caught:
-        as_images(array, layout, HERE)
+        as_images(Stored.of(array), layout, HERE)
     assert "images.npy" in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -38,7 +40,7 @@ def test_axes_end_in_the_order_n_c_h_w(stored: tuple[int, ...], layout: str, axe
     array = np.random.default_rng(0).integers(0, 256, stored, dtype=np.uint8)
     wanted = np.einsum(f"{axes}->{'nhw' if axes == 'nhw' else 'nchw'}", array)
     wanted = wanted[:, None] if axes == "nhw" else wanted
-    np.testing.assert_array_equal(as_images(array, layout, HERE).numpy(), wanted)
+    np.testing.assert_array_equal(as_images(Stored.of(array), layout, HERE, hidden_white=False).numpy(), wanted)
 
 
 def test_axes_that_do_not_tell_are_asked_for() -> None:
@@ -65,7 +67,7 @@ def test_values_that_are_no_pixels_are_refused() -> None:
 @pytest.mark.parametrize("dtype", [np.float16, np.float64, np.bool_])
 def test_floats_and_bools_become_float32(dtype: type) -> None:
     array = np.array([0, 1, 1, 0], dtype).reshape(1, 2, 2)
-    images = as_images(array, "auto", HERE)
+    images = as_images(Stored.of(array), "auto", HERE)
     assert images.dtype == torch.float32
     assert images.flatten().tolist() == [0, 1, 1, 0]
 
@@ -91,8 +93,13 @@ def test_damaged_and_pickled_files_are_refused_in_one_line(tmp_path: Path) -> No
         content = (tmp_path / f"whole.{suffix}").read_bytes()
         (tmp_path / f"short.{suffix}").write_bytes(content[: len(content) // 2])
     (tmp_path / "text.npy").write_text("hello")
-    for name in ("objects.npy", "short.npy", "short.npz", "text.npy"):
-        with pytest.raises(DataError, match=f"{name} cannot be read") as caught:
+    for name, reason in (
+        ("objects.npy", "holds Python objects"),
+        ("short.npy", "is damaged"),
+        ("short.npz", "cannot be read as a NumPy file"),
+        ("text.npy", "is no NumPy file"),
+    ):
+        with pytest.raises(DataError, match=f"{name} {reason}") as caught:
             load(tmp_path / name, None, None)
         assert "\n" not in str(caught.value)
 
@@ -144,3 +151,45 @@ def test_all_mistakes_of_the_configuration_are_named_at_once(common: dict[str, A
         f"data.{key}"
         for key in ("batch_size", "val_fraction", "binarize", "path", "test_path", "test_fraction", "layout")
     )
+
+
+def test_training_and_test_images_of_one_file(tmp_path: Path, common: dict[str, Any]) -> None:
+    def images(n: int, level: int) -> np.ndarray:
+        return np.full((n, 4, 4), level, np.uint8)
+
+    path = tmp_path / "a.npz"
+    np.savez(path, x_train=images(20, 7), y_train=np.zeros(20, int), x_test=images(9, 8), y_test=np.ones(9, int))
+    keys = {"key": "x_train", "labels_key": "y_train", "test_key": "x_test", "test_labels_key": "y_test"}
+    data = Arrays(path=str(path), **keys, **common)
+    data.setup()
+    assert (data.n_train, data.n_val, data.n_test) == (16, 4, 9)
+    for split, level, label in (("train", 7, 0), ("test", 8, 1)):
+        pixels = torch.cat([batch.images for batch in data.evaluation_loader(split, "cpu")])
+        assert (pixels * 255).round().unique().tolist() == [level]
+        assert data.images(split).labels.unique().tolist() == [label]
+    np.savez(tmp_path / "b.npz", x_test=images(5, 9), y_test=np.ones(5, int))
+    data = Arrays(path=str(path), test_path=str(tmp_path / "b.npz"), **keys, **common)
+    data.setup()
+    assert data.n_test == 5
+
+
+@pytest.mark.parametrize(
+    ("keys", "reason"),
+    [
+        ({"key": "x", "test_key": "x"}, r"data\.test_key=x: is data\.key"),
+        ({"key": "x", "labels_key": "y", "test_key": "z"}, r"data\.test_labels_key: is missing"),
+        ({"key": "x", "labels_key": "y", "test_labels_key": "y"}, r"data\.test_labels_key: .*set data\.test_key"),
+    ],
+)
+def test_keys_of_the_test_split_that_cannot_be_meant_are_refused(
+    tmp_path: Path, common: dict[str, Any], keys: dict[str, str], reason: str
+) -> None:
+    np.savez(tmp_path / "a.npz", x=np.zeros((20, 4, 4)), z=np.zeros((20, 4, 4)), y=np.arange(20))
+    with pytest.raises(ConfigError, match=reason):
+        Arrays(path=str(tmp_path / "a.npz"), **keys, **common).setup()
+
+
+def test_a_missing_array_of_the_test_split_is_named_by_its_option(tmp_path: Path, common: dict[str, Any]) -> None:
+    np.savez(tmp_path / "a.npz", x=np.zeros((20, 4, 4)), y=np.arange(20))
+    with pytest.raises(DataError, match=r"data\.test_key: .* no array 'x_test', only x, y"):
+        Arrays(path=str(tmp_path / "a.npz"), key="x", test_key="x_test", **common).setup()

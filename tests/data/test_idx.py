@@ -5,6 +5,7 @@ import hashlib
 import os
 import struct
 import threading
+import tracemalloc
 from collections.abc import Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -65,6 +66,9 @@ def test_files_are_found_and_read_wherever_they_may_lie(
     assert labels.tolist() == small_mnist()[NAMES[3]].tolist()
 
 
+LIAR = b"\0\0\x08\3" + b"\xff" * 12 + b"data"
+
+
 @pytest.mark.parametrize(
     ("name", "content", "reason"),
     [
@@ -76,6 +80,12 @@ def test_files_are_found_and_read_wherever_they_may_lie(
         ("a", idx(np.zeros((2, 3), np.uint8)) + b"x", "7 bytes of data, its header promises 6"),
         ("a.gz", gzip.compress(idx(np.zeros((2, 3), np.uint8)), mtime=0)[:-9], "cannot be read"),
         ("a.gz", b"not gzip", "cannot be read"),
+        ("a.gz", gzip.compress(idx(np.zeros((2, 3), np.uint8)), mtime=0) + b"garbage", "cannot be read"),
+        ("a.gz", gzip.compress(idx(np.zeros((2, 3), np.uint8)) + b"x", mtime=0), "at least 7 bytes of data"),
+        ("a", LIAR, "at most 20 bytes of data, its header promises 79228162458924105385300197375"),
+        ("a.gz", gzip.compress(LIAR, mtime=0), "its header promises 79228162458924105385300197375"),
+        ("a", b"\0\0\x08\xff" + bytes(4 * 255), "255 axes"),
+        ("a", b"\0\0\x08\0x", "0 axes"),
     ],
 )
 def test_a_damaged_file_is_named_in_one_line(tmp_path: Path, name: str, content: bytes, reason: str) -> None:
@@ -85,6 +95,16 @@ def test_a_damaged_file_is_named_in_one_line(tmp_path: Path, name: str, content:
         read_idx(path)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_of_a_file_that_grows_when_unpacked_no_more_is_read_than_it_promises(tmp_path: Path) -> None:
+    path = tmp_path / "bomb.gz"
+    path.write_bytes(gzip.compress(idx(np.zeros((2, 3), np.uint8)) + bytes(300_000_000), 1, mtime=0))
+    tracemalloc.start()
+    with pytest.raises(DataError, match="at least 7 bytes of data, its header promises 6"):
+        read_idx(path)
+    assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    tracemalloc.stop()
 
 
 def test_images_and_labels_of_different_length_do_not_belong_together(tmp_path: Path, common: dict[str, Any]) -> None:

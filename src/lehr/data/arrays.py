@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from lehr.data.checks import check_path
 from lehr.data.images import ArrayImages
 from lehr.data.module import ImageDataModule
+from lehr.data.numpy_file import NumpyFile, Stored
+from lehr.data.pixels import Layout, as_images
 from lehr.data.splits import Splits, with_test_held_out
 from lehr.errors import DataError
 from lehr.limits import FractionOrNone, PathString
-
-Layout = Literal["auto", "nhw", "nhwc", "nchw"]
-_CHANNELS = (1, 3, 4)
 
 
 class Arrays(ImageDataModule):
@@ -28,9 +25,14 @@ class Arrays(ImageDataModule):
         path: the .npy or .npz file.
         key: which array of an .npz file holds the images; None where there is only one.
         labels_key: which array of an .npz file holds the classes (n,) or factors (n, f), if any.
-        test_path: a file of the same kind with the test split; None to hold out `test_fraction` of `path`.
+        test_path: a file of the same kind with the test split; None if `path` has it as `test_key`, or to hold out
+            `test_fraction` of `path`.
+        test_key: which array holds the test images; None for the name in `key`, in `test_path`.
+        test_labels_key: their labels; with neither this nor `test_key` the name in `labels_key`.
         test_fraction: the part held out for testing, chosen by `split_seed` alone.
         layout: the order of the axes; "auto" finds the channels, which are 1, 3 or 4.
+        hidden: of images with four channels, the fourth opacity: "white" for the colour of what is wholly transparent;
+            "keep" to leave all numbers as they are.
         **common: see `ImageDataModule`.
     """
 
@@ -41,8 +43,11 @@ class Arrays(ImageDataModule):
         key: str | None = None,
         labels_key: str | None = None,
         test_path: PathString | None = None,
+        test_key: str | None = None,
+        test_labels_key: str | None = None,
         test_fraction: FractionOrNone = 0.1,
         layout: Layout = "auto",
+        hidden: Literal["white", "keep"] = "white",
         **common: Any,
     ) -> None:
         super().__init__(**common)
@@ -50,117 +55,93 @@ class Arrays(ImageDataModule):
         self.key = key
         self.labels_key = labels_key
         self.test_path = test_path
+        self.test_key = test_key
+        self.test_labels_key = test_labels_key
         self.test_fraction = test_fraction
         self.layout = layout
+        self.hidden = hidden
 
     def check(self) -> list[str]:
         return [
             *super().check(),
             *check_path("path", self.path, "file"),
             *check_path("test_path", self.test_path, "file"),
+            *self._check_keys(),
         ]
+
+    def _check_keys(self) -> list[str]:
+        if self.test_key is None:
+            alone = self.test_labels_key is not None and self.test_path is None
+            return ["data.test_labels_key: there are no test images of their own: set data.test_key too"] * alone
+        problems = []
+        if self.test_path is None and self.test_key == self.key:
+            problems.append(f"data.test_key={self.test_key}: is data.key, so that all test images would be trained on")
+        if self.labels_key is not None and self.test_labels_key is None:
+            problems.append(
+                "data.test_labels_key: is missing, the classes of data.test_key as data.labels_key of data.key"
+            )
+        return problems
 
     def read(self) -> Splits:
         path = Path(self.path).expanduser()
-        train = self._read(path)
-        if self.test_path is None:
+        train = self._read(path, self.key, self.labels_key)
+        if self.test_path is None and self.test_key is None:
             return with_test_held_out(path.stem, train, self.test_fraction, self.split_seed)
-        test = self._read(Path(self.test_path).expanduser())
+        test_path = path if self.test_path is None else Path(self.test_path).expanduser()
+        if self.test_key is None and self.test_labels_key is None:
+            test = self._read(test_path, self.key, self.labels_key)
+        else:
+            key = self.key if self.test_key is None else self.test_key
+            test = self._read(test_path, key, self.test_labels_key, ("test_key", "test_labels_key"))
         if test.shape != train.shape:
-            raise DataError(f"{self.test_path} has images of shape {test.shape}, {path} has {train.shape}")
+            raise DataError(f"{test_path} has test images of shape {test.shape}, {path} has {train.shape}")
         return Splits(path.stem, train, test)
 
-    def _read(self, path: Path) -> ArrayImages:
-        images, labels = load(path, self.key, self.labels_key)
-        return ArrayImages(as_images(images, self.layout, path), _as_labels(labels, len(images), path))
+    def _read(
+        self, path: Path, key: str | None, labels_key: str | None, options: tuple[str, str] = ("key", "labels_key")
+    ) -> ArrayImages:
+        stored, labels = load(path, key, labels_key, options)
+        if labels is not None and len(labels) != len(stored):
+            raise DataError(f"data.{options[1]}: {path} has {len(labels)} labels and {len(stored)} images")
+        images = as_images(stored, self.layout, path, hidden_white=self.hidden == "white")
+        return ArrayImages(images, None if labels is None else torch.from_numpy(labels))
 
 
-def load(path: Path, key: str | None, labels_key: str | None) -> tuple[np.ndarray, np.ndarray | None]:
-    """The array of images in a file, and that of labels.
+def load(
+    path: Path, key: str | None, labels_key: str | None, options: tuple[str, str] = ("key", "labels_key")
+) -> tuple[Stored, np.ndarray | None]:
+    """The array of images in a file, yet to be read, and that of labels.
 
-    Raises:
-        DataError: if the file is damaged, holds pickled objects, or has no array of that name.
-    """
-    try:
-        # Opened here: on a damaged file np.load leaves a file that it opened itself open.
-        with path.open("rb") as file:
-            content = np.load(file, allow_pickle=False)
-            if isinstance(content, np.ndarray):
-                if key is not None or labels_key is not None:
-                    raise DataError(f"{path} is one array without a name: data.key and data.labels_key are for .npz")
-                return content, None
-            names = content.files
-            if key is None and len(names) != 1:
-                raise DataError(f"{path} holds {len(names)} arrays, set data.key to one of {', '.join(names)}")
-            for option, name in (("key", key), ("labels_key", labels_key)):
-                if name is not None and name not in names:
-                    raise DataError(f"data.{option}: {path} has no array {name!r}, only {', '.join(names)}")
-            return content[key or names[0]], None if labels_key is None else content[labels_key]
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise DataError(f"{path} cannot be read as a NumPy file: {' '.join(str(error).split())}") from error
-
-
-def as_images(array: np.ndarray, layout: str, path: Path) -> Tensor:
-    """An array as images (n c h w), uint8 or float32 in [0, 1].
+    Args:
+        path: the file.
+        key: the name of the array of images; None where there is only one.
+        labels_key: that of the labels; None for none.
+        options: what these two names are called in the configuration.
 
     Raises:
-        DataError: if its axes, its type or its values are not those of images.
+        DataError: if the file is damaged, holds Python objects, or has no array of that name.
     """
-    array = _to_nchw(array, layout, path)
-    if array.size == 0:
-        raise DataError(f"{path} holds no image: its shape is {array.shape}")
-    if array.dtype == np.bool_:
-        return torch.from_numpy(array.astype(np.float32))
-    if array.dtype == np.uint8:
-        if array.max() == 1:
-            raise DataError(
-                f"{path} holds only 0 and 1 as uint8, which means 0 and 1/255: save binary images as bool or float"
-            )
-        return torch.from_numpy(np.ascontiguousarray(array))
-    if array.dtype.kind != "f":
-        raise DataError(f"{path} holds {array.dtype}, expected uint8 in 0..255, bool, or float in [0, 1]")
-    low, high = array.min(), array.max()
-    if not (np.isfinite(low) and np.isfinite(high)):
-        wrong = ~np.isfinite(array).reshape(len(array), -1).all(1)
+    file = NumpyFile(path)
+    if not file.is_zip:
+        if key is not None or labels_key is not None:
+            raise DataError(f"{path} is one array without a name: data.{options[0]} and data.{options[1]} are for .npz")
+        return file.stored(None), None
+    names = file.names
+    if key is None and len(names) != 1:
+        advice = f", set data.{options[0]} to one of {file.listed()}" if names else ""
+        raise DataError(f"{path} holds {len(names)} arrays{advice}")
+    for option, name in zip(options, (key, labels_key), strict=True):
+        if name is not None and not file.has(name):
+            raise DataError(f"data.{option}: {path} has no array {name!r}, only {file.listed()}")
+    labels = None if labels_key is None else _as_labels(file.stored(labels_key), path, options[1])
+    return file.stored(key or names[0]), labels
+
+
+def _as_labels(stored: Stored, path: Path, option: str) -> np.ndarray:
+    """Labels as int64."""
+    if stored.dtype.kind not in "iu" or len(stored.shape) not in (1, 2):
         raise DataError(
-            f"{path} holds NaN or infinity in {wrong.sum()} of {len(array)} images, first in image {wrong.argmax()}"
+            f"data.{option}: {path} has {stored.dtype} labels of shape {stored.shape}, "
+            "expected whole numbers of shape (n,) or (n, factors)"
         )
-    if low < 0 or high > 1:
-        raise DataError(f"{path} has values from {low:g} to {high:g}, expected floats in [0, 1]")
-    return torch.from_numpy(np.ascontiguousarray(array, np.float32))
-
-
-def _to_nchw(array: np.ndarray, layout: str, path: Path) -> np.ndarray:
-    if layout == "auto":
-        layout = _layout(array.shape, path)
-    if array.ndim != len(layout):
-        raise DataError(f"{path} has shape {array.shape}, data.layout={layout} wants {len(layout)} axes")
-    match layout:
-        case "nhw":
-            return array[:, None]
-        case "nhwc":
-            return array.transpose(0, 3, 1, 2)
-        case _:
-            return array
-
-
-def _layout(shape: tuple[int, ...], path: Path) -> str:
-    if len(shape) == 3:
-        return "nhw"
-    if len(shape) != 4:
-        raise DataError(f"{path} has shape {shape}, expected (n h w), (n h w c) or (n c h w)")
-    first, last = shape[1] in _CHANNELS, shape[3] in _CHANNELS
-    if first == last:
-        raise DataError(f"{path} has shape {shape}: which axis is channels? Set data.layout to nhwc or nchw")
-    return "nhwc" if last else "nchw"
-
-
-def _as_labels(labels: np.ndarray | None, n: int, path: Path) -> Tensor | None:
-    if labels is None:
-        return None
-    if labels.dtype.kind not in "iu" or labels.ndim not in (1, 2) or len(labels) != n:
-        raise DataError(
-            f"data.labels_key: {path} has {labels.dtype} labels of shape {labels.shape}, "
-            f"expected whole numbers of shape ({n},) or ({n}, factors)"
-        )
-    return torch.from_numpy(labels.astype(np.int64))
+    return stored.array().astype(np.int64)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from lehr.data.checks import as_text
+from lehr.data.checks import as_text, reason_of
 from lehr.data.picture import opened, to_eight_bits
 from lehr.errors import DataError
 
@@ -143,8 +143,7 @@ def _become_worker() -> None:
 def _reason(error: Exception) -> str:
     if type(error).__name__ == "UnidentifiedImageError":
         return "not an image, or of a format or with pixels that are not read"
-    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)  # without the path once more
-    return " ".join(text.split()) or type(error).__name__
+    return reason_of(error)
 
 
 def _square(image: Image.Image, size: int, place: float) -> Image.Image:

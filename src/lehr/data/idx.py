@@ -7,11 +7,12 @@ import math
 import struct
 import zlib
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import IO, Any, ClassVar
 
 import numpy as np
 import torch
 
+from lehr.data.checks import DEFLATE, as_text, reason_of, require_memory
 from lehr.data.download import download
 from lehr.data.images import ArrayImages
 from lehr.data.module import ImageDataModule
@@ -22,6 +23,7 @@ from lehr.limits import PathString
 _TRAIN = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte")
 _TEST = ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 _UINT8 = 0x08
+_MOST_AXES = 3
 
 
 class MNIST(ImageDataModule):
@@ -107,26 +109,51 @@ class FashionMNIST(MNIST):
 
 
 def read_idx(path: Path) -> np.ndarray:
-    """The uint8 array in an IDX file, gzipped if its name ends in .gz.
+    """The uint8 array in an IDX file, gzipped if its name ends in .gz; nothing is read but what its header promises.
 
     Raises:
         DataError: if the file is damaged, shorter or longer than it says, or holds another type than uint8.
     """
+    is_zipped = path.suffix == ".gz"
     try:
-        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        size = path.stat().st_size
+        with gzip.open(path) if is_zipped else path.open("rb") as file:
+            return _read_idx(file, path, most=size * (DEFLATE if is_zipped else 1))
     except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"{path} cannot be read: {error}") from error
-    if len(content) < 4 or content[:2] != b"\0\0":
-        raise DataError(f"{path} is not an IDX file: it starts with {content[:4].hex(' ') or 'nothing'}")
-    kind, n_dims = content[2], content[3]
+        raise DataError(f"{as_text(path)} cannot be read: {reason_of(error)}") from error
+
+
+def _read_idx(file: IO[bytes], path: Path, most: int) -> np.ndarray:
+    """See `read_idx`; the file has at most so many bytes."""
+    start = file.read(4)
+    if len(start) < 4 or start[:2] != b"\0\0":
+        raise DataError(f"{path} is not an IDX file: it starts with {start.hex(' ') or 'nothing'}")
+    kind, n_dims = start[2], start[3]
     if kind != _UINT8:
         raise DataError(f"{path} holds IDX type 0x{kind:02x}, expected 0x08 (unsigned bytes)")
-    header = 4 + 4 * n_dims
-    if len(content) < header:
-        raise DataError(f"{path} is truncated: {len(content)} bytes, its header alone has {header}")
-    shape = struct.unpack(f">{n_dims}I", content[4:header])
-    if len(content) - header != math.prod(shape):
-        raise DataError(
-            f"{path} is damaged: {len(content) - header} bytes of data, its header promises {math.prod(shape)}"
-        )
-    return np.frombuffer(bytearray(content), np.uint8, offset=header).reshape(shape)
+    if not 1 <= n_dims <= _MOST_AXES:
+        raise DataError(f"{path} holds an array of {n_dims} axes, expected 1 of labels or 3 of images")
+    header = file.read(4 * n_dims)
+    if len(header) < 4 * n_dims:
+        n_bytes = 4 + len(header)
+        raise DataError(f"{path} is truncated: {n_bytes} bytes, its header alone has {4 + 4 * n_dims}")
+    shape = struct.unpack(f">{n_dims}I", header)
+    promised = math.prod(shape)
+    if promised > most:
+        raise DataError(f"{path} is damaged: at most {most} bytes of data, its header promises {promised}")
+    require_memory(str(path), promised)
+    array = np.empty(shape, np.uint8)
+    found = _read_into(file, array) + len(file.read(1))
+    if found != promised:
+        some = "at least " if found > promised else ""
+        raise DataError(f"{path} is damaged: {some}{found} bytes of data, its header promises {promised}")
+    return array
+
+
+def _read_into(file: IO[bytes], array: np.ndarray) -> int:
+    """Fill the array with the bytes that follow; how many there were."""
+    buffer = memoryview(array.reshape(-1))
+    found = 0
+    while n := file.readinto(buffer[found : found + 2**22]):  # type: ignore[attr-defined]  # IO has it not
+        found += n
+    return found

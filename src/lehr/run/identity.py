@@ -19,6 +19,7 @@ NOT_PART_OF_IT = (
 LATER: dict[str, Any] = {
     "ema._target_": "lehr.training.EMAPlan", "ema.decay": None, "ema.half_life": None, "optimizer.freeze": [],
     "trainer.check_val_every_n_steps": None,
+    "data.test_key": None, "data.test_labels_key": None, "data.hidden": "white",
 }  # fmt: skip
 """Keys that earlier versions had not, with values that change nothing: a run that has them is the run of before."""
 _NOT_PART_OF_IT = frozenset(NOT_PART_OF_IT)

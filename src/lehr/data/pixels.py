@@ -1,0 +1,142 @@
+"""Arrays of numbers as images."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lehr.data.numpy_file import Stored
+from lehr.errors import DataError
+
+Layout = Literal["auto", "nhw", "nhwc", "nchw"]
+_CHANNELS = (1, 3, 4)
+_RGBA = 4
+
+
+def as_images(stored: Stored, layout: str, path: Path, *, hidden_white: bool = True) -> Tensor:
+    """An array as images (n c h w), uint8 or float32 in [0, 1].
+
+    With `hidden_white` the fourth channel is opacity, and a colour that nothing is seen of is white: what was left
+    there is arbitrary, and must not become part of the data.
+
+    Raises:
+        DataError: if its axes, its type or its values are not those of images.
+    """
+    axes = _axes(stored.shape, layout, path)
+    if 0 in stored.shape:
+        raise DataError(f"{path} holds no image: its shape is {stored.shape}")
+    check = _CHECKS.get(stored.dtype.kind if stored.dtype != np.uint8 else "uint8")
+    if check is None:
+        raise DataError(f"{path} holds {stored.dtype}, expected uint8 in 0..255, bool, or float in [0, 1]")
+    pixels = check(path)
+    shape = tuple(stored.shape[axis] if axis >= 0 else 1 for axis in axes)
+    images = np.empty(shape, pixels.dtype)
+    # the same memory, with the axes in the order of the file
+    as_stored = images.transpose([axes.index(axis) for axis in sorted(axes)])
+    stored.copy_into(as_stored[0] if -1 in axes else as_stored, pixels.convert)
+    pixels.finish(images)
+    if hidden_white and shape[1] == _RGBA:
+        for part in _parts(images):
+            np.copyto(part[:, :3], pixels.white, where=part[:, 3:] == 0)
+    return torch.from_numpy(images)
+
+
+class _Levels:
+    """Pixels of uint8."""
+
+    dtype, white = np.dtype(np.uint8), 255
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._high = 0
+
+    def convert(self, block: np.ndarray) -> np.ndarray:
+        self._high = max(self._high, int(block.max()))
+        return block
+
+    def finish(self, images: np.ndarray) -> None:
+        """Raise a DataError if these cannot have been pixels."""
+        if self._high == 1:
+            raise DataError(
+                f"{self.path} holds only 0 and 1 as uint8, which means 0 and 1/255: save binary images as bool or float"
+            )
+
+
+class _Bools:
+    """Pixels of bool, whatever bytes they are stored as."""
+
+    dtype, white = np.dtype(np.float32), 1
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def convert(self, block: np.ndarray) -> np.ndarray:
+        return block.view(np.uint8) != 0
+
+    def finish(self, images: np.ndarray) -> None:
+        """Nothing can be wrong."""
+
+
+class _Floats:
+    """Pixels of floating point."""
+
+    dtype, white = np.dtype(np.float32), 1
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._low, self._high = math.inf, -math.inf
+        self._finite = True
+
+    def convert(self, block: np.ndarray) -> np.ndarray:
+        low, high = float(block.min()), float(block.max())
+        self._finite = self._finite and math.isfinite(low) and math.isfinite(high)
+        self._low, self._high = min(self._low, low), max(self._high, high)
+        with np.errstate(over="ignore"):  # refused when all is read
+            return block.astype(np.float32, copy=False)
+
+    def finish(self, images: np.ndarray) -> None:
+        """Raise a DataError if these cannot have been pixels."""
+        if not self._finite:
+            wrong = np.concatenate([~np.isfinite(part).reshape(len(part), -1).all(1) for part in _parts(images)])
+            raise DataError(
+                f"{self.path} holds NaN or infinity in {wrong.sum()} of {len(images)} images, "
+                f"first in image {wrong.argmax()}"
+            )
+        if self._low < 0 or self._high > 1:
+            raise DataError(f"{self.path} has values from {self._low:g} to {self._high:g}, expected floats in [0, 1]")
+
+
+_CHECKS: dict[str, type[_Levels] | type[_Bools] | type[_Floats]] = {"uint8": _Levels, "b": _Bools, "f": _Floats}
+
+
+def _parts(images: np.ndarray) -> Iterator[np.ndarray]:
+    """Views of some images each, so that what is computed of one takes little memory."""
+    n = max(1, 2**22 // max(1, images[0].nbytes))
+    return (images[start : start + n] for start in range(0, len(images), n))
+
+
+def _axes(shape: tuple[int, ...], layout: str, path: Path) -> tuple[int, int, int, int]:
+    """Where in an array of this shape n, c, h and w are; -1 if it has no such axis."""
+    if layout == "auto":
+        layout = _layout(shape, path)
+    if len(shape) != len(layout):
+        raise DataError(f"{path} has shape {shape}, data.layout={layout} wants {len(layout)} axes")
+    n, c, h, w = (layout.find(axis) for axis in "nchw")
+    return n, c, h, w
+
+
+def _layout(shape: tuple[int, ...], path: Path) -> str:
+    if len(shape) == 3:
+        return "nhw"
+    if len(shape) != 4:
+        raise DataError(f"{path} has shape {shape}, expected (n h w), (n h w c) or (n c h w)")
+    first, last = shape[1] in _CHANNELS, shape[3] in _CHANNELS
+    if first == last:
+        raise DataError(f"{path} has shape {shape}: which axis is channels? Set data.layout to nhwc or nchw")
+    return "nhwc" if last else "nchw"
