@@ -6,8 +6,9 @@ import gzip
 import math
 import struct
 import zlib
+from io import BufferedIOBase
 from pathlib import Path
-from typing import IO, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -123,7 +124,7 @@ def read_idx(path: Path) -> np.ndarray:
         raise DataError(f"{as_text(path)} cannot be read: {reason_of(error)}") from error
 
 
-def _read_idx(file: IO[bytes], path: Path, most: int) -> np.ndarray:
+def _read_idx(file: BufferedIOBase, path: Path, most: int) -> np.ndarray:
     """See `read_idx`; the file has at most so many bytes."""
     start = file.read(4)
     if len(start) < 4 or start[:2] != b"\0\0":
@@ -150,10 +151,10 @@ def _read_idx(file: IO[bytes], path: Path, most: int) -> np.ndarray:
     return array
 
 
-def _read_into(file: IO[bytes], array: np.ndarray) -> int:
+def _read_into(file: BufferedIOBase, array: np.ndarray) -> int:
     """Fill the array with the bytes that follow; how many there were."""
-    buffer = memoryview(array.reshape(-1))
+    buffer = array.reshape(-1).data
     found = 0
-    while n := file.readinto(buffer[found : found + 2**22]):  # type: ignore[attr-defined]  # IO has it not
+    while n := file.readinto(buffer[found : found + 2**22]):
         found += n
     return found

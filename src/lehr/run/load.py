@@ -18,6 +18,7 @@ from lehr.posterior.aggregate import AggregatePosterior
 from lehr.posterior.density import LatentDensity
 from lehr.posterior.posterior import Posterior
 from lehr.run.directory import RunDirectory
+from lehr.run.given import check_images, check_latents
 from lehr.run.model_files import read_model
 from lehr.run.status import DONE
 from lehr.samplers.sampler import find_sampler
@@ -56,12 +57,22 @@ class Run:
 
     @torch.no_grad()
     def encode(self, x: Tensor) -> Posterior:
-        """q(z|x) for images (b, c, h, w) in [0, 1]."""
+        """q(z|x) for images (b, c, h, w) in [0, 1].
+
+        Raises:
+            DataError: for anything else, 8-bit levels and another order of the axes above all.
+        """
+        check_images(x, self.model.image_shape)
         return self.model.encode(x)
 
     @torch.no_grad()
     def decode(self, z: Tensor) -> Tensor:
-        """E[x|z], images (b, c, h, w) for latents (b, *latent); `model.decode` gives the likelihood's parameters."""
+        """E[x|z], images (b, c, h, w) for latents (b, *latent); `model.decode` gives the likelihood's parameters.
+
+        Raises:
+            DataError: for anything else.
+        """
+        check_latents(z, self.model.latent_shape)
         return self.likelihood.mean(self.model.decode(z))
 
     def sample_latents(self, n: int, method: str = "aggregate", seed: int = 0, covariance: str = "diag") -> Tensor:

@@ -84,7 +84,7 @@ def held_out_images(run: Run, indices: list[int], trust: Iterable[str] = ()) -> 
     data.setup()
     split, n = ("test", data.n_test) if data.n_test else ("val", data.n_val)
     for index in indices:
-        if index >= n:
+        if not 0 <= index < n:
             raise DataError(f"{data.name}: there is no {split} image {index}, they are 0 to {n - 1}")
     found: dict[int, Tensor] = {}
     for batch in data.evaluation_loader(split, "cpu"):
