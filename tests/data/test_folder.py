@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import logging
 import shutil
 from pathlib import Path
 from typing import Any
@@ -106,20 +105,60 @@ def test_a_damaged_file_stops_training_with_one_line(
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_damaged_files_are_skipped_and_counted(
-    photos: Path, common: dict[str, Any], workers: int, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_damaged_files_are_skipped_and_listed(photos: Path, common: dict[str, Any], workers: int) -> None:
     for name in ("cat/04.PNG", "dog/09.PNG"):
         content = (photos / name).read_bytes()
         (photos / name).write_bytes(content[: len(content) * 2 // 3])
     data = ImageFolder(path=str(photos), workers=workers, size=8, on_corrupt="skip", **common)
-    with caplog.at_level(logging.WARNING):
-        data.setup()
-    assert data.n_skipped == 2
+    data.setup()
+    assert [line.partition(" cannot be read as an image: ")[0] for line in data.skipped] == ["cat/04.PNG", "dog/09.PNG"]
+    assert all(line.partition(": ")[2] for line in data.skipped)
     assert data.n_train + data.n_val + data.n_test == 28
-    assert [record.message.count(".PNG") for record in caplog.records] == [1, 1]
     for split in ("train", "val", "test"):
         assert sum(map(len, data.evaluation_loader(split, "cpu"))) == len(data.images(split))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_damaged_files_of_all_splits_are_found_before_training(
+    photos: Path, tmp_path: Path, common: dict[str, Any], workers: int
+) -> None:
+    test = tmp_path / "test"
+    shutil.copytree(photos, test)
+    data = ImageFolder(path=str(photos), test_path=str(test), workers=workers, size=8, **common)
+    data.setup()
+    data.require_readable()
+    for name in ("cat/04.PNG", "dog/09.PNG"):
+        (test / name).write_bytes((test / name).read_bytes()[:200])
+    with pytest.raises(DataError, match=r"test/cat/04\.PNG cannot be read .* \(and 1 more\); repair it, or leave such"):
+        data.require_readable()
+
+
+@pytest.mark.parametrize(
+    ("path", "test_path", "line"),
+    [
+        (
+            "photos",
+            "photos",
+            r"data\.test_path=.*photos: is data\.path: 30 of 30 test images would be trained on too; ",
+        ),
+        ("photos", "photos/dog", r"photos/dog: lies within data\.path=.*photos: 10 of 10 test images"),
+        ("photos/dog", "photos", r"photos: holds data\.path=.*photos/dog: 10 of 30 test images"),
+        ("photos", "alias", r"alias: is data\.path: 30 of 30"),
+        ("photos", "links", r"links: holds files of data\.path=.*photos \(.*links/1\.png\): 2 of 3 test images"),
+    ],
+)
+def test_no_file_is_both_trained_on_and_tested_on(
+    photos: Path, tmp_path: Path, common: dict[str, Any], path: str, test_path: str, line: str
+) -> None:
+    (tmp_path / "alias").symlink_to(photos)
+    (tmp_path / "links").mkdir()
+    (tmp_path / "links" / "1.png").symlink_to(photos / "cat" / "04.PNG")
+    (tmp_path / "links" / "2.png").hardlink_to(photos / "cat" / "05.PNG")
+    shutil.copy(photos / "cat" / "07.PNG", tmp_path / "links" / "3.png")  # a copy is another file
+    data = ImageFolder(path=str(tmp_path / path), test_path=str(tmp_path / test_path), workers=0, **common)
+    with pytest.raises(DataError, match=line) as caught:
+        data.setup()
+    assert "\n" not in str(caught.value)
 
 
 def test_a_folder_without_a_readable_image_is_refused(tmp_path: Path, common: dict[str, Any]) -> None:

@@ -88,10 +88,15 @@ class Arrays(ImageDataModule):
         if self.test_path is None and self.test_key is None:
             return with_test_held_out(path.stem, train, self.test_fraction, self.split_seed)
         test_path = path if self.test_path is None else Path(self.test_path).expanduser()
+        key = self.key if self.test_key is None else self.test_key
+        if test_path.samefile(path) and key == self.key:
+            raise DataError(
+                f"data.test_path={test_path}: is data.path, so that all test images would be trained on too; give "
+                "another file or data.test_key, or say data.test_path=null to have a part of data.path held out"
+            )
         if self.test_key is None and self.test_labels_key is None:
             test = self._read(test_path, self.key, self.labels_key)
         else:
-            key = self.key if self.test_key is None else self.test_key
             test = self._read(test_path, key, self.test_labels_key, ("test_key", "test_labels_key"))
         if test.shape != train.shape:
             raise DataError(f"{test_path} has test images of shape {test.shape}, {path} has {train.shape}")

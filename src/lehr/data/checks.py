@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from lehr.errors import DataError
@@ -45,3 +46,44 @@ def require_memory(what: str, n_bytes: int) -> None:
         raise DataError(
             f"{what} takes {n_bytes / 2**30:,.1f} GiB, this machine has {present / 2**30:,.1f} GiB of memory"
         )
+
+
+def require_apart(
+    key: str, root: Path, files: Sequence[str], test_key: str, test_root: Path, test: Sequence[str]
+) -> None:
+    """Check that no file is both trained on and tested on.
+
+    Args:
+        key, root: what says where the training images are, and where that is.
+        files: the training images.
+        test_key, test_root, test: the same of the test images.
+
+    Raises:
+        DataError: if one is.
+    """
+    known = {_identity(file) for file in files}
+    both = [file for file in test if _identity(file) in known]
+    if not both:
+        return
+    one, other = root.resolve(), test_root.resolve()
+    if one == other:
+        how = f"is {key}"
+    elif one in other.parents:
+        how = f"lies within {key}={root}"
+    elif other in one.parents:
+        how = f"holds {key}={root}"
+    else:
+        how = f"holds files of {key}={root} ({as_text(both[0])})"
+    raise DataError(
+        f"{test_key}={test_root}: {how}: {len(both):,} of {len(test):,} test images would be trained on too; keep them "
+        f"apart, or say {test_key}=null to have a part of {key} held out"
+    )
+
+
+def _identity(file: str) -> tuple[int, int]:
+    """What a file is by whatever name; a name that leads nowhere is the business of whoever reads it."""
+    try:
+        found = os.stat(file)
+    except OSError:
+        return -1, hash(file)
+    return found.st_dev, found.st_ino

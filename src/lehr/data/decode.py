@@ -20,6 +20,7 @@ import numpy as np
 from lehr.data.checks import as_text, reason_of
 from lehr.data.picture import opened, to_eight_bits
 from lehr.errors import DataError
+from lehr.files import content_digest
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -79,6 +80,15 @@ def problem(path: str, size: int, channels: int) -> str | None:
     return None
 
 
+def inspect(path: str, size: int, channels: int) -> tuple[str | None, bytes]:
+    """Why a file cannot be decoded, None if it can, and the digest of its bytes, which are then read from memory."""
+    try:
+        digest = content_digest(path)
+    except OSError as error:
+        return f"{path} cannot be read: {error.strerror or error}", b""
+    return problem(path, size, channels), digest
+
+
 class Decoder:
     """Decodes batches ahead of time in `workers` processes; in this process, when they are asked for, if 0.
 
@@ -94,9 +104,9 @@ class Decoder:
         """For each batch of views its images, (b, c, size, size) uint8, in order."""
         return self._map(partial(decode_batch, size=self.size, channels=self.channels), batches)
 
-    def problems(self, paths: Iterable[str]) -> Iterator[str | None]:
-        """For each file why it cannot be decoded, None if it can, in order."""
-        return self._map(partial(problem, size=self.size, channels=self.channels), paths)
+    def inspections(self, paths: Iterable[str]) -> Iterator[tuple[str | None, bytes]]:
+        """For each file why it cannot be decoded, None if it can, and the digest of its bytes, in order."""
+        return self._map(partial(inspect, size=self.size, channels=self.channels), paths)
 
     def _map(self, function: Callable[[In], Out], items: Iterable[In]) -> Iterator[Out]:
         if self.workers == 0:

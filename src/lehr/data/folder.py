@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from lehr import randomness
-from lehr.data.checks import check_path
+from lehr.data.checks import as_text, check_path, require_apart
 from lehr.data.decode import Decoder, View
+from lehr.data.digests import digests_of_files
 from lehr.data.images import to_pixels
 from lehr.data.module import ImageDataModule
 from lehr.data.splits import Splits, with_test_held_out
 from lehr.data.walk import SUFFIXES, Listing, list_images
 from lehr.errors import DataError
 from lehr.limits import FractionOrNone, NonNegativeInt, PathString, PositiveInt
-
-_log = logging.getLogger(__name__)
 
 
 class ImageFolder(ImageDataModule):
@@ -38,9 +37,8 @@ class ImageFolder(ImageDataModule):
         crop: where the long side is cut in training, "centre" or "random". Evaluation cuts the centre.
         flip: whether training exchanges left and right half of the time.
         workers: processes that decode; 0 decodes in the training process.
-        on_corrupt: what to do with a file that cannot be decoded. "error" stops when it is met; "skip" decodes
-            every file once before training, so that the number of examples is known and the same on all ranks, and goes
-            past folders that cannot be listed.
+        on_corrupt: what to do with a file that cannot be decoded, or a folder that cannot be listed: "error" refuses
+            to train, "skip" leaves it out. Either way every file is decoded once before training.
         **common: see `ImageDataModule`.
     """
 
@@ -68,8 +66,9 @@ class ImageFolder(ImageDataModule):
         self.flip = flip
         self.workers = workers
         self.on_corrupt = on_corrupt
-        self.n_skipped = 0
         self.listings: list[Listing] = []
+        self._decoder: Decoder | None = None
+        self._known: dict[str, bytes] = {}  # digests of files that were decoded
 
     def check(self) -> list[str]:
         return [
@@ -79,49 +78,93 @@ class ImageFolder(ImageDataModule):
         ]
 
     def read(self) -> Splits:
-        decoder = Decoder(self.size, self.channels, self.workers)
         root = Path(self.path).expanduser()
-        train = self._files(root, decoder)
+        train = self._listed(root)
         if self.test_path is None:
-            images = self._images(root, train, _classes(root, train), decoder)
+            files = self._without_damaged(root, train)
+            images = self._images(root, files, _classes(root, files))
             return with_test_held_out(root.resolve().name, images, self.test_fraction, self.split_seed)
         test_root = Path(self.test_path).expanduser()
-        test = self._files(test_root, decoder)
+        test = self._listed(test_root)
+        require_apart("data.path", root, train.files, "data.test_path", test_root, test.files)
+        files, test_files = self._without_damaged(root, train), self._without_damaged(test_root, test)
         # The same name is the same class in both, and a class that one of them lacks shifts no other.
-        classes = sorted({*_classes(root, train), *_classes(test_root, test)})
+        classes = sorted({*_classes(root, files), *_classes(test_root, test_files)})
         return Splits(
             root.resolve().name,
-            self._images(root, train, classes, decoder),
-            self._images(test_root, test, classes, decoder),
+            self._images(root, files, classes),
+            self._images(test_root, test_files, classes),
         )
 
-    def _images(self, root: Path, files: list[str], classes: list[str], decoder: Decoder) -> FolderImages:
+    def require_readable(self) -> None:
+        """Decode every file of all splits once.
+
+        Raises:
+            DataError: if one cannot be decoded.
+        """
+        files = [file for images in self._splits.values() if isinstance(images, FolderImages) for file in images.files]
+        if self.on_corrupt == "skip":
+            return  # that was done when they were read
+        damaged = self._damaged(Path(self.path).expanduser(), files)
+        if damaged:
+            first = next(iter(damaged.values()))
+            rest = f" (and {len(damaged) - 1:,} more)" if len(damaged) > 1 else ""
+            raise DataError(f"{first}{rest}; repair it, or leave such files out with data.on_corrupt=skip")
+
+    def _images(self, root: Path, files: list[str], classes: list[str]) -> FolderImages:
         labels = None
         if _classes(root, files):
             number = {name: i for i, name in enumerate(classes)}
             labels = torch.tensor([number[_class(root, file)] for file in files])
-        return FolderImages(files, labels, decoder, random_crop=self.crop == "random", flip=self.flip, seed=self.seed)
+        return FolderImages(
+            files,
+            labels,
+            self._decodes(),
+            root=root,
+            random_crop=self.crop == "random",
+            flip=self.flip,
+            seed=self.seed,
+            known=self._known,
+        )
 
-    def _files(self, root: Path, decoder: Decoder) -> list[str]:
+    def _decodes(self) -> Decoder:
+        if self._decoder is None:
+            self._decoder = Decoder(self.size, self.channels, self.workers)
+        return self._decoder
+
+    def _listed(self, root: Path) -> Listing:
         listing = list_images(root, skip_unreadable=self.on_corrupt == "skip")
         self.listings.append(listing)
-        files = listing.files
-        if not files:
+        if not listing.files:
             raise DataError(f"{root} holds no image file ({', '.join(sorted(SUFFIXES))})")
+        return listing
+
+    def _without_damaged(self, root: Path, listing: Listing) -> list[str]:
+        """What is left of the files where those that cannot be decoded are to be skipped."""
+        files = listing.files
         if self.on_corrupt == "error":
             return files
+        damaged = self._damaged(root, files)
+        if len(damaged) == len(files):
+            raise DataError(f"{root}: none of {len(files)} files can be read as an image")
+        lines = (*listing.problems, *damaged.values())
+        self.skipped += [line.removeprefix(f"{as_text(root)}/") for line in lines]
+        return [file for file in files if file not in damaged]
 
+    def _damaged(self, root: Path, files: list[str]) -> dict[str, str]:
+        """Of the files those that cannot be decoded, and why. All are read, and their digests known then."""
         from tqdm import tqdm
 
-        bar = tqdm(decoder.problems(files), total=len(files), desc=f"checking {root.name}", disable=None)
-        problems = list(bar)
-        for line in filter(None, (*listing.problems, *problems)):
-            _log.warning("skipped: %s", line)
-        good = [file for file, line in zip(files, problems, strict=True) if line is None]
-        if not good:
-            raise DataError(f"{root}: none of {len(files)} files can be read as an image")
-        self.n_skipped += len(listing.problems) + len(files) - len(good)
-        return good
+        found = {}
+        inspected = tqdm(
+            self._decodes().inspections(files), total=len(files), desc=f"checking {root.name}", disable=None
+        )
+        for file, (problem, digest) in zip(files, inspected, strict=True):
+            if problem is None:
+                self._known[file] = digest
+            else:
+                found[file] = problem
+        return found
 
 
 class FolderImages:
@@ -135,17 +178,21 @@ class FolderImages:
         labels: Tensor | None,
         decoder: Decoder,
         *,
+        root: Path,
         random_crop: bool,
         flip: bool,
         seed: int,
+        known: dict[str, bytes],
     ) -> None:
         self.files = files
         self.labels = labels
         self.shape = (decoder.channels, decoder.size, decoder.size)
         self._decoder = decoder
+        self._root = root
         self._random_crop = random_crop
         self._flip = flip
         self._seed = seed
+        self._known = known
 
     def __len__(self) -> int:
         return len(self.files)
@@ -159,10 +206,21 @@ class FolderImages:
             [self.files[i] for i in rows.tolist()],
             None if self.labels is None else self.labels[rows],
             self._decoder,
+            root=self._root,
             random_crop=self._random_crop,
             flip=self._flip,
             seed=self._seed,
+            known=self._known,
         )
+
+    @property
+    def names(self) -> list[str]:
+        """What the files are called, from the folder of the data on."""
+        return [as_text(Path(file).relative_to(self._root).as_posix()) for file in self.files]
+
+    def digests(self) -> np.ndarray:
+        """Of the bytes of each file, (n, 16) uint8."""
+        return digests_of_files(self.files, self._known)
 
     def fetch(self, batches: Iterable[Tensor], *, epoch: int | None, device: torch.device | str) -> Iterator[Tensor]:
         noise = None

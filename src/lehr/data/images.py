@@ -6,8 +6,11 @@ from collections.abc import Iterable, Iterator
 from functools import cached_property
 from typing import Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
+
+from lehr.data.digests import digests_of_rows
 
 _PART = 1000
 """Images that are looked at at once."""
@@ -15,6 +18,9 @@ _PART = 1000
 
 class Images(Protocol):
     """One split, whatever it is stored in.
+
+    It may have `digests() -> ndarray | None` too, (n, 16) uint8: what tells the content of one example from another's,
+    where that is cheaper than to fetch all of them, or None where nothing does. And `names`, of examples that are files.
 
     Attributes:
         shape: (c, h, w) of one image.
@@ -78,6 +84,10 @@ class ArrayImages:
         part.labels = None if self.labels is None else self.labels[rows]
         return part
 
+    def digests(self) -> np.ndarray:
+        """Of the pixels of each image, (n, 16) uint8."""
+        return self._store.digests[self._rows.numpy()]
+
     def fetch(self, batches: Iterable[Tensor], *, epoch: int | None, device: torch.device | str) -> Iterator[Tensor]:
         array = self._store.on(device)
         for batch in batches:
@@ -100,6 +110,10 @@ class _Store:
         if all(bool(((part == 0) | (part == top)).all()) for part in self.array.split(_PART)):
             return 2
         return 256 if is_8_bit else self._levels
+
+    @cached_property
+    def digests(self) -> np.ndarray:
+        return digests_of_rows(self.array)
 
     def on(self, device: torch.device | str) -> Tensor:
         device = torch.empty(0, device=device).device  # "cuda" becomes "cuda:0", which is what tensors say

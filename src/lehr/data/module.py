@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 from lightning.pytorch import LightningDataModule
 
@@ -13,6 +16,8 @@ from lehr.config.problems import section_problems
 from lehr.config.schema import schema_of_class
 from lehr.config.signature import signature_of
 from lehr.data.binarize import Kind
+from lehr.data.digests import digests_of, equal_examples
+from lehr.data.fingerprint import MOST_NAMES, Fingerprint, SplitPrint
 from lehr.data.images import Images
 from lehr.data.loader import EvaluationLoader, TrainingLoader
 from lehr.data.order import EvaluationOrder, TrainingOrder
@@ -50,6 +55,8 @@ class ImageDataModule(LightningDataModule, ABC):
         self.binarize = binarize
         self.seed = seed
         self.split_seed = split_seed
+        self.skipped: list[str] = []
+        """What `read` has left out as damaged, and why: a line each."""
         self._splits: dict[str, Images] = {}
 
     @abstractmethod
@@ -99,6 +106,47 @@ class ImageDataModule(LightningDataModule, ABC):
             if splits.test is not None:
                 self._splits["test"] = splits.test
         self._require_work_for_every_rank()
+
+    def require_readable(self) -> None:
+        """Look for damaged examples in all splits, where that is not found when they are read: before any training.
+
+        Raises:
+            DataError: names the first.
+        """
+
+    @cached_property
+    def fingerprint(self) -> Fingerprint:
+        """What the splits hold: reads everything, once."""
+        names = {split: getattr(images, "names", None) for split, images in self._splits.items()}
+        named = sum(len(found or ()) for found in names.values()) <= MOST_NAMES
+        return Fingerprint(
+            {
+                split: SplitPrint.of(
+                    self._digests[split], images.labels, names[split] if named else None, n=len(images)
+                )
+                for split, images in self._splits.items()
+            }
+        )
+
+    def described(self) -> dict[str, Any]:
+        """What data.json says: the fingerprint, what was skipped, and which examples are equal byte for byte."""
+        return {
+            "name": self.name,
+            "splits": self.fingerprint.plain(),
+            "skipped": self.skipped,
+            "equal": self.equal_examples,
+        }
+
+    @cached_property
+    def equal_examples(self) -> dict[str, int]:
+        """How many examples are equal to others: `train` within a split, `train test` those of test in train."""
+        return equal_examples({split: rows for split, rows in self._digests.items() if rows is not None})
+
+    @cached_property
+    def _digests(self) -> dict[str, np.ndarray | None]:
+        if not self._splits:
+            raise RuntimeError("the data set has not been read yet: call setup() first")
+        return {split: digests_of(images) for split, images in self._splits.items()}
 
     @property
     def shape(self) -> tuple[int, int, int]:

@@ -1,6 +1,6 @@
 """The run directory: where each file of a run lies.
 
-config.yaml, status.json, metrics.json, history.jsonl, checkpoints/, model/, posterior/, samples/, TensorBoard events.
+config.yaml, data.json, status.json, metrics.json, history.jsonl, checkpoints/, model/, posterior/, samples/, TensorBoard events.
 """
 
 from __future__ import annotations
@@ -42,6 +42,10 @@ class RunDirectory:
     @property
     def history(self) -> Path:
         return self.path / "history.jsonl"
+
+    @property
+    def data(self) -> Path:
+        return self.path / "data.json"
 
     @property
     def last_checkpoint(self) -> Path:
@@ -124,7 +128,7 @@ class RunDirectory:
         """Remove what an earlier run left here, and nothing else."""
         for name in ("checkpoints", "model", "posterior", "samples"):
             shutil.rmtree(self.path / name, ignore_errors=True)
-        for name in ("config.yaml", "status.json", "metrics.json", "history.jsonl"):
+        for name in ("config.yaml", "status.json", "metrics.json", "history.jsonl", "data.json"):
             (self.path / name).unlink(missing_ok=True)
         self.remove_evaluations()
         for events in self.path.glob("events.out.tfevents.*"):

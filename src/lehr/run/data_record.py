@@ -1,0 +1,95 @@
+"""data.json: what a run was trained and tested on, so that whoever reads its data again knows whether they are the same.
+
+A digest of every split, the names of its files, what was skipped and why, and which images are equal byte for byte.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from lehr.config.build import build
+from lehr.data.fingerprint import Fingerprint
+from lehr.data.module import ImageDataModule
+from lehr.errors import ConfigError, DataError
+from lehr.files import write_json
+from lehr.run.directory import RunDirectory
+
+_OF_SPLIT = {"train": "training", "val": "validation", "test": "test"}
+
+
+def write_data(directory: RunDirectory, data: ImageDataModule) -> None:
+    """Write data.json."""
+    write_json(directory.data, data.described())
+
+
+def read_data(directory: RunDirectory) -> dict[str, Any]:
+    """data.json; empty where there is none, as in runs of earlier versions, or it is damaged."""
+    try:
+        found = json.loads(directory.data.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def require_same_data(directory: RunDirectory, data: ImageDataModule, saved: Any = None, advice: str = "") -> None:
+    """Check that `data` are those of the run in `directory`. Of a run that an earlier version made nothing is known.
+
+    Args:
+        directory: of the run.
+        data: read and split.
+        saved: the fingerprint in a checkpoint of the run, if it is that which counts.
+        advice: what would be right.
+
+    Raises:
+        DataError: says which split differs, and how.
+    """
+    recorded = Fingerprint.read(read_data(directory).get("splits"))
+    before = Fingerprint.read(saved) or recorded
+    if before is None:
+        return
+    if recorded and recorded.difference(before) is None:
+        before = recorded  # it has the names of files too
+    if difference := before.difference(data.fingerprint, labels=saved is None):
+        raise DataError(f"{data.name}: not the data that the run was trained on: {difference}{advice}")
+
+
+def data_of(
+    directory: RunDirectory, config: Mapping[str, Any], trust: Iterable[str], moved: Mapping[str, str | None]
+) -> ImageDataModule:
+    """The data of a finished run, read, and known to be the same.
+
+    Args:
+        directory: of the run.
+        config: of the run.
+        trust: packages of the user's own whose classes the data need.
+        moved: `path`, `test_path`, `root`: where they lie now, if not where they did.
+
+    Raises:
+        ConfigError: if there is no such key.
+        DataError: if they are not there, or are others.
+    """
+    moved = {key: place for key, place in moved.items() if place is not None}
+    if unknown := [key for key in moved if key not in config["data"]]:
+        raise ConfigError(*(f"data.{key}: {config['data']['_target_']} of this run has no such key" for key in unknown))
+    data = build({**config["data"], **moved}, ImageDataModule, key="data", trust=trust)
+    data.prepare_data()
+    data.setup()
+    where = " or ".join(f"data.{key}=PLACE" for key in ("path", "root") if key in config["data"])
+    require_same_data(directory, data, advice=f"; where they lie now, say {where}" if where else "")
+    return data
+
+
+def tell_of_data(data: ImageDataModule) -> None:
+    """Say in a line each what was skipped, and how many examples of one split are in another too."""
+    if data.skipped:
+        n = len(data.skipped)
+        print(f"note: {n:,} damaged file{'s are' if n > 1 else ' is'} skipped; data.json lists them", file=sys.stderr)
+    across = [
+        f"{count:,} of {len(data.images(other)):,} {_OF_SPLIT[other]} images in the {_OF_SPLIT[one]} set"
+        for one, other, count in ((*key.split(), n) for key, n in data.equal_examples.items() if " " in key)
+    ]
+    if across:
+        print(f"note: equal byte for byte: {', '.join(across)}", file=sys.stderr)
