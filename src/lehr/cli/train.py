@@ -37,6 +37,7 @@ from lehr.run.identity import canonical, parts
 from lehr.run.status import DONE
 from lehr.startup import quick_imports
 from lehr.sweep.point import FILE, Point
+from lehr.training.kept import kept_problems
 from lehr.training.launched import rank_from_outside
 from lehr.training.preflight import directory_problems
 
@@ -88,6 +89,7 @@ def _resume(directory: RunDirectory, command: Command, show: bool) -> int:
     # what a directory says about trust is not believed, only what is said now
     values, problems = changed({**saved, "trust": []}, command)
     values |= {"dir": str(directory.path), "resume": None}
+    problems += kept_problems(saved, values)
     problems += run_problems(values) or _point_problems(values, directory)
     if show and not problems:
         print(yaml.safe_dump(values, sort_keys=False, allow_unicode=True), end="")

@@ -19,8 +19,9 @@ _PART = 1000
 class Images(Protocol):
     """One split, whatever it is stored in.
 
-    It may have `digests() -> ndarray | None` too, (n, 16) uint8: what tells the content of one example from another's,
-    where that is cheaper than to fetch all of them, or None where nothing does. And `names`, of examples that are files.
+    It may have `digests() -> ndarray | None` too, (n, 16) uint8: what tells the content of one example from that of
+    another, where that is cheaper than to fetch all of them, or None where nothing does; and `names`, where these are
+    files.
 
     Attributes:
         shape: (c, h, w) of one image.

@@ -1,4 +1,4 @@
-"""data.json: what a run was trained and tested on, so that whoever reads its data again knows whether they are the same.
+"""data.json: what a run was trained and tested on, by which its data are known again.
 
 A digest of every split, the names of its files, what was skipped and why, and which images are equal byte for byte.
 """
@@ -87,9 +87,11 @@ def tell_of_data(data: ImageDataModule) -> None:
     if data.skipped:
         n = len(data.skipped)
         print(f"note: {n:,} damaged file{'s are' if n > 1 else ' is'} skipped; data.json lists them", file=sys.stderr)
-    across = [
-        f"{count:,} of {len(data.images(other)):,} {_OF_SPLIT[other]} images in the {_OF_SPLIT[one]} set"
-        for one, other, count in ((*key.split(), n) for key, n in data.equal_examples.items() if " " in key)
-    ]
+    across = []
+    for key, count in data.equal_examples.items():
+        one, _, other = key.partition(" ")
+        if other:
+            n = len(data.images(other))
+            across.append(f"{count:,} of {n:,} {_OF_SPLIT[other]} images are in the {_OF_SPLIT[one]} set too")
     if across:
-        print(f"note: equal byte for byte: {', '.join(across)}", file=sys.stderr)
+        print(f"note: byte for byte, {', '.join(across)}", file=sys.stderr)

@@ -1,6 +1,7 @@
 """The run directory: where each file of a run lies.
 
-config.yaml, data.json, status.json, metrics.json, history.jsonl, checkpoints/, model/, posterior/, samples/, TensorBoard events.
+config.yaml, data.json, status.json, metrics.json, history.jsonl, checkpoints/, model/, posterior/, samples/,
+TensorBoard events.
 """
 
 from __future__ import annotations

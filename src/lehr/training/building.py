@@ -45,6 +45,7 @@ from lehr.training.module import VAEModule
 from lehr.training.optimizers import adam
 from lehr.training.players import PlayerPlan
 from lehr.training.ranks import Ranks, first_place
+from lehr.training.resuming import Resumption
 
 Config = Mapping[str, Any]
 
@@ -108,8 +109,7 @@ class Parts:
         self.options, self.pictures = _wanted_at_end(config, configured)
         every = [*configured, self.metrics, *extras.callbacks, self.interruption]
         self.trainer = _trainer(config, directory, checkpoint, trust, every, place)
-        self.data.prepare_data()
-        self.data.setup()
+        length = self._read_data(config, directory, saved, trust)
         self.module = _module(config, self.data, rate_term, objective, plan, ema, trust, start=not checkpoint)
         if self.data.grey and self.module.likelihood.levels == 2:
             self._say(_GREY)
@@ -118,9 +118,25 @@ class Parts:
         if saved and checkpoint:
             require_fit(saved, self.module, checkpoint)
         if self.trainer.is_global_zero:
-            self.trainer.loggers = _loggers(
-                config["logger"], directory, trust, saved, Length.of(self.trainer, self.data)
-            )
+            self.trainer.loggers = _loggers(config["logger"], directory, trust, saved, length)
+
+    def _read_data(
+        self, config: Config, directory: RunDirectory, saved: dict[str, Any] | None, trust: tuple[str, ...]
+    ) -> Length:
+        """Read and split the data, and find them fit to start with or to go on with: how long the training is then."""
+        is_first = self.trainer.is_global_zero
+        resumption = Resumption(saved, directory, config) if saved and is_first else None
+        if resumption:
+            resumption.require_kept()
+        self.data.prepare_data()
+        self.data.setup()
+        length = Length.of(self.trainer, self.data)
+        if resumption:
+            resumption.require_same(self.data, length)
+            resumption.require_length(length, trust)
+        if is_first and not (resumption and resumption.knows_data):
+            self.data.require_readable()
+        return length
 
     def _say(self, note: str) -> None:
         if self.trainer.is_global_zero:

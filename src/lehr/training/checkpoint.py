@@ -18,6 +18,7 @@ from torch import nn
 from lehr.errors import CheckpointError
 from lehr.files import replacing
 from lehr.training.history_logger import HistoryLogger
+from lehr.training.resuming import recorded
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -103,6 +104,7 @@ def save(trainer: Trainer, path: Path) -> None:
             logger.save()
         checkpoint = trainer._checkpoint_connector.dump_checkpoint(weights_only=False)
         checkpoint["history"] = logged_points(trainer)
+        checkpoint["data"] = recorded(trainer)
         trainer.strategy.checkpoint_io.save_checkpoint(checkpoint, path)
 
 

@@ -18,6 +18,7 @@ from lehr.errors import ConfigError, Interrupted, in_a_line
 from lehr.files import is_disk_full
 from lehr.posterior.aggregate import AggregatePosterior
 from lehr.run.claim import Claim
+from lehr.run.data_record import tell_of_data, write_data
 from lehr.run.directory import RunDirectory
 from lehr.run.evaluate import INTERRUPTED_EVALUATION, evaluate_trained, try_to_evaluate
 from lehr.run.finish import Finished, Observer, Trained, finish
@@ -166,6 +167,8 @@ def _prepare(
         if checkpoint is None:
             directory.clear()
         _begin(directory, config, status)
+    write_data(directory, parts.data)
+    tell_of_data(parts.data)
     return parts
 
 
