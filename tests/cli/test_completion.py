@@ -77,7 +77,7 @@ def test_many_runs(complete):
 
 def test_sample_has_its_keys_and_no_groups(complete):
     keys = {field.alias or name for name, field in SampleConfig.model_fields.items()}
-    assert complete("lehr sample ") == sorted(f"{key}=" for key in keys)
+    assert complete("lehr sample ") == sorted("data." if key == "data" else f"{key}=" for key in keys)
 
 
 def test_flags(complete):

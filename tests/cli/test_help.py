@@ -83,7 +83,7 @@ def test_the_values_in_the_help_of_sample_are_those_of_the_configuration(lehr):
     assert shown.pop("out") == "FILE"
     assert config.values["out"] is None
     assert {key: yaml.safe_load(value) for key, value in shown.items()} == {key: config.values[key] for key in shown}
-    assert config.values.keys() - shown.keys() == {"out", "debug", "trust"}
+    assert config.values.keys() - shown.keys() == {"out", "debug", "trust", "data"}
     assert len(re.findall(r"^  lehr sample run=", out.partition("Examples:\n")[2], re.MULTILINE)) == 3
 
 

@@ -58,8 +58,8 @@ def edit(run: Path, **changes) -> None:
             ],
         ),
         ("kl.weight=${x}", ["kl.weight: Interpolation key 'x' not found"]),
-        ("model._target_=torch.os.system", ["model._target_=torch.os.system: there is no such class (No module named "
-                                            "'torch.os')"]),
+        ("optimizer._target_=torch.os.system", ["optimizer._target_=torch.os.system: there is no such class (No module "
+                                                "named 'torch.os')"]),
     ],
 )  # fmt: skip
 def test_a_refused_resume_leaves_the_run_bit_identical(run, refused, arguments, lines):
@@ -157,8 +157,9 @@ def test_a_damaged_or_foreign_checkpoint_is_one_line_and_the_run_is_untouched(ru
 
 
 def test_a_checkpoint_of_another_model_is_one_line_and_the_run_is_untouched(run, lehr):
+    edit(run, model={**yaml.safe_load((run / "config.yaml").read_text())["model"], "latent_dim": 5})
     before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
-    code, out, err = lehr("train", "resume=run", "model.latent_dim=5", "trainer.max_epochs=6")
+    code, out, err = lehr("train", "resume=run", "trainer.max_epochs=6")
     assert code != 0
     assert out == ""
     assert err.startswith("lehr train: run/checkpoints/last.ckpt: is of another model: model.encoder.")

@@ -266,7 +266,9 @@ def test_another_program_s_checkpoint_is_said_to_be_so(tmp_path, contents):
 
 
 def test_a_checkpoint_of_another_model_is_refused_by_the_name_of_a_weight(lehr, copy):
-    code, _, err = lehr("train", f"resume={copy}", "model.latent_dim=5", "trainer.max_epochs=9")
+    text = (copy / "config.yaml").read_text()
+    (copy / "config.yaml").write_text(text.replace("latent_dim: 20", "latent_dim: 5"))
+    code, _, err = lehr("train", f"resume={copy}", "trainer.max_epochs=9")
     assert code != 0
     assert "is of another model: model.encoder" in err.splitlines()[-1]
     assert json.loads((copy / "status.json").read_text())["state"] == "done"

@@ -31,6 +31,6 @@ def _act(values: dict[str, Any]) -> None:
         features=values["features"],
         seed=values["seed"],
     )
-    table, path = evaluate_run(run, request, values["trust"])
+    table, path = evaluate_run(run, request, values["trust"], values["data"])
     print(evaluation_table(table))
     print(f"\n  {path}\n")

@@ -65,6 +65,7 @@ Keys and their defaults:
   covariance=diag          of the aggregate posterior: diag | full
   from=0 to=1 steps=10     an interpolation's two test images, and how many images from one to the other
   out=FILE                 FILE.png (interpolate: and FILE.gif), or FILE.npy with the pixel values
+  data.path=PLACE          where the data lie now, if they were moved; data.test_path and data.root likewise
 
 Examples:
   lehr sample run=outputs/digits
@@ -86,6 +87,7 @@ Keys and their defaults:
   samplers=[prior,...]     {", ".join(SAMPLERS)}; what was not fitted yet is, and kept
   features=auto            of samples: inception | classifier (of the data's own labels) | pca
   seed=0                   the same seed gives the same numbers
+  data.path=PLACE          where the data lie now, if they were moved; data.test_path and data.root likewise
 
 Examples:
   lehr evaluate run=outputs/digits

@@ -37,6 +37,7 @@ def _act(values: dict[str, Any]) -> None:
         values["steps"],
         Path(values["out"]) if values["out"] else None,
         values["trust"],
+        values["data"],
     )
     for path in written:
         print(path)

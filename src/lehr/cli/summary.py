@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from lehr.evaluation.catalogue import final_split, find_metric
 from lehr.evaluation.statistics import read_statistics
+from lehr.run.data_record import read_data
 from lehr.run.directory import RunDirectory
 
 
@@ -35,6 +36,8 @@ def print_summary(metrics: Mapping[str, float], directory: RunDirectory) -> None
     path = shlex.quote(str(directory.path))
     print(f"\n  run          {directory.path}")
     print(f"  samples      {directory.samples}")
+    if skipped := read_data(directory).get("skipped"):
+        print(f"  skipped      {len(skipped):,} damaged files, listed in {directory.data}")
     print(f"  TensorBoard  tensorboard --logdir {path}\n")
 
 

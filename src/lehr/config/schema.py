@@ -205,10 +205,19 @@ class Pool(Section):
     per_gpu: PositiveInt
 
 
+class MovedData(Section):
+    """Where the data of a run lie now, if not where they did."""
+
+    path: PathString | None = None
+    test_path: PathString | None = None
+    root: PathString | None = None
+
+
 class SampleConfig(Section):
     """Everything `lehr sample` can be told."""
 
     run: PathString
+    data: MovedData = MovedData()
     method: Method
     n: PositiveInt
     seed: NonNegativeInt
@@ -236,6 +245,7 @@ class EvaluateConfig(Section):
     """Everything `lehr evaluate` can be told."""
 
     run: PathString
+    data: MovedData = MovedData()
     level: Literal["quick", "full"]
     split: Literal["test", "val"] | None
     examples: Annotated[int, Ge(2)] | None

@@ -15,7 +15,6 @@ import torch
 from safetensors import SafetensorError
 
 from lehr import __version__
-from lehr.config.build import build
 from lehr.config.samplers import SAMPLERS
 from lehr.data.module import ImageDataModule
 from lehr.errors import CheckpointError, DataError, in_a_line
@@ -26,6 +25,7 @@ from lehr.files import is_disk_full, write_json
 from lehr.models.components import Components
 from lehr.posterior.aggregate import AggregatePosterior
 from lehr.posterior.density import LatentDensity
+from lehr.run.data_record import data_of
 from lehr.run.directory import RunDirectory
 from lehr.run.evaluation_mode import evaluation_mode
 from lehr.run.load import Run, load
@@ -77,8 +77,16 @@ class Request:
         )
 
 
-def evaluate_run(run: Run, request: Request, trust: Iterable[str] = ()) -> tuple[Table, Path]:
+def evaluate_run(
+    run: Run, request: Request, trust: Iterable[str] = (), moved: Mapping[str, str | None] | None = None
+) -> tuple[Table, Path]:
     """Evaluate a finished run and write `evaluation.json` into it: the table, and where it lies.
+
+    Args:
+        run: the finished run.
+        request: what was asked for.
+        trust: packages of the user's own whose classes the data need.
+        moved: where the data lie now, see `data_of`.
 
     Raises:
         CheckpointError: if the run has not finished.
@@ -91,9 +99,7 @@ def evaluate_run(run: Run, request: Request, trust: Iterable[str] = ()) -> tuple
         raise CheckpointError(f"{run.path}: the run is {state}; finish it with lehr train resume={run.path}")
     if not os.access(run.path, os.W_OK):
         raise CheckpointError(f"{run.path}: cannot be written to, and evaluation.json goes there")
-    data = build(run.config["data"], ImageDataModule, key="data", trust=trust)
-    data.prepare_data()
-    data.setup()
+    data = data_of(directory, run.config, trust, moved or {})
     if data.shape != run.model.image_shape:
         raise DataError(f"{data.name}: has images of {data.shape}, the run was trained on {run.model.image_shape}")
     if data.n_train != run.posterior.n:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from lehr.config.build import build
-from lehr.data.module import ImageDataModule
 from lehr.errors import ConfigError, DataError
 from lehr.evaluation.pictures import image_grid, save_gif, save_npy, save_png
 from lehr.posterior.interpolation import interpolate
+from lehr.run.data_record import data_of
 from lehr.run.directory import RunDirectory
 from lehr.run.load import Run
 
@@ -27,6 +26,7 @@ def draw(
     steps: int = 10,
     out: Path | None = None,
     trust: Iterable[str] = (),
+    moved: Mapping[str, str | None] | None = None,
 ) -> list[Path]:
     """Draw images by a sampler's name, or with method "interpolate" between two test images; the files written.
 
@@ -40,15 +40,17 @@ def draw(
         steps: see `ends`.
         out: a .png or .npy file; None for one in the run's `samples/`, named by what is drawn.
         trust: packages of the user's own whose classes the data need.
+        moved: where the data lie now, see `data_of`.
 
     Raises:
         ConfigError: if the method is not there, or the file cannot be written.
-        DataError: if there is no such test image.
+        DataError: if there is no such test image, or the data are not those of the run.
     """
     folder = RunDirectory(run.path).samples
     if method == "interpolate":
         start, end = ends
-        return draw_interpolation(run, start, end, steps, out or folder / f"interpolate-{start}-{end}.png", trust)
+        out = out or folder / f"interpolate-{start}-{end}.png"
+        return draw_interpolation(run, start, end, steps, out, trust, moved)
     return draw_samples(run, n, method, seed, covariance, out or folder / f"{method}-seed{seed}.png")
 
 
@@ -61,9 +63,17 @@ def draw_samples(run: Run, n: int, method: str, seed: int, covariance: str, out:
     return [_write(images, out, run.model_id)]
 
 
-def draw_interpolation(run: Run, start: int, end: int, steps: int, out: Path, trust: Iterable[str] = ()) -> list[Path]:
+def draw_interpolation(
+    run: Run,
+    start: int,
+    end: int,
+    steps: int,
+    out: Path,
+    trust: Iterable[str] = (),
+    moved: Mapping[str, str | None] | None = None,
+) -> list[Path]:
     """Write z = (1 - a) z1 + a z2 between two encoded test images, as a strip and an animation; the files written."""
-    ends = held_out_images(run, [start, end], trust)
+    ends = held_out_images(run, [start, end], trust, moved)
     z1, z2 = run.encode(ends).mean
     images = run.decode(interpolate(z1, z2, steps))
     written = [_write(images, out, run.model_id, columns=steps)]
@@ -73,15 +83,15 @@ def draw_interpolation(run: Run, start: int, end: int, steps: int, out: Path, tr
     return written
 
 
-def held_out_images(run: Run, indices: list[int], trust: Iterable[str] = ()) -> Tensor:
+def held_out_images(
+    run: Run, indices: list[int], trust: Iterable[str] = (), moved: Mapping[str, str | None] | None = None
+) -> Tensor:
     """Images (n, c, h, w) of the test split (of the validation split where there is none), as evaluation sees them.
 
     Raises:
-        DataError: if an index is not there.
+        DataError: if an index is not there, or the data are not those of the run.
     """
-    data = build(run.config["data"], ImageDataModule, key="data", trust=trust)
-    data.prepare_data()
-    data.setup()
+    data = data_of(RunDirectory(run.path), run.config, trust, moved or {})
     split, n = ("test", data.n_test) if data.n_test else ("val", data.n_val)
     for index in indices:
         if not 0 <= index < n:

@@ -129,7 +129,7 @@ class Resumption:
         to_come = range(self._step, min(total, length.total_steps), max(1, (total - self._step) // _LOOKED_AT))
         if (moved := next((step for step in to_come if _changes(before, now, step)), None)) is not None:
             change = " and ".join(_changes(before, now, moved))
-            print(f"note: {how} {change} is another from here on, at step {moved} say", file=sys.stderr)
+            print(f"note: {how} {change} at step {moved} is not what it was to be", file=sys.stderr)
 
     def _tell_of_rate(self, optimizer: Config, length: Length) -> None:
         lr, decay = float(optimizer["lr"]), {name: optimizer.get(name) for name in ("decay", "final_lr")}

@@ -163,7 +163,8 @@ def test_nothing_but_what_was_promised_lies_in_the_run_directory(run):
     found = {path.relative_to(run).as_posix() for path in run.rglob("*") if path.is_file()}
     others = {name for name in found if not name.startswith("events.out.tfevents.")}
     assert others == {
-        "config.yaml", "status.json", "metrics.json", "history.jsonl", "checkpoints/last.ckpt", "checkpoints/best.ckpt",
+        "config.yaml", "data.json", "status.json", "metrics.json", "history.jsonl", "checkpoints/last.ckpt",
+        "checkpoints/best.ckpt",
         "model/model.safetensors", "model/config.json", "posterior/statistics.json",
         "posterior/statistics.safetensors", "samples/aggregate.png", "samples/prior.png",
         "samples/interpolation.png", "samples/reconstruction.png", "evaluation.json",
