@@ -80,8 +80,8 @@ def test_the_values_in_the_help_of_sample_are_those_of_the_configuration(lehr):
     keys = out.partition("Keys and their defaults:\n")[2].partition("\n\n")[0]
     config, _ = composed(Command("sample", None, ["run=DIR"]))
     shown = dict(re.findall(r"\b([a-z]\w*)=(\S+)", keys))
-    assert shown.pop("out") == "FILE"
-    assert config.values["out"] is None
+    assert (shown.pop("out"), shown.pop("path")) == ("FILE", "PLACE")
+    assert config.values["out"] is config.values["data"]["path"] is None
     assert {key: yaml.safe_load(value) for key, value in shown.items()} == {key: config.values[key] for key in shown}
     assert config.values.keys() - shown.keys() == {"out", "debug", "trust", "data"}
     assert len(re.findall(r"^  lehr sample run=", out.partition("Examples:\n")[2], re.MULTILINE)) == 3
