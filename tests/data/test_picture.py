@@ -280,3 +280,17 @@ def test_a_strip_of_one_pixel_takes_no_gigabytes(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code, tmp_path / "a.png"], capture_output=True, text=True, check=True)
     assert int(done.stdout) < 50_000  # kilobytes
+
+
+def test_pixels_that_libtiff_makes_up_are_refused_and_it_says_nothing_itself(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    file = io.BytesIO()
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64), dtype=np.uint8)
+    Image.fromarray(noise).convert("1").save(file, "TIFF", compression="group4")
+    content = bytearray(file.getvalue())
+    content[100:300] = b"\x55" * 200
+    refused(tmp_path, bytes(content), "Fax4Decode: Bad code word", "a.tif")
+    assert capfd.readouterr().err == ""
+    os.write(2, b"heard")
+    assert capfd.readouterr().err == "heard"

@@ -11,6 +11,8 @@ from lehr.errors import DataError
 DEFLATE = 1032
 """The most bytes that one byte of zip or gzip can become."""
 
+_LONGEST_REASON = 200
+
 
 def check_path(key: str, value: str | None, what: str) -> list[str]:
     """A line if `data.key` is given and is not there; `what` is "file" or "folder"."""
@@ -24,7 +26,8 @@ def check_path(key: str, value: str | None, what: str) -> list[str]:
 def reason_of(error: Exception) -> str:
     """What an error of a library or of the system says, in one line and without the path once more."""
     text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return as_text(" ".join(text.split())) or type(error).__name__
+    line = as_text(" ".join(text.split())) or type(error).__name__
+    return line if len(line) <= _LONGEST_REASON else f"{line[:_LONGEST_REASON]}..."
 
 
 def as_text(path: object) -> str:

@@ -8,10 +8,12 @@ of a TIFF, frames of a GIF, PNG, WebP or AVIF), of an icon the largest.
 from __future__ import annotations
 
 import os
+import re
 import stat
+import tempfile
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,7 +27,7 @@ _FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "PPM", "AVIF", "
 _LARGEST_FILE = 2**30
 """In bytes, of a format that Pillow reads as a whole. The largest picture that it takes has 179 million pixels."""
 _BITS_PER_SAMPLE, _PHOTOMETRIC, _COLOUR_MAP, _SAMPLE_FORMAT, _SUBSAMPLING = 258, 262, 320, 339, 530  # TIFF 6.0
-_WHITE_IS_ZERO, _YCBCR = 0, 6
+_WHITE_IS_ZERO = 0
 _UNSIGNED = 1
 
 
@@ -45,12 +47,36 @@ def opened(path: str) -> Iterator[Image.Image]:
         raise DataError("it is empty")
     with warnings.catch_warnings(), open(path, "rb") as file:
         warnings.simplefilter("ignore")  # what Pillow can decode is taken, the rest is an error
-        if status.st_size > _LARGEST_FILE and file.read(2) not in (b"II", b"MM"):  # a TIFF is read by the page
+        is_tiff = file.read(2) in (b"II", b"MM")
+        if status.st_size > _LARGEST_FILE and not is_tiff:  # which is read by the page
             raise DataError(f"it has {status.st_size:,} bytes")
         # Of a Targa nothing but its name tells, and half of all damaged files could be one.
         formats = ("TGA",) if path.lower().endswith(".tga") else _FORMATS
-        with Image.open(file, formats=formats) as image:
+        with _libtiff_errors() if is_tiff else nullcontext(), Image.open(file, formats=formats) as image:
             yield image
+
+
+@contextmanager
+def _libtiff_errors() -> Iterator[None]:
+    """Make a DataError of what libtiff writes to standard error of pixels that it cannot decode and makes up instead.
+
+    What else is written there meanwhile is dropped: further complaints of a damaged file, without its name.
+    """
+    try:
+        kept = os.dup(2)
+    except OSError:  # it is closed
+        yield
+        return
+    with tempfile.TemporaryFile() as said:
+        os.dup2(said.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+        said.seek(0)
+        if found := re.search(rb"^\w*Decode\w*: .*$", said.read(10_000), re.MULTILINE):
+            raise DataError(found[0].decode(errors="replace"))
 
 
 def to_eight_bits(image: Image.Image) -> Image.Image:
