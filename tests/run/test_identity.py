@@ -15,7 +15,7 @@ from lehr.run.identity import LATER, flat, identity, is_part, parts
 
 NO_PART = {
     # where a run is written, and whether something may be there already
-    "dir", "resume", "overwrite",
+    "dir", "resume", "resume_from", "overwrite",
     # where the data lie, which are the same everywhere
     "data.root",
     # on what it is computed, and how fast

@@ -245,7 +245,7 @@ def changed(values: dict[str, Any], command: Command) -> tuple[dict[str, Any], l
     known = set(keys(config))
     for override in overrides:
         key = override.key_or_group
-        if key == "resume" or key.startswith(("hydra", "pool.", "sweep.")):
+        if key in ("resume", "resume_from") or key.startswith(("hydra", "pool.", "sweep.")):
             continue
         if key not in known:
             problems.append(f"{key}: unknown key of the resumed run{meant(key, known)}")

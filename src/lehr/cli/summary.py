@@ -10,6 +10,11 @@ from lehr.evaluation.statistics import read_statistics
 from lehr.run.data_record import read_data
 from lehr.run.directory import RunDirectory
 
+_EXPORTED = {
+    "best": "the weights of the best validation, after {step:,} steps and {images:,} images",
+    "ema": "the averaged weights, after {step:,} steps and {images:,} images",
+}
+
 
 def print_summary(metrics: Mapping[str, float], directory: RunDirectory) -> None:
     """A short table of the final metrics, where the run lies, and how to look at it."""
@@ -33,6 +38,9 @@ def print_summary(metrics: Mapping[str, float], directory: RunDirectory) -> None
     print()
     for name, value, unit in rows:
         print(f"  {name:<{left}}  {value:>{right}}  {unit}")
+    exported = directory.read_status().get("exported") or {}
+    if exported.get("weights") in _EXPORTED:
+        print(f"\n  These are {_EXPORTED[exported['weights']].format(**exported)}.")
     path = shlex.quote(str(directory.path))
     print(f"\n  run          {directory.path}")
     print(f"  samples      {directory.samples}")

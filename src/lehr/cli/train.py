@@ -33,10 +33,11 @@ from lehr.cli.overrides import literal
 from lehr.config.registry import conf_dir
 from lehr.errors import CheckpointError, ConfigError, Interrupted, LehrError, in_a_line
 from lehr.run.directory import RunDirectory
-from lehr.run.identity import canonical, parts
+from lehr.run.identity import canonical, completed, flat, parts
 from lehr.run.status import DONE
 from lehr.startup import quick_imports
 from lehr.sweep.point import FILE, Point
+from lehr.training.going_on import ended_by
 from lehr.training.kept import kept_problems
 from lehr.training.launched import rank_from_outside
 from lehr.training.preflight import directory_problems
@@ -55,7 +56,9 @@ def main(argv: list[str]) -> int:
     if arguments.hydra_help or arguments.info or arguments.shell_completion:
         return run_hydra(argv, config_dir, "train")
     command = Command(arguments.config_name or "train", config_dir, arguments.overrides, bool(arguments.multirun))
-    resume = typed_value(command, "resume")
+    resume, checkpoint = typed_value(command, "resume"), typed_value(command, "resume_from")
+    if checkpoint and not resume:
+        return report([f"resume_from={checkpoint}: of which run? say resume=DIR too"], "train")
     if resume and not command.multirun:
         return _resume(RunDirectory(str(resume)), command, show=bool(arguments.cfg))
     if command.multirun:
@@ -80,15 +83,16 @@ def main(argv: list[str]) -> int:
 def _resume(directory: RunDirectory, command: Command, show: bool) -> int:
     """Go on with the run in `directory`, with its own configuration and what was said on the command line on top."""
     try:
-        directory.require_checkpoint()
-        saved = directory.read_config()
+        resume_from = typed_value(command, "resume_from") or "last"
+        checkpoint = directory.require_checkpoint(resume_from)
+        saved = completed(directory.read_config())
     except LehrError as error:
         if wants_traceback():
             traceback.print_exc()
         return report(error.problems, "train")
     # what a directory says about trust is not believed, only what is said now
     values, problems = changed({**saved, "trust": []}, command)
-    values |= {"dir": str(directory.path), "resume": None}
+    values |= {"dir": str(directory.path), "resume": None, "resume_from": resume_from}
     problems += kept_problems(saved, values)
     problems += run_problems(values) or _point_problems(values, directory)
     if show and not problems:
@@ -97,12 +101,35 @@ def _resume(directory: RunDirectory, command: Command, show: bool) -> int:
     if not problems:
         if not rank_from_outside(values) and (process := directory.holder()):
             problems.append(f"resume={directory.path}: {process} is running there")
-        about_it = ("trust", "debug", "overwrite", "dir", "resume")
-        if directory.state() == DONE and all(values[key] == saved.get(key) for key in values if key not in about_it):
-            problems.append(f"resume={directory.path}: the run is finished; to go on raise trainer.max_epochs")
+        if directory.state() == DONE:
+            problems += _nothing_left(values, saved, directory, checkpoint)
     if problems:
         return report(problems, "train")
     return run(values, directory, resume=True)
+
+
+def _nothing_left(
+    values: dict[str, Any], saved: dict[str, Any], directory: RunDirectory, checkpoint: Path
+) -> list[str]:
+    """Why a finished run with these values would not be trained further, although that was asked for."""
+    about_it = ("trust", "debug", "overwrite", "dir", "resume", "resume_from")
+    before = dict(flat({key: value for key, value in saved.items() if key not in about_it}))
+    now = dict(flat({key: value for key, value in values.items() if key not in about_it}))
+    changed_keys = [key for key in now if now[key] != before.get(key)]
+    longer = [key for key in changed_keys if key in ("trainer.max_epochs", "trainer.max_steps") or "patience" in key]
+    if changed_keys and not longer:
+        return []  # what is done at the end may be another
+    try:
+        limits = ended_by(checkpoint, values)
+    except LehrError as error:
+        return [str(error)]
+    if longer and limits:
+        return [f"{key}={now[key]}: leaves nothing to train; raise {' and '.join(limits)} as well" for key in longer]
+    if longer:
+        return []
+    again = f"from {checkpoint.name} it would be trained in the same way again"
+    advice = f"to go on raise {' and '.join(limits)}" if limits else again
+    return [f"resume={directory.path}: the run is finished; {advice}"]
 
 
 def _point_problems(values: dict[str, Any], directory: RunDirectory) -> list[str]:

@@ -156,16 +156,24 @@ class Trainer(Section):
     log_every_n_steps: PositiveInt
 
 
+class Export(Section):
+    """Which weights a run ends in."""
+
+    weights: Literal["best", "last", "ema"] | None = None
+
+
 class _Train(Section):
     seed: NonNegativeInt
     dir: PathString
     resume: PathString | None
+    resume_from: Literal["last", "best"] = "last"
     overwrite: bool
     compile: bool
     evaluate: Literal["quick", "full", "none"]
     debug: bool
     trust: list[str]
     trainer: Trainer
+    export: Export = Field(default_factory=Export)
 
 
 def _nodes(group: str) -> Any:
@@ -246,6 +254,7 @@ class EvaluateConfig(Section):
 
     run: PathString
     data: MovedData = MovedData()
+    weights: Literal["best", "last", "ema"] | None
     level: Literal["quick", "full"]
     split: Literal["test", "val"] | None
     examples: Annotated[int, Ge(2)] | None

@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 import socket
+from filecmp import cmp
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ import yaml
 
 from lehr.config.samplers import SAMPLERS
 from lehr.errors import CheckpointError
-from lehr.files import write_json, write_text
+from lehr.files import replacing, write_json, write_text
 from lehr.run.claim import holder
 from lehr.run.status import DONE, now
 
@@ -150,8 +151,8 @@ class RunDirectory:
             if not temporary.name.startswith(".point.json."):  # another sweep's, which may be writing it
                 temporary.unlink(missing_ok=True)
 
-    def require_checkpoint(self) -> Path:
-        """The checkpoint to resume from.
+    def require_checkpoint(self, which: str = "last") -> Path:
+        """The checkpoint to resume from, "last" or "best".
 
         Raises:
             CheckpointError: if there is none.
@@ -159,11 +160,23 @@ class RunDirectory:
         if not self.path.is_dir():
             raise CheckpointError(f"resume={self.path}: there is no such directory")
         self.read_config()
-        if not self.last_checkpoint.exists():
-            raise CheckpointError(
-                f"resume={self.path}: has no checkpoints/last.ckpt to go on from; start again with dir={self.path}"
-            )
-        return self.last_checkpoint
+        path = self.best_checkpoint if which == "best" else self.last_checkpoint
+        if not path.exists():
+            advice = "say resume_from=last" if which == "best" else f"start again with dir={self.path}"
+            raise CheckpointError(f"resume={self.path}: has no checkpoints/{path.name} to go on from; {advice}")
+        return path
+
+    def go_back_to_best(self) -> Path | None:
+        """Make the best checkpoint the one to go on from: where the last one is kept, if there was another."""
+        last, best = self.last_checkpoint, self.best_checkpoint
+        has_another = last.exists() and not cmp(last, best, shallow=False)
+        kept = last.with_name("replaced.ckpt")
+        if has_another:
+            with replacing(kept) as temporary:
+                shutil.copyfile(last, temporary)
+        with replacing(last) as temporary:
+            shutil.copyfile(best, temporary)
+        return kept if has_another else None
 
     def record_evaluation(self, level: str, error: str | None) -> None:
         """Note in status.json that the evaluation at the end of the run has ended, by what `error` if by any."""

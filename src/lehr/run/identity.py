@@ -8,8 +8,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 NOT_PART_OF_IT = (
-    "dir", "resume", "overwrite", "evaluate", "debug", "trust", "logger", "data.root", "data.workers",
-    "data.eval_batch_size", "callbacks.progress", "callbacks.samples", "callbacks.checkpoints.every_seconds",
+    "dir", "resume", "resume_from", "overwrite", "evaluate", "debug", "trust", "logger", "data.root",
+    "data.workers", "data.eval_batch_size", "callbacks.progress", "callbacks.samples",
+    "callbacks.checkpoints.every_seconds",
     "trainer.accelerator", "trainer.devices", "trainer.num_nodes", "trainer.strategy", "trainer.log_every_n_steps",
 )  # fmt: skip
 """Where a run is written and computed, what is shown of it and what is measured afterwards.
@@ -18,7 +19,7 @@ NOT_PART_OF_IT = (
 """
 LATER: dict[str, Any] = {
     "ema._target_": "lehr.training.EMAPlan", "ema.decay": None, "ema.half_life": None, "optimizer.freeze": [],
-    "trainer.check_val_every_n_steps": None,
+    "trainer.check_val_every_n_steps": None, "export.weights": None,
     "data.test_key": None, "data.test_labels_key": None, "data.hidden": "white",
 }  # fmt: skip
 """Keys that earlier versions had not, with values that change nothing: a run that has them is the run of before."""
@@ -56,6 +57,20 @@ def flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any
             yield from flat(value, f"{key}.")
         else:
             yield key, value
+
+
+def completed(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The configuration of a run, perhaps of an earlier version, with the sections and commands' keys of later ones.
+
+    The keys of components are left to their classes, which have the same defaults.
+    """
+    found = dict(config)
+    for key, value in LATER.items():
+        section, _, name = key.partition(".")
+        before, node = config.get(section, {}), found.get(section, {})
+        if isinstance(node, Mapping) and name not in node and "_target_" not in before:
+            found[section] = {**node, name: value}
+    return found
 
 
 def _collect(config: Mapping[str, Any], prefix: str, found: dict[str, Any]) -> None:

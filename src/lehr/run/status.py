@@ -33,6 +33,8 @@ class Status:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._fields: dict[str, Any] = {}
+        self.exported: Mapping[str, Any] | None = None
+        """Which weights the run has ended in."""
 
     def start(self) -> None:
         """The run is under way."""
@@ -69,6 +71,7 @@ class Status:
         if not self._fields:
             return
         self._fields |= {"state": state, "finished": now(), "error": error, "model": model}
+        self._fields["exported"] = self.exported
         self._fields |= {"evaluated": evaluated, "evaluation_error": evaluation_error}
         self._fields["seconds"] = {name: round(value, 3) for name, value in (seconds or {}).items()}
         write_json(self._path, self._fields)

@@ -85,7 +85,7 @@ def _train(point: Point, directory: RunDirectory, claim: Claim, devices: int | N
         from lehr.training.callbacks.pruning import Pruned, Pruning
         from lehr.training.session import train
 
-    config = {**point.config, "dir": str(directory.path), "resume": None}
+    config = {**point.config, "dir": str(directory.path), "resume": None, "resume_from": "last"}
     if devices is not None:
         config["trainer"] = {**config["trainer"], "devices": devices}
     extras = Extras(point.swept, (Pruning(point.trial),) if point.trial else ())

@@ -34,9 +34,10 @@ from lehr.training.callbacks.aggregate import AggregateStatistics
 from lehr.training.callbacks.interruption import Interruption
 from lehr.training.callbacks.metrics import Metrics
 from lehr.training.callbacks.samples import SampleGrids
-from lehr.training.checkpoint import AtomicCheckpointIO, read_checkpoint, require_fit
+from lehr.training.checkpoint import AtomicCheckpointIO, batches_seen, read_checkpoint, require_fit
 from lehr.training.ddp import RunDirectoryDDP
 from lehr.training.ema import EMAPlan
+from lehr.training.export import Exported
 from lehr.training.history_logger import HistoryLogger
 from lehr.training.lean import NoProfiler
 from lehr.training.length import Length
@@ -86,7 +87,10 @@ class Parts:
         metrics, interruption: two of the callbacks.
         pictures: the callback that draws; None where nothing is drawn.
         options: what is wanted when training ends.
+        exported: the weights that the run ends in, once it has ended.
     """
+
+    exported: Exported | None = None
 
     def __init__(
         self,
@@ -298,4 +302,4 @@ def _trainer(
 
 def _purge_step(checkpoint: dict[str, Any], length: Length) -> int:
     """The first step after `checkpoint` on TensorBoard's axis: what was logged from there on will be logged again."""
-    return length.images(checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]["total"]["ready"]) + 1
+    return length.images(batches_seen(checkpoint)) + 1

@@ -7,6 +7,7 @@ import os
 import pickle
 import warnings
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,11 @@ def read_checkpoint(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
     ):
         raise CheckpointError(f"{path}: is not a checkpoint of lehr's")
     return checkpoint
+
+
+def batches_seen(checkpoint: Mapping[str, Any]) -> int:
+    """Training batches that had been started, over all epochs."""
+    return int(checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]["total"]["ready"])
 
 
 def require_fit(checkpoint: dict[str, Any], module: nn.Module, path: Path) -> None:

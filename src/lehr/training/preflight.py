@@ -35,7 +35,7 @@ def combination_problems(config: Config) -> list[str]:
     except ConfigError as error:
         return list(error.problems)
     of_components = [*_length(config, signatures), *_levels(config, signatures), *_needs(config, signatures)]
-    return [*of_components, *_average(config), *_paths(config), *_devices(config)]
+    return [*of_components, *_average(config), *_exported(config), *_paths(config), *_devices(config)]
 
 
 def directory_problems(config: Config, directory: RunDirectory) -> list[str]:
@@ -91,6 +91,15 @@ def _average(config: Config) -> list[str]:
     if ema.get("decay") is None or ema.get("half_life") is None:
         return []
     return [f"ema.decay={ema['decay']}, ema.half_life={ema['half_life']}: each says how long it remembers; give one"]
+
+
+def _exported(config: Config) -> list[str]:
+    weights, ema = (config.get("export") or {}).get("weights"), config.get("ema") or {}
+    if weights == "ema" and ema.get("decay") is None and ema.get("half_life") is None:
+        return ["export.weights=ema: there is no average of the weights; say ema.half_life or ema.decay"]
+    if weights == "best" and not config["callbacks"].get("checkpoints"):
+        return ["export.weights=best: callbacks.checkpoints=null keeps no best checkpoint"]
+    return []
 
 
 def _processes(trainer: Config) -> int:

@@ -6,9 +6,11 @@ Every stage before the last can be killed; what resumes goes on from the last ch
 from __future__ import annotations
 
 import signal
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from lightning.pytorch import Trainer
@@ -21,13 +23,17 @@ from lehr.run.claim import Claim
 from lehr.run.data_record import tell_of_data, write_data
 from lehr.run.directory import RunDirectory
 from lehr.run.evaluate import INTERRUPTED_EVALUATION, evaluate_trained, try_to_evaluate
+from lehr.run.execution import Execution
 from lehr.run.finish import Finished, Observer, Trained, finish
+from lehr.run.measure import measure_split
 from lehr.run.status import DONE, FAILED, INTERRUPTED, PRUNED, Status
 from lehr.surroundings import Place, hidden
 from lehr.training.building import Config, Extras, Parts
 from lehr.training.callbacks.at_end import execution_of
 from lehr.training.callbacks.pruning import Pruned
+from lehr.training.checkpoint import read_checkpoint
 from lehr.training.ddp import RunDirectoryDDP
+from lehr.training.export import Exported, export, wanted
 from lehr.training.launched import place_from_outside
 from lehr.training.quiet import quiet
 
@@ -46,7 +52,7 @@ def train(
     Args:
         config: the resolved configuration, plain values.
         directory: where everything is written.
-        resume: go on from the last checkpoint there.
+        resume: go on from the checkpoint there that `resume_from` names, the last one where nothing does.
         trust: packages of the user's own whose classes may be built.
         import_seconds: what starting the program took, for the record.
         claim: to the directory, where the caller has it already.
@@ -57,22 +63,24 @@ def train(
         Interrupted: upon SIGTERM or Ctrl-C, after everything has been saved.
         Pruned: when a search has seen enough of the run.
     """
+    checkpoint = directory.require_checkpoint(config.get("resume_from", "last")) if resume else None
+    config = {**config, "resume_from": "last"}  # when it is gone on with once more
     if claim is not None:  # the caller has begun this run alone, whatever was started beside it
         with hidden():
-            return _train(config, directory, resume, trust, import_seconds, claim, extras or Extras(), None)
+            return _train(config, directory, checkpoint, trust, import_seconds, claim, extras or Extras(), None)
     place = place_from_outside(config)
     with hidden(place):
         if place and place.rank:
             # of what the ranks share only the first one's is written; that they have the same configuration is checked
-            return _take_part(config, directory, directory.require_checkpoint() if resume else None, trust, place)
+            return _take_part(config, directory, checkpoint, trust, place)
         with _claimed(directory) as claim:
-            return _train(config, directory, resume, trust, import_seconds, claim, extras or Extras(), place)
+            return _train(config, directory, checkpoint, trust, import_seconds, claim, extras or Extras(), place)
 
 
 def _train(
     config: Config,
     directory: RunDirectory,
-    resume: bool,
+    checkpoint: Path | None,
     trust: tuple[str, ...],
     import_seconds: float,
     claim: Claim,
@@ -81,7 +89,6 @@ def _train(
 ) -> dict[str, float]:
     """`train`, as the process that writes."""
     started = time.perf_counter()
-    checkpoint = directory.require_checkpoint() if resume else None
     status, seconds = Status(directory.status), {"import": import_seconds}
     with ExitStack() as at_last, _ending_recorded(status, directory, seconds), quiet():
         parts = _prepare(config, directory, checkpoint, trust, extras, status, place)
@@ -92,6 +99,7 @@ def _train(
         _end_other_ranks(parts.trainer)
     seconds["total"] = import_seconds + time.perf_counter() - started
     # what an evaluation makes of it does not change that the training is done
+    status.exported = parts.exported.record() if parts.exported else None
     status.finish(DONE, model=finished.model, seconds=seconds)
     _evaluate(parts, finished, config, directory, status, seconds)
     return finished.metrics
@@ -166,10 +174,23 @@ def _prepare(
     if has_something_to_lose:
         if checkpoint is None:
             directory.clear()
+        elif checkpoint == directory.best_checkpoint:
+            _go_back(directory)
         _begin(directory, config, status)
     write_data(directory, parts.data)
     tell_of_data(parts.data)
     return parts
+
+
+def _go_back(directory: RunDirectory) -> None:
+    """Go on from the best checkpoint: what was trained after it is kept aside, and said to be."""
+    step, last = (read_checkpoint(directory.best_checkpoint)["global_step"], directory.last_checkpoint)
+    kept = directory.go_back_to_best()
+    aside = f"; checkpoints/{last.name} is kept as checkpoints/{kept.name}" if kept else ""
+    print(
+        f"note: goes on from the best checkpoint, step {step}, and drops what was logged after it{aside}",
+        file=sys.stderr,
+    )
 
 
 def _begin(directory: RunDirectory, config: Config, status: Status) -> None:
@@ -192,12 +213,25 @@ def _train_and_finish(
     fitted = time.perf_counter() - started
     execution = execution_of(trainer)
     module.to(execution.device)  # from where Lightning takes it after training
-    trained = Trained(module.components, trainer.global_step, dict(module.evaluated), parts.metrics.final)
-    with _ending_told(trainer), parts.interruption.watching(trainer, module), module.averaged():
-        finished = finish(trained, parts.data, directory, parts.options, execution, _Loggers(parts))
+    with _ending_told(trainer), parts.interruption.watching(trainer, module):
+        exported = export(wanted(parts.options.config), trainer, module, parts.metrics.validated_at)
+        with exported.applied(module):
+            parts.exported = exported = _validated(exported, parts, execution)
+            trained = Trained(module.components, exported.step, exported.validated, parts.metrics.final)
+            finished = finish(trained, parts.data, directory, parts.options, execution, _Loggers(parts))
     took = dict(finished.seconds)
     seconds |= {"training": fitted + took.pop("test"), **took}
     return finished
+
+
+def _validated(exported: Exported, parts: Parts, execution: Execution) -> Exported:
+    """With the metrics of a validation, also where the training had none of these weights."""
+    if exported.validated:
+        return exported
+    components, seed = parts.module.components, parts.options.config["seed"]
+    measured = measure_split(components, parts.data, "val", execution, seed, exported.step)
+    parts.metrics.log_validation(parts.trainer, parts.module, measured)
+    return replace(exported, validated=measured)
 
 
 class _Loggers(Observer):
@@ -205,13 +239,14 @@ class _Loggers(Observer):
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
+        self._images = parts.exported.images if parts.exported else None
 
     def pictures(self, pictures: Mapping[str, Tensor]) -> None:
         if self._parts.pictures:
-            self._parts.pictures.show(self._parts.trainer, self._parts.module, pictures)
+            self._parts.pictures.show(self._parts.trainer, self._parts.module, pictures, self._images)
 
     def metrics(self, measured: Mapping[str, float], aggregate: AggregatePosterior | None) -> None:
-        self._parts.metrics.log_final(self._parts.trainer, self._parts.module, measured, aggregate)
+        self._parts.metrics.log_final(self._parts.trainer, self._parts.module, measured, aggregate, self._images)
 
 
 @contextmanager
@@ -249,7 +284,8 @@ def _evaluate(
     components, device = parts.module.components, parts.module.device
     problem = None
     if aggregate is not None:
-        with quiet(), parts.module.averaged():
+        assert parts.exported is not None
+        with quiet(), parts.exported.applied(parts.module):
             problem = try_to_evaluate(
                 lambda request: evaluate_trained(components, aggregate, parts.data, device, request, directory),
                 config["evaluate"],

@@ -61,6 +61,11 @@ class Metrics(LeanCallback):
         self._trained_with = state_dict.get("hyperparameters", self._hyperparameters)
 
     @property
+    def validated_at(self) -> int:
+        """Images seen at the last validation of the training; -1 if there was none."""
+        return self._validated_at
+
+    @property
     def final(self) -> dict[str, float]:
         """Speed over the whole training of this process."""
         return self._speed((0.0, 0, 0))
@@ -129,11 +134,27 @@ class Metrics(LeanCallback):
         module: VAEModule,
         measured: Mapping[str, float],
         aggregate: AggregatePosterior | None,
+        images_seen: int | None = None,
     ) -> None:
-        """Log the metrics of the test and the statistics of q(z); a validation that is logged already is left out."""
+        """Log the metrics of the test and the statistics of q(z); a validation that is logged already is left out.
+
+        Args:
+            trainer: whose loggers are told.
+            module: that was trained.
+            measured: the metrics of the test.
+            aggregate: the statistics of q(z).
+            images_seen: by the weights that were measured; None for all that there were.
+        """
         if self._validated_at == module.images_seen:
             measured = {name: value for name, value in measured.items() if not name.startswith("val/")}
-        log(trainer, {**measured, **posterior_metrics(aggregate)}, module.images_seen)
+        at = module.images_seen if images_seen is None else images_seen
+        log(trainer, {**measured, **posterior_metrics(aggregate)}, at)
+
+    def log_validation(self, trainer: Trainer, module: VAEModule, measured: Mapping[str, float]) -> None:
+        """Log a validation after the last step of a training that had none there."""
+        if self._validated_at != module.images_seen:
+            self._validated_at = module.images_seen
+            log(trainer, measured, module.images_seen)
 
     def _log_training(self, trainer: Trainer, module: VAEModule) -> None:
         if (result := module.last_step) is None or module.players is None:

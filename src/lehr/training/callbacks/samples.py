@@ -70,9 +70,19 @@ class SampleGrids(AtTrainingEnd):
         execution = execution_of(trainer)
         return draw_grids(module.components, module.datamodule, module.aggregate, self.grids, execution)
 
-    def show(self, trainer: Trainer, module: VAEModule, pictures: Mapping[str, Tensor]) -> None:
-        """Show the final grids (c, H, W) in TensorBoard, but for those that the last validation has shown."""
+    def show(
+        self, trainer: Trainer, module: VAEModule, pictures: Mapping[str, Tensor], images_seen: int | None = None
+    ) -> None:
+        """Show the final grids (c, H, W) in TensorBoard, but for those that the last validation has shown.
+
+        Args:
+            trainer: whose loggers are told.
+            module: that was trained.
+            pictures: by name.
+            images_seen: by the weights that drew them; None for all that there were.
+        """
         writer = tensorboard(trainer)
+        at = module.images_seen if images_seen is None else images_seen
         for name, picture in pictures.items():
-            if writer is not None and (name == "aggregate" or self._shown_at != module.images_seen):
-                writer.add_image(f"samples/{name}", picture, module.images_seen)
+            if writer is not None and (name == "aggregate" or self._shown_at != at):
+                writer.add_image(f"samples/{name}", picture, at)
