@@ -11,7 +11,7 @@ import pytest
 from lehr.cli.compose import Command, composed
 from lehr.config.registry import GROUPS, targets
 from lehr.config.schema import TrainConfig, schema_of
-from lehr.run.identity import LATER, flat, identity, is_part, parts
+from lehr.run.identity import LATER, completed, flat, identity, is_part, parts
 
 NO_PART = {
     # where a run is written, and whether something may be there already
@@ -154,3 +154,13 @@ def test_a_run_of_before_there_was_a_key_is_the_run_that_has_it_at_its_default(c
     older = copy.deepcopy(config)
     del older["ema"], older["optimizer"]["freeze"]
     assert identity(older) == identity(config)
+
+
+def test_the_configuration_of_an_earlier_version_gets_the_sections_that_came_later(config):
+    earlier = {key: value for key, value in config.items() if key not in ("ema", "export")}
+    earlier["trainer"] = {k: v for k, v in config["trainer"].items() if k != "check_val_every_n_steps"}
+    assert completed(earlier) == config
+    assert identity(earlier) == identity(completed(earlier)) == identity(config)
+    assert completed({**config, "ema": None}) == {**config, "ema": None}
+    of_anyone = {"_target_": "mine.Data"}
+    assert completed({**config, "data": of_anyone})["data"] == of_anyone
