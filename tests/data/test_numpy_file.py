@@ -140,6 +140,8 @@ def test_a_member_that_is_no_array_is_named(tmp_path: Path) -> None:
     refused(path, content, "holds 3 arrays, set data.key to one of x, fake, y")
     refused(path, content, "data.key: .* has no array 'z', only x, fake, y", "z")
     refused(path, content, "data.labels_key: .* uint8 labels of shape", "x", "x")
+    large = npy(head("(2,)", "'<u8'"), b"\xff" * 16)
+    refused(path, zipped({"x.npy": GOOD, "y.npy": large}), "labels up to 18446744073709551615", "x", "y")
     many = zipped({f"array{i}\n.npy": GOOD for i in range(5000)})
     refused(path, many, r"holds 5000 arrays, set data.key to one of array0\\n, .* and 4980 more")
 

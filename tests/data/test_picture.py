@@ -294,3 +294,10 @@ def test_pixels_that_libtiff_makes_up_are_refused_and_it_says_nothing_itself(
     assert capfd.readouterr().err == ""
     os.write(2, b"heard")
     assert capfd.readouterr().err == "heard"
+
+
+def test_a_pillow_without_a_format_reads_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Image.init()
+    monkeypatch.delitem(Image.OPEN, "AVIF")
+    refused(tmp_path, b"hello", "not an image, or of a format")
+    assert grey(tmp_path, png(ramp(8), GREY, 8)) == LEVELS

@@ -149,4 +149,7 @@ def _as_labels(stored: Stored, path: Path, option: str) -> np.ndarray:
             f"data.{option}: {path} has {stored.dtype} labels of shape {stored.shape}, "
             "expected whole numbers of shape (n,) or (n, factors)"
         )
-    return stored.array().astype(np.int64)
+    labels = stored.array()
+    if labels.size and labels.max() > np.iinfo(np.int64).max:
+        raise DataError(f"data.{option}: {path} has labels up to {labels.max()}, expected at most those of int64")
+    return labels.astype(np.int64)

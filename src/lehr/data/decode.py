@@ -151,7 +151,7 @@ def _become_worker() -> None:
 
 
 def _reason(error: Exception) -> str:
-    if type(error).__name__ == "UnidentifiedImageError":
+    if type(error).__name__ in ("UnidentifiedImageError", "KeyError"):  # this Pillow may lack the last of the formats
         return "not an image, or of a format or with pixels that are not read"
     return reason_of(error)
 

@@ -23,7 +23,7 @@ from lehr.errors import DataError
 if TYPE_CHECKING:
     from PIL import Image, TiffImagePlugin
 
-_FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "PPM", "AVIF", "JPEG2000", "PCX", "ICO", "QOI")
+_FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "PPM", "JPEG2000", "PCX", "ICO", "QOI", "AVIF")
 _LARGEST_FILE = 2**30
 """In bytes, of a format that Pillow reads as a whole. The largest picture that it takes has 179 million pixels."""
 _BITS_PER_SAMPLE, _PHOTOMETRIC, _COLOUR_MAP, _SAMPLE_FORMAT, _SUBSAMPLING = 258, 262, 320, 339, 530  # TIFF 6.0
