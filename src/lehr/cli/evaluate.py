@@ -18,10 +18,9 @@ def main(argv: list[str]) -> int:
 def _act(values: dict[str, Any]) -> None:
     with quick_imports():
         from lehr.cli.table import evaluation_table
-        from lehr.run.evaluate import Request, evaluate_run
+        from lehr.run.evaluate import Request, evaluate_run, evaluate_weights
         from lehr.run.load import load
 
-    run = load(values["run"], values["trust"])
     request = Request(
         level=values["level"],
         split=values["split"],
@@ -31,6 +30,9 @@ def _act(values: dict[str, Any]) -> None:
         features=values["features"],
         seed=values["seed"],
     )
-    table, path = evaluate_run(run, request, values["trust"], values["data"])
+    if values["weights"]:
+        table, path = evaluate_weights(values["run"], values["weights"], request, values["trust"], values["data"])
+    else:
+        table, path = evaluate_run(load(values["run"], values["trust"]), request, values["trust"], values["data"])
     print(evaluation_table(table))
     print(f"\n  {path}\n")

@@ -79,6 +79,7 @@ Usage: lehr evaluate run=DIR [key=value ...]
 
 Keys and their defaults:
   run=DIR                  the run directory
+  weights=best             of a checkpoint, into evaluation-best.json: best | last | ema; not said: as the run has ended
   level=full               quick: likelihood, collapse, reconstruction on 1,000 examples
                            full: these on all examples, and generation and representation
   split=test               test | val
@@ -93,6 +94,7 @@ Examples:
   lehr evaluate run=outputs/digits
   lehr evaluate run=outputs/mnist level=quick iwae_samples=5000
   lehr evaluate run=outputs/mnist samplers=[prior,aggregate,mixture] split=val
+  lehr evaluate run=outputs/mnist weights=best
 
 docs/metrics.md says what each number is, and when not to trust it.
 """

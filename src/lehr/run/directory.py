@@ -11,6 +11,7 @@ import os
 import shutil
 import socket
 from filecmp import cmp
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -138,7 +139,8 @@ class RunDirectory:
 
     def remove_evaluations(self) -> None:
         """Remove what was measured of the trained model and fitted to its latents, as of one that is no more."""
-        for path in (self.evaluation(), self.evaluation("val")):
+        kinds = ("-".join(filter(None, kind)) for kind in product(("", "best", "last", "ema"), ("", "val")))
+        for path in map(self.evaluation, kinds):
             path.unlink(missing_ok=True)
             path.with_name(f"{path.stem}-quick.json").unlink(missing_ok=True)
         for name in SAMPLERS:

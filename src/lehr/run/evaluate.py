@@ -32,6 +32,7 @@ from lehr.run.load import Run, load
 from lehr.run.model_files import WEIGHTS, weights_of
 from lehr.run.progress_line import ProgressLine
 from lehr.run.status import DONE
+from lehr.run.weights import load_weights
 from lehr.samplers.sampler import FittedSampler, find_sampler
 from lehr.tensors import MODEL, model_id, read_id
 
@@ -77,6 +78,36 @@ class Request:
         )
 
 
+def evaluate_weights(
+    path: str | Path,
+    weights: str,
+    request: Request,
+    trust: Iterable[str] = (),
+    moved: Mapping[str, str | None] | None = None,
+) -> tuple[Table, Path]:
+    """Evaluate a checkpoint of a finished run: the table, and where it lies, which is a file of its own.
+
+    The statistics of q(z) and the samplers are computed anew and not kept; what the run has ended in stays as it is.
+
+    Args:
+        path: the run directory.
+        weights: "best", "last" or "ema", see `load_weights`.
+        request: what was asked for.
+        trust: packages of the user's own whose classes the run needs.
+        moved: where the data lie now, see `data_of`.
+
+    Raises:
+        CheckpointError: if the run has not finished, or has no such weights.
+        DataError: if its data are not there, or not enough for what was asked for.
+    """
+    directory = RunDirectory(path)
+    _require_finished(directory)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    run, data = load_weights(path, weights, trust, moved, device)
+    subject = Subject(run.model, run.likelihood, run.prior, run.posterior, data, device)
+    return evaluate_subject(subject, request, directory, run.model_id, weights)
+
+
 def evaluate_run(
     run: Run, request: Request, trust: Iterable[str] = (), moved: Mapping[str, str | None] | None = None
 ) -> tuple[Table, Path]:
@@ -93,12 +124,7 @@ def evaluate_run(
         DataError: if its data are not there, or not enough for what was asked for.
     """
     directory = RunDirectory(run.path)
-    if process := directory.holder():
-        raise CheckpointError(f"{run.path}: {process} is training there; wait for it")
-    if (state := directory.state()) not in (DONE, None):
-        raise CheckpointError(f"{run.path}: the run is {state}; finish it with lehr train resume={run.path}")
-    if not os.access(run.path, os.W_OK):
-        raise CheckpointError(f"{run.path}: cannot be written to, and evaluation.json goes there")
+    _require_finished(directory)
     data = data_of(directory, run.config, trust, moved or {})
     if data.shape != run.model.image_shape:
         raise DataError(f"{data.name}: has images of {data.shape}, the run was trained on {run.model.image_shape}")
@@ -112,6 +138,17 @@ def evaluate_run(
     run.likelihood.to(device)
     subject = Subject(run.model, run.likelihood, run.prior, run.posterior, data, device)
     return evaluate_subject(subject, request, directory, run.model_id)
+
+
+def _require_finished(directory: RunDirectory) -> None:
+    if process := directory.holder():
+        raise CheckpointError(f"{directory.path}: {process} is training there; wait for it")
+    if (state := directory.state()) not in (DONE, None):
+        raise CheckpointError(
+            f"{directory.path}: the run is {state}; finish it with lehr train resume={directory.path}"
+        )
+    if not os.access(directory.path, os.W_OK):
+        raise CheckpointError(f"{directory.path}: cannot be written to, and evaluation.json goes there")
 
 
 def evaluate_trained(
@@ -155,12 +192,25 @@ def try_to_evaluate(evaluate: Callable[[Request], Any], level: str, directory: R
 
 
 def evaluate_subject(
-    subject: Subject, request: Request, directory: RunDirectory, model: str | None
+    subject: Subject, request: Request, directory: RunDirectory, model: str | None, weights: str | None = None
 ) -> tuple[Table, Path]:
-    """Evaluate and write: the table, and where it lies. `model` is the id of what is evaluated."""
+    """Evaluate and write: the table, and where it lies.
+
+    Args:
+        subject: what is evaluated.
+        request: what was asked for.
+        directory: of the run.
+        model: the id of what is evaluated.
+        weights: of which checkpoint they are; None for those that the run has ended in.
+
+    Raises:
+        CheckpointError: if the run has changed in the meantime.
+    """
     plan = request.plan(subject.data)
 
     def require_same_model() -> None:
+        if weights:
+            return
         try:
             now = read_id(directory.model / WEIGHTS)
         except (OSError, SafetensorError):
@@ -169,33 +219,39 @@ def evaluate_subject(
             raise CheckpointError(f"{directory.path}: was trained further in the meantime; evaluate it once more")
 
     table: Table = {"lehr": __version__, MODEL: model, "level": request.level, "seed": request.seed}
+    if weights:
+        table["weights"] = weights
     folder = directory.posterior
 
     def find(name: str, training: Encoded, show: ShowProgress) -> LatentDensity:
         sampler = find_sampler(name)
         if not isinstance(sampler, FittedSampler):
             return sampler.density(subject.prior, subject.aggregate, folder, model)
-        with suppress(CheckpointError):  # what was not fitted yet, is damaged or of another model, is fitted now
-            return sampler.load(folder, model)
+        if not weights:
+            with suppress(CheckpointError):  # what was not fitted yet, is damaged or of another model, is fitted now
+                return sampler.load(folder, model)
         with show(f"fitting {name}", 1) as line:
             fitted = sampler.fit(training.posterior, plan.seed, progress=lambda text: line.show(0, text))
-        require_same_model()
-        sampler.save(folder, fitted, model)
+        if not weights:
+            require_same_model()
+            sampler.save(folder, fitted, model)
         return fitted.density
 
     table |= evaluate(subject, plan, find, _line)
     require_same_model()
-    path = _path(directory, plan, subject.data, model)
+    path = _path(directory, plan, subject.data, model, weights)
     write_json(path, table)
     return table, path
 
 
-def _path(directory: RunDirectory, plan: Plan, data: ImageDataModule, model: str | None) -> Path:
+def _path(directory: RunDirectory, plan: Plan, data: ImageDataModule, model: str | None, weights: str | None) -> Path:
     """`evaluation.json`; of the validation split, where there is a test split too, `evaluation-val.json`.
 
-    A quick evaluation does not take the place of a full one of the same model: it goes to `...-quick.json`.
+    Of the best checkpoint `evaluation-best.json` and `evaluation-best-val.json`. A quick evaluation does not take the
+    place of a full one of the same model: it goes to `...-quick.json`.
     """
-    path = directory.evaluation("val" if plan.split == "val" and data.n_test else "")
+    split = "val" if plan.split == "val" and data.n_test else None
+    path = directory.evaluation("-".join(filter(None, (weights, split))))
     if not plan.full and path.exists():
         with suppress(OSError, ValueError):
             found = json.loads(path.read_text())

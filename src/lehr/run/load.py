@@ -109,17 +109,23 @@ class Run:
         return self.decode(self.sample_latents(n, method, seed, covariance))
 
 
-def load(path: str | Path, trust: Iterable[str] = ()) -> Run:
+def load(path: str | Path, trust: Iterable[str] = (), weights: str | None = None) -> Run:
     """The finished run in directory `path`, on the CPU. Nothing in the directory is executed.
 
     Args:
         path: the run directory.
         trust: packages of your own whose classes the run uses; what the directory itself says is not believed.
+        weights: "best", "last" or "ema" for those of a checkpoint, whose q(z) is measured anew over the training data;
+            None for those that the run has ended in.
 
     Raises:
         CheckpointError: if it is no finished run, is damaged, or holds the statistics of another model than its own.
         ConfigError: if it names classes of packages that are not trusted.
     """
+    if weights is not None:
+        from lehr.run.weights import load_weights
+
+        return load_weights(path, weights, trust)[0]
     directory = RunDirectory(path)
     config = directory.read_config()
     if not directory.model.is_dir():

@@ -96,8 +96,32 @@ def read_model(folder: Path, trust: Iterable[str] = ()) -> tuple[Autoencoder, Li
         raise CheckpointError(f"{error.filename or folder}: is missing; it is written when training ends") from error
     except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{folder}: is damaged ({' '.join(str(error).split())})") from error
-    model, likelihood = build_model(nodes, image_shape, trust), build_likelihood(nodes, trust)
-    prior = build_prior(nodes, model, trust)
+    read = read_weights(nodes, image_shape, weights, trust, folder / WEIGHTS)
+    return *read, found
+
+
+def read_weights(
+    config: Mapping[str, Any],
+    image_shape: Iterable[int],
+    weights: Mapping[str, Tensor],
+    trust: Iterable[str],
+    source: Path,
+) -> tuple[Autoencoder, Likelihood, Prior]:
+    """Model, likelihood and prior of a configuration with these weights, to evaluate, in the weights' precision.
+
+    Args:
+        config: has the sections model, likelihood and prior.
+        image_shape: (c, h, w).
+        weights: by the names of `weights_of`; others are passed over.
+        trust: packages of the user's own whose classes may be built.
+        source: where the weights are from.
+
+    Raises:
+        CheckpointError: if the weights are of another model.
+        ConfigError: if it names classes that may not be built.
+    """
+    model, likelihood = build_model(config, image_shape, trust), build_likelihood(config, trust)
+    prior = build_prior(config, model, trust)
     modules: dict[str, nn.Module] = {"model": model, "likelihood": likelihood, "prior": prior}
     for prefix, module in modules.items():
         state = {name.removeprefix(f"{prefix}."): t for name, t in weights.items() if name.startswith(f"{prefix}.")}
@@ -107,6 +131,6 @@ def read_model(folder: Path, trust: Iterable[str] = ()) -> tuple[Autoencoder, Li
             module.load_state_dict(state)
         except RuntimeError as error:
             reason = " ".join(str(error).split())
-            raise CheckpointError(f"{folder / WEIGHTS}: does not belong to {_CONFIG} beside it ({reason})") from error
+            raise CheckpointError(f"{source}: does not belong to the configuration beside it ({reason})") from error
         module.eval().requires_grad_(False)
-    return model, likelihood, prior, found
+    return model, likelihood, prior

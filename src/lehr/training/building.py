@@ -25,6 +25,7 @@ from lehr.needs import DENSITY, TWO_EXAMPLES
 from lehr.objective.bits import levels_problem
 from lehr.objective.bounds import Objective
 from lehr.objective.rate import RateTerm
+from lehr.run.checkpoint_file import read_checkpoint
 from lehr.run.directory import RunDirectory
 from lehr.run.finish import Options
 from lehr.run.history import History
@@ -34,7 +35,7 @@ from lehr.training.callbacks.aggregate import AggregateStatistics
 from lehr.training.callbacks.interruption import Interruption
 from lehr.training.callbacks.metrics import Metrics
 from lehr.training.callbacks.samples import SampleGrids
-from lehr.training.checkpoint import AtomicCheckpointIO, batches_seen, read_checkpoint, require_fit
+from lehr.training.checkpoint import AtomicCheckpointIO, batches_seen, require_fit
 from lehr.training.ddp import RunDirectoryDDP
 from lehr.training.ema import EMAPlan
 from lehr.training.export import Exported

@@ -15,9 +15,10 @@ from typing import Any
 from lightning.pytorch import Trainer
 
 from lehr.errors import CheckpointError
+from lehr.run.checkpoint_file import read_checkpoint
 from lehr.run.directory import RunDirectory
 from lehr.training.callbacks.checkpoints import Checkpoints
-from lehr.training.checkpoint import batches_seen, read_checkpoint
+from lehr.training.checkpoint import batches_seen
 from lehr.training.going_on import patiences
 from lehr.training.module import VAEModule
 

@@ -15,7 +15,7 @@ def ended_by(path: Path, config: Mapping[str, Any]) -> list[str]:
     Raises:
         CheckpointError: if it cannot be read.
     """
-    from lehr.training.checkpoint import read_checkpoint
+    from lehr.run.checkpoint_file import read_checkpoint
 
     checkpoint, trainer, found = read_checkpoint(path), config["trainer"], []
     epochs = checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]

@@ -19,6 +19,7 @@ from torch import Tensor
 from lehr.errors import ConfigError, Interrupted, in_a_line
 from lehr.files import is_disk_full
 from lehr.posterior.aggregate import AggregatePosterior
+from lehr.run.checkpoint_file import read_checkpoint
 from lehr.run.claim import Claim
 from lehr.run.data_record import tell_of_data, write_data
 from lehr.run.directory import RunDirectory
@@ -31,7 +32,6 @@ from lehr.surroundings import Place, hidden
 from lehr.training.building import Config, Extras, Parts
 from lehr.training.callbacks.at_end import execution_of
 from lehr.training.callbacks.pruning import Pruned
-from lehr.training.checkpoint import read_checkpoint
 from lehr.training.ddp import RunDirectoryDDP
 from lehr.training.export import Exported, export, wanted
 from lehr.training.launched import place_from_outside
