@@ -168,9 +168,12 @@ def test_what_was_skipped_is_listed_and_said_at_the_end(trained, lehr):
     names = files_of_photos()[3:5]
     for name in names:
         (Path("photos") / name).write_bytes(b"hello")
+    shutil.copytree(trained / "photos" / "a", "photos/.thumbnails")
     words = (*OF_FOLDER, "data.path=photos", "dir=run", "trainer.max_epochs=1", "data.on_corrupt=skip")
     code, out, err = lehr("train", *words)
     assert code == 0, err
+    assert "note: left out: 30 hidden; data.json lists them\n" in err
+    assert "  left out     30 hidden, listed in run/data.json\n" in out
     assert "note: 2 damaged files are skipped; data.json lists them\n" in err
     assert "  skipped      2 damaged files, listed in run/data.json\n" in out
     skipped = json.loads(Path("run/data.json").read_text())["skipped"]

@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from lehr.data import ImageFolder
 from lehr.data.decode import View, decode
 from lehr.data.loader import TrainingLoader
-from lehr.data.walk import list_images
+from lehr.data.walk import ALIAS, FORMAT, FURTHER, HIDDEN, list_images
 from lehr.errors import DataError
 
 # From Python 3.12 on, forking a process that has threads is deprecated; the decoding processes use no lock of torch.
@@ -187,3 +188,31 @@ def test_a_wrong_option_is_named(photos: Path, common: dict[str, Any], option: s
     problems = ImageFolder(path=str(photos), **{option: value}, **common).check()
     assert len(problems) == 1
     assert problems[0].startswith(f"data.{option}={value}: must be ")
+
+
+def test_what_lies_among_the_images_and_is_not_read_is_counted(photos: Path, common: dict[str, Any]) -> None:
+    shutil.copytree(photos / "dog", photos / ".thumbnails")
+    (photos / "puppy").symlink_to("dog")
+    (photos / "cat" / "raw.HEIC").touch()
+    frames = [Image.new("L", (8, 8), level) for level in (10, 200)]
+    frames[0].save(photos / "cat" / "moving.gif", save_all=True, append_images=frames[1:])
+    Image.new("L", (8, 8)).save(photos / "cat" / "still.gif")
+    data = ImageFolder(path=str(photos), workers=0, size=8, **common)
+    data.setup()
+    data.require_readable()
+    assert data.left_out == {
+        HIDDEN: sorted(f".thumbnails/{path.name}" for path in (photos / "dog").iterdir()),
+        FORMAT: ["cat/raw.HEIC"],
+        ALIAS: ["puppy"],
+        FURTHER: ["cat/moving.gif"],
+    }
+    assert data.n_train + data.n_val + data.n_test == 32
+    described = data.described()["left_out"]
+    assert described[FORMAT] == {"n": 1, "files": ["cat/raw.HEIC"]}
+    for path in (photos / "dog").iterdir():
+        path.rename(photos / ".thumbnails" / f"_{path.name}")
+    with pytest.raises(DataError, match=r"dog holds no image file .*\)$"):
+        ImageFolder(path=str(photos / "dog"), **common).setup()
+    (photos / "dog" / ".hidden.png").touch()
+    with pytest.raises(DataError, match=r"dog holds no image file .*; left out: 1 hidden$"):
+        ImageFolder(path=str(photos / "dog"), **common).setup()

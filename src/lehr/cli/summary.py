@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping
 
+from lehr.data.walk import in_words
 from lehr.evaluation.catalogue import final_split, find_metric
 from lehr.evaluation.statistics import read_statistics
 from lehr.run.data_record import read_data
@@ -44,8 +45,12 @@ def print_summary(metrics: Mapping[str, float], directory: RunDirectory) -> None
     path = shlex.quote(str(directory.path))
     print(f"\n  run          {directory.path}")
     print(f"  samples      {directory.samples}")
-    if skipped := read_data(directory).get("skipped"):
+    data = read_data(directory)
+    if skipped := data.get("skipped"):
         print(f"  skipped      {len(skipped):,} damaged files, listed in {directory.data}")
+    if left_out := data.get("left_out"):
+        reasons = in_words({reason: found["n"] for reason, found in left_out.items()})
+        print(f"  left out     {reasons}, listed in {directory.data}")
     print(f"  TensorBoard  tensorboard --logdir {path}\n")
 
 

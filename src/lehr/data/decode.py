@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from lehr.data.checks import as_text, reason_of
-from lehr.data.picture import opened, to_eight_bits
+from lehr.data.picture import holds_several, opened, to_eight_bits
 from lehr.errors import DataError
 from lehr.files import content_digest
 
@@ -52,18 +52,24 @@ def decode(view: View, size: int, channels: int) -> np.ndarray:
     Raises:
         DataError: one line that names the file, if it cannot be decoded.
     """
+    return _decode(view, size, channels)[0]
+
+
+def _decode(view: View, size: int, channels: int, *, look_further: bool = False) -> tuple[np.ndarray, bool]:
+    """See `decode`; and if one is to look, whether the file holds several pictures."""
     from PIL import ImageOps
 
     try:
         with opened(view.path) as file:
             image = to_eight_bits(file).convert("L" if channels == 1 else "RGB")
+            several = look_further and holds_several(file)
         image = _square(image, size, view.place)
         if view.mirrored:
             image = ImageOps.mirror(image)
         pixels = np.asarray(image)
     except Exception as error:  # Pillow's decoders raise errors of a dozen kinds on damaged files
         raise DataError(f"{as_text(view.path)} cannot be read as an image: {_reason(error)}") from error
-    return pixels[None] if channels == 1 else pixels.transpose(2, 0, 1)
+    return pixels[None] if channels == 1 else pixels.transpose(2, 0, 1), several
 
 
 def decode_batch(views: list[View], size: int, channels: int) -> np.ndarray:
@@ -71,22 +77,30 @@ def decode_batch(views: list[View], size: int, channels: int) -> np.ndarray:
     return np.stack([decode(view, size, channels) for view in views])
 
 
-def problem(path: str, size: int, channels: int) -> str | None:
-    """Why a file cannot be decoded, None if it can. Decodes the whole file: a header says nothing of truncation."""
+@dataclass(frozen=True)
+class Inspection:
+    """What was found in a file.
+
+    Attributes:
+        problem: why it cannot be decoded, None if it can. All of it is: a header says nothing of truncation.
+        digest: of its bytes.
+        several: whether it holds more pictures than the one that is taken.
+    """
+
+    problem: str | None
+    digest: bytes = b""
+    several: bool = False
+
+
+def inspect(path: str, size: int, channels: int) -> Inspection:
+    """Decode a file, and read its bytes, which are in memory then."""
     try:
-        decode(View(path), size, channels)
+        _, several = _decode(View(path), size, channels, look_further=True)
+        return Inspection(None, content_digest(path), several)
     except DataError as error:
-        return str(error)
-    return None
-
-
-def inspect(path: str, size: int, channels: int) -> tuple[str | None, bytes]:
-    """Why a file cannot be decoded, None if it can, and the digest of its bytes, which are then read from memory."""
-    try:
-        digest = content_digest(path)
+        return Inspection(str(error))
     except OSError as error:
-        return f"{path} cannot be read: {error.strerror or error}", b""
-    return problem(path, size, channels), digest
+        return Inspection(f"{as_text(path)} cannot be read: {reason_of(error)}")
 
 
 class Decoder:
@@ -104,8 +118,8 @@ class Decoder:
         """For each batch of views its images, (b, c, size, size) uint8, in order."""
         return self._map(partial(decode_batch, size=self.size, channels=self.channels), batches)
 
-    def inspections(self, paths: Iterable[str]) -> Iterator[tuple[str | None, bytes]]:
-        """For each file why it cannot be decoded, None if it can, and the digest of its bytes, in order."""
+    def inspections(self, paths: Iterable[str]) -> Iterator[Inspection]:
+        """What is found in each file, in order."""
         return self._map(partial(inspect, size=self.size, channels=self.channels), paths)
 
     def _map(self, function: Callable[[In], Out], items: Iterable[In]) -> Iterator[Out]:

@@ -17,7 +17,7 @@ from lehr.data.digests import digests_of_files
 from lehr.data.images import to_pixels
 from lehr.data.module import ImageDataModule
 from lehr.data.splits import Splits, with_test_held_out
-from lehr.data.walk import SUFFIXES, Listing, list_images
+from lehr.data.walk import FURTHER, SUFFIXES, UNREADABLE, Listing, in_words, list_images
 from lehr.errors import DataError
 from lehr.limits import FractionOrNone, NonNegativeInt, PathString, PositiveInt
 
@@ -66,7 +66,6 @@ class ImageFolder(ImageDataModule):
         self.flip = flip
         self.workers = workers
         self.on_corrupt = on_corrupt
-        self.listings: list[Listing] = []
         self._decoder: Decoder | None = None
         self._known: dict[str, bytes] = {}  # digests of files that were decoded
 
@@ -134,9 +133,13 @@ class ImageFolder(ImageDataModule):
 
     def _listed(self, root: Path) -> Listing:
         listing = list_images(root, skip_unreadable=self.on_corrupt == "skip")
-        self.listings.append(listing)
+        for reason, paths in listing.left_out.items():
+            if reason != UNREADABLE:  # these are skipped
+                self._leave_out(root, reason, paths)
         if not listing.files:
-            raise DataError(f"{root} holds no image file ({', '.join(sorted(SUFFIXES))})")
+            left_out = in_words({reason: len(paths) for reason, paths in listing.left_out.items()})
+            suffixes = ", ".join(sorted(SUFFIXES))
+            raise DataError(f"{root} holds no image file ({suffixes}){left_out and f'; left out: {left_out}'}")
         return listing
 
     def _without_damaged(self, root: Path, listing: Listing) -> list[str]:
@@ -159,12 +162,17 @@ class ImageFolder(ImageDataModule):
         inspected = tqdm(
             self._decodes().inspections(files), total=len(files), desc=f"checking {root.name}", disable=None
         )
-        for file, (problem, digest) in zip(files, inspected, strict=True):
-            if problem is None:
-                self._known[file] = digest
+        for file, inspection in zip(files, inspected, strict=True):
+            if inspection.problem is None:
+                self._known[file] = inspection.digest
             else:
-                found[file] = problem
+                found[file] = inspection.problem
+            if inspection.several:
+                self._leave_out(root, FURTHER, [file])
         return found
+
+    def _leave_out(self, root: Path, reason: str, paths: list[str]) -> None:
+        self.left_out.setdefault(reason, []).extend(as_text(path.removeprefix(f"{root}/")) for path in paths)
 
 
 class FolderImages:

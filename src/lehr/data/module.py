@@ -25,6 +25,9 @@ from lehr.data.splits import Splits, hold_out
 from lehr.errors import ConfigError, DataError
 from lehr.limits import Fraction, NonNegativeInt, PositiveInt
 
+MOST_LEFT_OUT = 1000
+"""Files of a kind that data.json names as left out."""
+
 
 class ImageDataModule(LightningDataModule, ABC):
     """A data set of images. A subclass says in `read` where they come from, and in `check` what may be wrong.
@@ -57,6 +60,8 @@ class ImageDataModule(LightningDataModule, ABC):
         self.split_seed = split_seed
         self.skipped: list[str] = []
         """What `read` has left out as damaged, and why: a line each."""
+        self.left_out: dict[str, list[str]] = {}
+        """What lies among the images and is not read, by the reason; what is known when all have been read."""
         self._splits: dict[str, Images] = {}
 
     @abstractmethod
@@ -129,11 +134,14 @@ class ImageDataModule(LightningDataModule, ABC):
         )
 
     def described(self) -> dict[str, Any]:
-        """What data.json says: the fingerprint, what was skipped, and which examples are equal byte for byte."""
+        """What data.json says: the fingerprint, what was not read, and which examples are equal byte for byte."""
         return {
             "name": self.name,
             "splits": self.fingerprint.plain(),
             "skipped": self.skipped,
+            "left_out": {
+                reason: {"n": len(names), "files": names[:MOST_LEFT_OUT]} for reason, names in self.left_out.items()
+            },
             "equal": self.equal_examples,
         }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -29,8 +29,10 @@ OTHER_SUFFIXES = frozenset(_NOT_READ.split())
 """Images as well, but of formats that are not read."""
 SYSTEM_NAMES = frozenset([*_SYSTEM.split(), "system volume information"])
 """What systems put beside one's own files without hiding it, in lower case."""
-HIDDEN, ALIAS, FORMAT, UNREADABLE = "hidden", "another name of what is there", "of another format", "unreadable"
+HIDDEN, ALIAS, FORMAT, UNREADABLE = "hidden", "other names of the same", "other formats", "unreadable"
 """Why something is left out."""
+FURTHER = "further pictures in a file"
+"""Why something of a file is left out: the first picture is taken, see `picture`."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,11 @@ class Listing:
     files: list[str]
     left_out: dict[str, list[str]] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
+
+
+def in_words(left_out: Mapping[str, int]) -> str:
+    """How many were left out for each reason."""
+    return ", ".join(f"{n:,} {reason}" for reason, n in left_out.items())
 
 
 def list_images(root: Path, *, skip_unreadable: bool = False) -> Listing:

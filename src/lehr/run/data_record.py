@@ -1,6 +1,6 @@
 """data.json: what a run was trained and tested on, by which its data are known again.
 
-A digest of every split, the names of its files, what was skipped and why, and which images are equal byte for byte.
+A digest of every split, the names of its files, what was not read and why, and which images are equal byte for byte.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 from lehr.config.build import build
 from lehr.data.fingerprint import Fingerprint
 from lehr.data.module import ImageDataModule
+from lehr.data.walk import in_words
 from lehr.errors import ConfigError, DataError
 from lehr.files import write_json
 from lehr.run.directory import RunDirectory
@@ -83,10 +84,12 @@ def data_of(
 
 
 def tell_of_data(data: ImageDataModule) -> None:
-    """Say in a line each what was skipped, and how many examples of one split are in another too."""
+    """Say in a line each what was skipped, what was left out, and how many examples of one split are in another too."""
     if data.skipped:
         n = len(data.skipped)
         print(f"note: {n:,} damaged file{'s are' if n > 1 else ' is'} skipped; data.json lists them", file=sys.stderr)
+    if left_out := in_words({reason: len(names) for reason, names in data.left_out.items()}):
+        print(f"note: left out: {left_out}; data.json lists them", file=sys.stderr)
     across = []
     for key, count in data.equal_examples.items():
         one, _, other = key.partition(" ")
