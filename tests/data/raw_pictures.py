@@ -43,7 +43,7 @@ def tiff(
     order: str = "<",
     pages: int = 1,
 ) -> bytes:
-    """A TIFF of (h, w) or (h, w, c) with one strip: compression none (8 is zlib), samples of `bits`; tags of shorts."""
+    """A TIFF of (h, w) or (h, w, c), of one strip or several of equal length, not compressed unless a tag says so."""
     height, width, samples = (*shape, 1)[:3]
     content = (b"II" if order == "<" else b"MM") + struct.pack(f"{order}HI", 42, 8)
     for page in range(pages):
@@ -55,7 +55,10 @@ def tiff(
         long = 2 + 12 * len(values) + 4
         extra = b""
         entries = b""
-        values[273] = [directory + long + sum(2 * len(v) for v in values.values() if len(v) > 2)]
+        sizes = [(4 if tag in (273, 279) else 2) * len(numbers) for tag, numbers in values.items()]
+        first = directory + long + sum(size for size in sizes if size > 4)
+        strips = len(values[273])
+        values[273] = [first + k * (len(pixels) // len(values[279])) for k in range(strips)]
         for tag, numbers in sorted(values.items()):
             raw = struct.pack(f"{order}{len(numbers)}{'I' if tag in (273, 279) else 'H'}", *numbers)
             kind = 4 if tag in (273, 279) else 3

@@ -144,6 +144,16 @@ def test_further_samples_of_a_tiff_are_what_the_file_says(tmp_path: Path, kind: 
     assert colours(tmp_path, content, "a.tif") == [[first] * 3, [half] * 3, [50] * 3, [100] * 3]
 
 
+def test_a_tiff_of_which_parts_are_missing_is_refused(tmp_path: Path) -> None:
+    raw = bytes(LEVELS * 4 + [200] * 16 + [7] * 16)
+    planes = {262: [2], 284: [2], 273: [0] * 3, 279: [16] * 3}
+    assert colours(tmp_path, tiff(raw, (4, 4, 3), 8, planes), "a.tif") == [[level, 200, 7] for level in LEVELS]
+    refused(tmp_path, tiff(raw, (4, 4, 3), 8, planes | {273: [0] * 2, 279: [24] * 2}), "are missing", "a.tif")
+    halves = {278: [2], 273: [0] * 2, 279: [8] * 2}
+    assert grey(tmp_path, tiff(raw[:16], (4, 4), 8, halves), "a.tif") == LEVELS
+    refused(tmp_path, tiff(raw[:16], (4, 4), 8, {278: [2]}), "are missing", "a.tif")
+
+
 def test_a_colour_map_is_of_sixteen_bits_or_refused(tmp_path: Path) -> None:
     up = [level * 257 for level in range(256)]
     content = tiff(bytes(LEVELS * 4), (4, 4), 8, {262: [3], 320: [*up, *up[::-1], *up]})

@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 _FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "PPM", "JPEG2000", "PCX", "ICO", "QOI", "AVIF")
 _LARGEST_FILE = 2**30
 """In bytes, of a format that Pillow reads as a whole. The largest picture that it takes has 179 million pixels."""
-_BITS_PER_SAMPLE, _PHOTOMETRIC, _COLOUR_MAP, _SAMPLE_FORMAT, _SUBSAMPLING = 258, 262, 320, 339, 530  # TIFF 6.0
+# the tags of TIFF 6.0
+_BITS_PER_SAMPLE, _PHOTOMETRIC, _SAMPLES_PER_PIXEL, _PLANAR = 258, 262, 277, 284
+_COLOUR_MAP, _SAMPLE_FORMAT, _SUBSAMPLING = 320, 339, 530
 _WHITE_IS_ZERO = 0
 _UNSIGNED = 1
 
@@ -125,6 +127,12 @@ def _opaque(image: Image.Image) -> Image.Image:
 def _check_tiff(image: TiffImagePlugin.TiffImageFile) -> None:
     """Refuse what Pillow reads as something else than it is."""
     tags = image.tag_v2
+    planes = tags.get(_SAMPLES_PER_PIXEL, 1) if tags.get(_PLANAR) == 2 and image.tile[0].codec_name != "libtiff" else 1
+    covered = 0
+    for left, top, right, bottom in (tile.extents for tile in image.tile if tile.extents is not None):
+        covered += (right - left) * (bottom - top)
+    if covered < planes * image.width * image.height:
+        raise DataError("it is damaged: strips or tiles are missing, which would be black")
     if any(kind != _UNSIGNED for kind in tags.get(_SAMPLE_FORMAT, (_UNSIGNED,))) and image.mode != "F":
         raise DataError("its pixels are signed numbers, expected unsigned ones of up to 16 bits")
     if image.mode == "YCbCr" and tuple(tags.get(_SUBSAMPLING, (2, 2))) != (1, 1):
