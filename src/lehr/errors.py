@@ -54,5 +54,9 @@ class Interrupted(BaseException):
         self.exit_code = 128 + signum
 
 
-class NonFiniteLoss(LehrError):
+class NonFinite(LehrError):
+    """A number that was computed is NaN or infinite, where none can be."""
+
+
+class NonFiniteLoss(NonFinite):
     """The loss turned NaN or infinite during training."""

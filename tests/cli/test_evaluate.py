@@ -245,3 +245,40 @@ def test_labels_that_nothing_can_be_learnt_from_are_said_and_nothing_is_lost(leh
     assert table["representation/note"].startswith("no scores of disentanglement: ")
     assert "representation/mig" not in table
     assert table["representation/probe_accuracy"] >= 0
+
+
+def test_a_run_without_statistics_is_evaluated_and_used_as_far_as_it_can_be(lehr, tmp_path):
+    small = (
+        "trainer.max_epochs=1",
+        "kl.warmup=0",
+        "model.hidden=[16]",
+        "callbacks.aggregate=null",
+        "data.split_seed=3",
+    )
+    assert lehr("train", *small, "evaluate=quick", f"dir={tmp_path}/run")[0] == 0
+    assert json.loads((tmp_path / "run" / "status.json").read_text())["evaluated"] == "quick"
+    assert json.loads((tmp_path / "run" / "evaluation.json").read_text())["level"] == "quick"
+    code, out, _ = lehr("evaluate", f"run={tmp_path}/run", "samplers=[prior,aggregate,aggregate_full]", "features=pca")
+    assert code == 0
+    table = json.loads((tmp_path / "run" / "evaluation.json").read_text())
+    assert table["level"] == "full"
+    assert table["generation/prior/frechet"] > 0
+    assert table["generation/left_out"].keys() == {"aggregate", "aggregate_full"}
+    assert "has no statistics of q(z)" in table["generation/left_out"]["aggregate"]
+    assert "aggregate left out" in out
+    run = package.load(tmp_path / "run")
+    assert run.sample(3, "prior").shape == (3, 1, 8, 8)
+    for use in (lambda: run.posterior, lambda: run.sample(3), lambda: run.sample(3, covariance="full")):
+        with pytest.raises(package.CheckpointError, match=r"callbacks.aggregate=null left them out"):
+            use()
+    code, _, err = lehr("sample", f"run={tmp_path}/run")
+    assert code != 0
+    (line,) = err.splitlines()
+    assert line.startswith(f"lehr sample: {tmp_path}/run: has no statistics of q(z), which aggregate needs")
+
+
+def test_statistics_that_are_lost_are_not_taken_for_such_as_never_were(finished_run, tmp_path):
+    copy = shutil.copytree(finished_run, tmp_path / "copy")
+    (copy / "posterior" / "statistics.safetensors").unlink()
+    with pytest.raises(package.CheckpointError, match="there are no statistics"):
+        package.load(copy)

@@ -12,7 +12,11 @@ from safetensors.torch import load_file, save_file
 from lehr.errors import CheckpointError
 from lehr.evaluation import AggregatePosteriorMetric
 from lehr.evaluation.statistics import JSON_NAME, TENSORS_NAME, read_statistics, summary, write_statistics
+from lehr.posterior.aggregate import AggregatePosterior
+from lehr.posterior.collapse import moment_kls
+from lehr.posterior.density import StandardNormal
 from lehr.posterior.gaussian import DiagonalGaussian
+from lehr.samplers import find_sampler
 
 
 def statistics(shape=(4,), n=200):
@@ -108,12 +112,59 @@ def test_up_to_256_latents_are_listed(tmp_path, d, kind):
     assert {type(vector) for vector in found["per_dimension"].values()} == {kind}
 
 
+@pytest.mark.parametrize("collapsed", [0, 2, 4])
+@pytest.mark.parametrize(("n", "there"), [(3, False), (5, False), (6, True), (60, True)])
+def test_one_rule_says_where_there_is_a_full_covariance(tmp_path, n, there, collapsed):
+    """Of 5 latents, of which some have collapsed to the noise alone: evaluation, files, metrics and samples agree."""
+    mean = torch.randn(n, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    mean[:, :collapsed] = 0
+    posterior = AggregatePosterior.of(DiagonalGaussian(mean, torch.zeros_like(mean)))
+    assert torch.linalg.cholesky_ex(posterior.covariance).info == 0  # regular all the same, by the noise
+    moments = moment_kls(posterior)
+    write_statistics(tmp_path, posterior, "made up", "train")
+    found = json.loads((tmp_path / JSON_NAME).read_text())
+    assert ("moment_kl_full" in summary(posterior)) == there
+    assert found["moment_kl_full"] == summary(posterior).get("moment_kl_full") == moments.full
+    assert found["moment_kl_problem"] == moments.problem
+    sampler = find_sampler("aggregate_full")
+    if there:
+        assert moments.problem is None
+        drawn = sampler.density(StandardNormal((5,)), posterior, tmp_path)
+        torch.testing.assert_close(drawn.covariance, posterior.covariance)
+        expected = np.cov(mean.numpy(), rowvar=False) + np.eye(5)
+        square = (mean.numpy().mean(0) ** 2).sum()
+        kl = 0.5 * (np.trace(expected) + square - 5 - np.linalg.slogdet(expected)[1])
+        assert moments.full == pytest.approx(kl, rel=1e-9)
+    else:
+        assert f"needs more than 5 examples, and there are {n}" in moments.problem
+        with pytest.raises(ValueError, match=f"there are {n}: its rank is deficient; use covariance=diag"):
+            sampler.density(StandardNormal((5,)), posterior, tmp_path)
+    assert torch.equal(
+        find_sampler("aggregate").density(StandardNormal((5,)), posterior, tmp_path).mean, posterior.mean
+    )
+
+
+def test_a_latent_that_does_not_vary_has_no_full_covariance_anywhere(tmp_path):
+    mean = torch.randn(60, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    logvar = torch.zeros_like(mean)
+    mean[:, 1], logvar[:, 1] = 0.7, -1000.0  # a point, whatever the image
+    posterior = AggregatePosterior.of(DiagonalGaussian(mean, logvar))
+    numbers = summary(posterior)
+    assert not {"moment_kl_diag", "moment_kl_full"} & numbers.keys()
+    assert moment_kls(posterior).problem.startswith("1 of 3 latents do not vary")
+    with pytest.raises(ValueError, match=r"1 of 3 latents do not vary: .*; use covariance=diag"):
+        find_sampler("aggregate_full").density(StandardNormal((3,)), posterior, tmp_path)
+
+
 def test_a_collapsed_latent_is_finite_in_the_json(tmp_path):
     metric = AggregatePosteriorMetric((2,))
-    metric.update(DiagonalGaussian(torch.zeros(5, 2), torch.full((5, 2), -torch.inf)))  # no variance at all
+    metric.update(DiagonalGaussian(torch.zeros(5, 2), torch.full((5, 2), -1000.0)))  # no variance at all
     write_statistics(tmp_path, metric.compute(), "made up", "train")
     found = json.loads((tmp_path / JSON_NAME).read_text())
     assert found["moment_kl_diag"] is None  # infinite, for which JSON has no word
+    assert found["moment_kl_problem"].startswith("2 of 2 latents do not vary")
+    assert found["scaling_factor"] is None
+    assert all(np.isfinite(number) for number in summary(metric.compute()).values())
     assert found["active_units"] == 0
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from lehr.errors import NoDensity
+from lehr.errors import NoDensity, NonFinite
 from lehr.evaluation import AggregatePosteriorMetric
 from lehr.evaluation.mutual_information import mutual_information
 from lehr.evaluation.statistics import JSON_NAME, TENSORS_NAME, read_statistics, summary, write_statistics
@@ -51,14 +51,20 @@ def test_one_batch_without_a_kl_leaves_it_unknown():
     assert metric.compute().kl is None
 
 
-def test_a_kl_that_was_lost_to_nan_is_not_one_that_never_was():
-    """What a network that diverged gives is shown as what it is."""
-    q = DiagonalGaussian(torch.full((4, 3), torch.nan), torch.zeros(4, 3))
-    kl = AggregatePosterior.of(q).kl
-    assert kl is not None
-    assert kl.isnan().all()
-    infinite = DiagonalGaussian(torch.zeros(4, 3), torch.full((4, 3), torch.inf))
-    assert AggregatePosterior.of(infinite).kl is not None
+@pytest.mark.parametrize(
+    ("mean", "logvar", "what"),
+    [
+        (torch.nan, 0.0, "3 of 3 numbers of the means"),
+        (0.0, torch.inf, "3 of 3 numbers of the variances"),
+        (torch.inf, 0.0, "3 of 3 numbers of the means"),
+        (0.0, -torch.inf, "3 of 3 numbers of the KL to N"),
+    ],
+)
+def test_moments_that_were_lost_to_nan_are_said_to_be_so(mean, logvar, what):
+    """And are not taken for those of a posterior without a density."""
+    with pytest.raises(NonFinite, match=f"latents of 4 examples: {what}") as error:
+        AggregatePosterior.of(DiagonalGaussian(torch.full((4, 3), mean), torch.full((4, 3), logvar)))
+    assert "\n" not in str(error.value)
 
 
 def test_a_fixed_variance_is_the_noise_of_every_latent():

@@ -153,12 +153,12 @@ def test_the_aggregate_posterior_is_drawn_from_the_noise_of_the_seed(full):
 def test_a_full_covariance_that_does_not_exist_is_refused_with_the_way_out():
     ones, zeros = torch.ones(2, 2, dtype=F64), torch.zeros(2, dtype=F64)
     singular = AggregatePosterior.from_moments(Moments(torch.tensor(5), zeros, ones, zeros, zeros), (2,))
-    with pytest.raises(ValueError, match="aggregate posterior is singular: use covariance=diag"):
+    with pytest.raises(ValueError, match=r"2 latents has rank 1: .* do not vary; use covariance=diag"):
         Normal.of(singular, full=True)
     of_map = AggregatePosterior(
         n=5, latent_shape=(2, 1, 1), mean=zeros, mean_of_var=zeros + 1, var_of_mean=zeros + 1, kl=zeros
     )
-    with pytest.raises(ValueError, match="latent map is known only as its diagonal: use covariance=diag"):
+    with pytest.raises(ValueError, match="latent map is known only as its diagonal; use covariance=diag"):
         Normal.of(of_map, full=True)
     with pytest.raises(ValueError, match="not positive definite"):
         GaussianMixture(torch.ones(1), zeros[None], ones[None], (2,))

@@ -12,7 +12,10 @@ from harness import Tiny, fit, vae
 from lightning.pytorch import Callback
 from witness import Spoil
 
-from lehr.errors import Interrupted, NonFiniteLoss
+from lehr.errors import Interrupted, NonFinite, NonFiniteLoss
+from lehr.run.directory import RunDirectory
+from lehr.run.execution import Execution
+from lehr.run.finish import Options, Trained, finish
 from lehr.training import Checkpoints
 from lehr.training.callbacks.interruption import Interruption
 from lehr.training.checkpoint import read_checkpoint
@@ -101,3 +104,92 @@ def test_after_an_error_signals_go_where_they_went_before(tmp_path):
 def test_a_spoilt_batch_is_noticed_in_its_own_step(tmp_path):
     with pytest.raises(NonFiniteLoss, match="step 4 "):
         fit(tmp_path, Spoil(at=4))
+
+
+ONE_STEP = ("kl.warmup=0", "evaluate=none", "model.hidden=[32]", "trainer.max_steps=1", "data.batch_size=2000")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["optimizer.lr=1e20"], "val after step 1: the "),
+        (["optimizer.lr=1e38"], "val after step 1: the "),
+        (["optimizer.lr=1e20", "data.batch_size=64"], "latents of 1,294 examples: "),
+        (["optimizer.lr=1e39", "data.batch_size=64"], "weights after step 1: "),
+    ],
+)
+def test_a_last_step_that_diverges_ends_the_run_in_a_line(lehr, tmp_path, overrides, message):
+    """Nothing has checked the loss after it: the validation, the weights and the statistics do."""
+    code, _, err = lehr("train", *ONE_STEP, *overrides, f"dir={tmp_path}/run")
+    assert code == 1
+    last = err.splitlines()[-1]
+    assert last.startswith("lehr train: ")
+    assert "NaN or infinite" in last or " is nan" in last or " is inf" in last
+    assert last.endswith("; training has diverged, a smaller optimizer.lr may help")
+    assert "Traceback" not in err
+    status = json.loads((tmp_path / "run" / "status.json").read_text())
+    assert status["state"] == "failed"
+    assert status["error"].removeprefix("NonFinite: ") == last.removeprefix("lehr train: ")
+    assert not (tmp_path / "run" / "metrics.json").exists()
+    assert not (tmp_path / "run" / "model").exists()
+    if "data.batch_size=64" in overrides:  # without a validation
+        assert message in last
+
+
+def finished(module, data, folder):
+    trained = Trained(module.components, 7, {"val/elbo": -1.0})
+    config = {"seed": 0, "model": {}, "likelihood": {}, "prior": {}}
+    return finish(trained, data, RunDirectory(folder), Options(config), Execution(torch.device("cpu")))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda module: module.model.decoder[0].weight.view(-1)[0].fill_(math.nan), "weights after step 7: 1 of 16 "),
+        (lambda module: module.model.encoder[-1].bias[0].fill_(1e38).mul_(2), "latents of 86 examples: "),
+        (lambda module: module.model.decoder[-2].bias.fill_(-3e38), "test after step 7: the elbo is -inf"),
+    ],
+)
+def test_weights_statistics_and_the_test_are_checked_and_nothing_is_written(tmp_path, spoil, message):
+    module = fit(tmp_path / "fit")
+    with torch.no_grad():
+        spoil(module)
+    with pytest.raises(NonFinite) as error:
+        finished(module, module.datamodule, tmp_path / "run")
+    assert str(error.value).startswith(message)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_validation_that_is_not_finite_ends_the_training(tmp_path):
+    class Spoil(Callback):
+        def on_validation_start(self, trainer, pl_module):
+            if trainer.global_step == 12:
+                with torch.no_grad():
+                    pl_module.model.decoder[0].weight.fill_(math.nan)
+
+    with pytest.raises(NonFinite, match=r"val after step 12: the elbo is nan"):
+        fit(tmp_path, Spoil())
+
+
+def test_posteriors_next_to_points_end_in_a_table_without_a_traceback(lehr, tmp_path):
+    small = ("kl.warmup=0", "trainer.max_epochs=2", "model.logvar_min=-1000", "optimizer.lr=1")
+    code, out, err = lehr("train", *small, f"dir={tmp_path}/run")
+    assert code == 0
+    assert "Traceback" not in err
+    assert "information I(x; z)" in out
+    assert "not known: an estimate is not finite" in out
+    table = json.loads((tmp_path / "run" / "evaluation.json").read_text())
+    assert table["collapse/mi_problem"].startswith(
+        "the information in the latents is not known: the lower bound is nan"
+    )
+    for name in ("mi_lower", "mi_upper", "marginal_kl_lower", "marginal_kl_upper", "mi_saturated"):
+        assert table[f"collapse/{name}"] is None
+
+
+def test_a_kl_beyond_the_bins_of_tensorboard_is_no_error(lehr, tmp_path):
+    code, _, err = lehr(
+        "train", "kl.warmup=0", "evaluate=none", "trainer.max_epochs=1", "data.batch_size=2000", "optimizer.lr=1e5",
+        f"dir={tmp_path}/run",
+    )  # fmt: skip
+    assert "histogram" not in err
+    assert code == 0

@@ -24,6 +24,7 @@ def evaluation_table(table: Table) -> str:
         list(_reconstruction(table)),
         list(_generation(table)),
         list(_representation(table)),
+        list(_wrapped(", ".join(table.get("not_finite") or ()), "  not finite, and so left out: ", "    ")),
     ]
     return "\n\n".join("\n".join(lines) for lines in sections if lines) + "\n"
 
@@ -82,7 +83,9 @@ def _collapse(t: Table) -> Iterator[str]:
     yield from _information(t)
     yield from _metric(t, "collapse/moment_kl_diag", "nats, of q(z) to N(0, I)")
     yield from _metric(t, "collapse/moment_kl_full")
-    if t["collapse/moment_kl_full"] is None and t["collapse/moment_kl_problem"]:
+    if t["collapse/moment_kl_diag"] is None:
+        yield _row(_known("collapse/moment_kl_diag").label, "-", t["collapse/moment_kl_problem"] or "")
+    elif t["collapse/moment_kl_full"] is None and t["collapse/moment_kl_problem"]:
         yield _row(_known("collapse/moment_kl_full").label, "-", t["collapse/moment_kl_problem"])
     yield from _metric(t, "collapse/effective_rank_signal", "of the signal Cov(E[z|x])")
     yield from _wrapped(t.get("collapse/verdict", ""))
@@ -92,6 +95,9 @@ def _information(t: Table) -> Iterator[str]:
     if "collapse/mi_lower" not in t:
         return
     metric = _known("collapse/mi_lower")
+    if t.get("collapse/mi_problem") or t["collapse/mi_lower"] is None:
+        yield _row(metric.label, "-", "not known: an estimate is not finite")
+        return
     low, high, cap = (f"{t[f'collapse/mi_{name}']:.{metric.digits}f}" for name in ("lower", "upper", "cap"))
     if t["collapse/mi_saturated"]:
         yield _row(metric.label, f">= {low}", f"nats; saturated: the estimate is capped at ln M = {cap}")

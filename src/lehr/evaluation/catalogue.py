@@ -93,6 +93,7 @@ CATALOGUE = (
     Metric("collapse/mi_upper", "information I(x; z)", "nats", 2, None, "upper bound on the mutual information"),
     Metric("collapse/mi_cap", "cap", "nats", 2, None, "ln M, which the lower bound cannot exceed"),
     Metric("collapse/mi_saturated", "saturated", "true or false", 0, None, "whether the bounds say nothing but M"),
+    Metric("collapse/mi_problem", "", "text", 0, None, "why the information is not known, where it is not"),
     Metric("collapse/mi_examples", "M", "", 0, None, "examples of the estimate of information"),
     Metric("collapse/marginal_kl_lower", "marginal KL", "nats", 2, None, "lower bound on KL(q(z) || p(z))"),
     Metric("collapse/marginal_kl_upper", "marginal KL", "nats", 2, None, "upper bound on KL(q(z) || p(z))"),

@@ -6,6 +6,9 @@ evaluation, also the training set. docs/metrics.md says of each number what it i
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 from lehr.errors import DataError
 from lehr.evaluation.section import FindSampler, Inputs, Plan, Table
 from lehr.evaluation.sections.collapse import COLLAPSE
@@ -33,7 +36,10 @@ def evaluate(
         sampler: gives the density of each name in `plan.samplers`, fitting it to the training set where need be.
         show: makes progress lines.
 
+    A number that is not finite, as the PSNR of images that are met exactly, becomes None, and `not_finite` lists it.
+
     Raises:
+        NonFinite: if the model itself gives latents or a likelihood that are not.
         DataError: if the data set has no such split, or too few examples in it, or not what the plan needs.
         ConfigError: if the plan asks for what is not installed.
     """
@@ -45,6 +51,19 @@ def evaluate(
         section.check(subject, plan)
     inputs = Inputs(subject, plan, sampler, show)
     table: Table = {"split": plan.split, "dataset": str(subject.data.name), "examples": len(inputs.encoded)}
+    wrong: list[str] = []
     for section in sections:
-        table |= section.table(inputs)
+        table |= {name: _finite(name, value, wrong) for name, value in section.table(inputs).items()}
+    if wrong:
+        table["not_finite"] = wrong
     return table
+
+
+def _finite(name: str, value: Any, wrong: list[str]) -> Any:
+    """The value, None where it is a number that is not finite, which is said in `wrong`."""
+    if isinstance(value, float) and not math.isfinite(value):
+        wrong.append(f"{name} is {value}")
+        return None
+    if isinstance(value, list):
+        return [_finite(f"{name}[{i}]", item, wrong) for i, item in enumerate(value)]
+    return value

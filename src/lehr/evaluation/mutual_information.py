@@ -21,6 +21,7 @@ from torch import Tensor
 
 from lehr import randomness
 from lehr.errors import ConfigError, DataError
+from lehr.finite import wrong_among
 from lehr.posterior.density import LatentDensity, StandardNormal
 from lehr.posterior.posterior import Posterior
 
@@ -69,12 +70,22 @@ class MutualInformation:
     @property
     def marginal_kl_lower(self) -> float:
         """KL(q(z) || p(z)) = rate - I is at least this, never below 0. Where I is saturated it says nothing."""
-        return max(0.0, self.rate - self.upper)
+        return _not_negative(self.rate - self.upper)
 
     @property
     def marginal_kl_upper(self) -> float:
         """KL(q(z) || p(z)) = rate - I is at most this. Where I is saturated it measures m, not the mismatch."""
-        return max(0.0, self.rate - self.lower)
+        return _not_negative(self.rate - self.lower)
+
+    @property
+    def problem(self) -> str | None:
+        """Why nothing is known, if so: an estimate that is not finite, of posteriors that hardly have a variance."""
+        wrong = wrong_among({"lower bound": self.lower, "upper bound": self.upper, "rate": self.rate})
+        return wrong and f"the information in the latents is not known: {wrong}"
+
+
+def _not_negative(kl: float) -> float:
+    return kl if math.isnan(kl) else max(0.0, kl)
 
 
 @torch.no_grad()

@@ -9,7 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lehr.errors import NonFinite
 from lehr.files import replacing
+from lehr.finite import DIVERGED
 from lehr.tensors import MODEL
 
 _SMALLEST_SIDE = 48  # pixels of a tile: smaller images are enlarged by whole factors, so that a person sees them
@@ -21,7 +23,12 @@ def image_grid(images: Tensor, columns: int | None = None) -> Tensor:
     """Images (n, c, h, w) in [0, 1] side by side: one picture (c, H, W) uint8, rows filled from the left.
 
     Small images are enlarged without smoothing. 1, 3 or 4 channels; with any other number the first is shown.
+
+    Raises:
+        NonFinite: if a pixel is NaN, which no picture can show.
     """
+    if wrong := int(images.isnan().flatten(1).any(1).sum()):
+        raise NonFinite(f"pictures: {wrong:,} of {len(images):,} images have pixels that are NaN; {DIVERGED}")
     n, channels, height, width = images.shape
     if channels not in (1, 3, 4):
         images, channels = images[:, :1], 1

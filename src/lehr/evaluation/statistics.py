@@ -14,7 +14,7 @@ from lehr.errors import CheckpointError
 from lehr.files import write_json
 from lehr.posterior.aggregate import AggregatePosterior
 from lehr.posterior.codes import perplexity
-from lehr.posterior.collapse import THRESHOLD, active_units, active_units_curve, effective_rank, moment_kl
+from lehr.posterior.collapse import THRESHOLD, active_units, active_units_curve, effective_rank, moment_kls
 from lehr.tensors import MODEL, read_tensors, require_same_model, write_tensors
 
 JSON_NAME = "statistics.json"
@@ -27,25 +27,26 @@ def summary(posterior: AggregatePosterior) -> dict[str, float]:
     """The numbers that are logged, by their names below `posterior/`. KLs are in nats.
 
     `effective_rank` is that of the signal Cov(E[z|x]): in the total covariance a collapsed unit counts as 1.
-    `moment_kl_full` needs a full covariance, so a latent map has none. `kl_standard_normal` needs a density q(z|x),
-    `codes_used` and `code_perplexity` a codebook.
+    What there is not is left out: `moment_kls` says which moment KLs there are, and there is no `scaling_factor` of
+    latents that are all the same number. `kl_standard_normal` needs a density q(z|x), `codes_used` and
+    `code_perplexity` a codebook.
     """
+    moments = moment_kls(posterior)
     total = posterior.covariance if posterior.covariance is not None else posterior.var
-    numbers = {
+    numbers: dict[str, float | None] = {
         "active_units": float(active_units(posterior.var_of_mean)),
         "effective_rank": effective_rank(posterior.signal),
         "effective_rank_total": effective_rank(total),
-        "moment_kl_diag": moment_kl(posterior.mean, posterior.var),
+        "moment_kl_diag": moments.diagonal,
+        "moment_kl_full": moments.full,
         **({} if posterior.kl is None else {"kl_standard_normal": float(posterior.kl.sum())}),
-        "scaling_factor": posterior.scaling_factor,
+        "scaling_factor": factor if math.isfinite(factor := posterior.scaling_factor) else None,
         "shift_factor": posterior.shift_factor,
     }
-    if posterior.covariance is not None:
-        numbers["moment_kl_full"] = moment_kl(posterior.mean, posterior.covariance)
     if posterior.usage is not None:
         numbers["codes_used"] = float((posterior.usage > 0).sum())
         numbers["code_perplexity"] = float(perplexity(posterior.usage))
-    return numbers
+    return {name: number for name, number in numbers.items() if number is not None}
 
 
 def describe(posterior: AggregatePosterior, dataset: str, split: str) -> dict[str, Any]:
@@ -59,7 +60,11 @@ def describe(posterior: AggregatePosterior, dataset: str, split: str) -> dict[st
         "split": split,
         "n": posterior.n,
         "latent_shape": list(posterior.latent_shape),
+        "moment_kl_diag": None,
+        "moment_kl_full": None,
+        "scaling_factor": None,
         **summary(posterior),
+        "moment_kl_problem": moment_kls(posterior).problem,
         "active_units": active_units(posterior.var_of_mean),
         "active_units_of": d,
         "active_units_threshold": THRESHOLD,

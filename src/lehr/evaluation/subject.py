@@ -16,6 +16,7 @@ from torch import Tensor
 from lehr import randomness
 from lehr.data.batch import Batch
 from lehr.data.module import ImageDataModule
+from lehr.finite import require_finite_tensors
 from lehr.models.autoencoder import Autoencoder
 from lehr.objective.likelihood import Likelihood
 from lehr.posterior.aggregate import AggregatePosterior
@@ -57,7 +58,7 @@ class Subject:
         model: encoder and decoder.
         likelihood: what the decoder's output means.
         prior: p(z).
-        aggregate: the statistics of q(z) over the training set.
+        aggregate: the statistics of q(z) over the training set; None where they were not measured.
         data: the data set it was trained on, read.
         device: where the model is.
     """
@@ -65,7 +66,7 @@ class Subject:
     model: Autoencoder
     likelihood: Likelihood
     prior: LatentDensity
-    aggregate: AggregatePosterior
+    aggregate: AggregatePosterior | None
     data: ImageDataModule
     device: torch.device
 
@@ -103,7 +104,11 @@ class Encoded:
 
 @torch.inference_mode()
 def encode(subject: Subject, split: str, limit: int | None, show: ShowProgress, seed: int = 0) -> Encoded:
-    """Pass at most `limit` examples of a split through the encoder."""
+    """Pass at most `limit` examples of a split through the encoder.
+
+    Raises:
+        NonFinite: if latents are NaN or infinite.
+    """
     posteriors, samples = [], []
     with show(f"encoding {split}", len(subject.data.part(split, limit))) as line:
         for batch in subject.batches(split, limit):
@@ -114,7 +119,10 @@ def encode(subject: Subject, split: str, limit: int | None, show: ShowProgress, 
             posteriors.append(posterior.to("cpu"))
             samples.append(posterior.sample(noise).cpu())
             line.advance(len(batch))
-    return Encoded(type(posteriors[0]).cat(posteriors), torch.cat(samples))
+    posterior, z = type(posteriors[0]).cat(posteriors), torch.cat(samples)
+    where = f"latents of {len(z):,} {split} examples"
+    require_finite_tensors(where, {"the means": posterior.mean, "the variances": posterior.var, "the samples": z})
+    return Encoded(posterior, z)
 
 
 @torch.inference_mode()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from typing import TypeGuard
 
 from lehr.evaluation.mutual_information import MutualInformation
 from lehr.posterior.collapse import DELTA, THRESHOLD, MomentKL
@@ -60,6 +62,8 @@ def _information(e: Evidence) -> str:
     i = e.information
     if i is None:
         return ""
+    if i.problem:
+        return f"{i.problem[0].upper()}{i.problem[1:]}."
     if i.saturated:
         return (
             f"The estimate of the information in the latents is saturated at ln M = {i.cap:.2f} nats "
@@ -72,9 +76,11 @@ def _prior(e: Evidence) -> str:
     evidence = []
     if e.moments is not None and e.moments.full is not None:
         evidence.append(f"moment KL {e.moments.full:.2f} nats")
+    elif e.moments is not None and e.moments.diagonal is None:
+        evidence.append(str(e.moments.problem))
     elif e.moments is not None:
         evidence.append(f"moment KL of the diagonal {e.moments.diagonal:.2f} nats: {e.moments.problem}")
-    if e.information is not None and not e.information.saturated:
+    if _says_something(e.information):
         low, high = e.information.marginal_kl_lower, e.information.marginal_kl_upper
         evidence.append(f"marginal KL {low:.2f} to {high:.2f} nats")
     if not evidence:
@@ -85,12 +91,16 @@ def _prior(e: Evidence) -> str:
     return f"No sign that the latents are far from the prior ({known})."
 
 
+def _says_something(information: MutualInformation | None) -> TypeGuard[MutualInformation]:
+    return information is not None and not information.saturated and not information.problem
+
+
 def _is_far(e: Evidence) -> bool:
     """Whether a lower bound on KL(q(z) || p(z)) is large, and not by the small number of examples alone."""
     bounds = []
     if e.moments is not None:
         moment_kl = e.moments.diagonal if e.moments.full is None else e.moments.full
-        bounds.append(moment_kl - e.moments.bias)
-    if e.information is not None and not e.information.saturated:
+        bounds.append(math.inf if moment_kl is None else moment_kl - e.moments.bias)
+    if _says_something(e.information):
         bounds.append(e.information.marginal_kl_lower)
     return any(not bound <= FAR for bound in bounds)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
+from lehr.finite import require_finite_tensors
 from lehr.posterior.posterior import Posterior
 
 
@@ -157,10 +158,15 @@ class AggregatePosterior:
 
         Raises:
             ValueError: with fewer than 2 examples, whose variance is not defined.
+            NonFinite: if a moment is NaN or infinite.
         """
         n = int(moments.n)
         if n < 2:
             raise ValueError(f"an aggregate posterior needs at least 2 examples, got {n}")
+        known = {"the means": moments.mean, "their scatter": moments.scatter, "the variances": moments.var}
+        if (kl := moments.known_kl) is not None:
+            known["the KL to N(0, I)"] = kl
+        require_finite_tensors(f"latents of {n:,} examples", known)
         scatter = moments.scatter / (n - 1)
         return cls(
             n=n,
@@ -168,7 +174,7 @@ class AggregatePosterior:
             mean=moments.mean,
             mean_of_var=moments.var,
             var_of_mean=scatter.diagonal().clone() if scatter.ndim == 2 else scatter,
-            kl=moments.known_kl,
+            kl=kl,
             signal_covariance=scatter if scatter.ndim == 2 else None,
             channels=None if channels is None else cls.from_moments(channels, (channels.mean.numel(),)),
             usage=usage,

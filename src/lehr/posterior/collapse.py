@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -130,23 +131,26 @@ class MomentKL:
     """KL of the Gaussian with the moments of q(z) to N(0, I), in nats: a lower bound on KL(q(z) || N(0, I)).
 
     Attributes:
-        diagonal: from the variances alone.
+        diagonal: from the variances alone; None where it is infinite, as some latents do not vary.
         full: from the whole covariance, `diagonal + total_correlation`; None if that is not known.
         total_correlation: of the Gaussian; None if the covariance is not known.
         bias: by how much at most, about, moments of n examples make `full`, or else `diagonal`, too high.
         problem: why `full` is not known; None if it is.
     """
 
-    diagonal: float
+    diagonal: float | None
     full: float | None
     total_correlation: float | None
     bias: float
     problem: str | None
 
 
+@lru_cache(maxsize=1)  # of many latents it takes seconds, and is asked for by files and by metrics
 def moment_kls(posterior: AggregatePosterior) -> MomentKL:
     """The moment KL of q(z), diagonal and full, or why there is no full one."""
     diagonal, d = moment_kl(posterior.mean, posterior.var), len(posterior.mean)
+    if still := _still(posterior):
+        return MomentKL(None, None, None, d / posterior.n, still)
     problem = covariance_problem(posterior)
     if problem or posterior.covariance is None:
         return MomentKL(diagonal, None, None, d / posterior.n, problem)
@@ -155,17 +159,30 @@ def moment_kls(posterior: AggregatePosterior) -> MomentKL:
 
 
 def covariance_problem(posterior: AggregatePosterior) -> str | None:
-    """Why the full covariance of q(z) should not be relied on, or None.
+    """Why there is no full covariance of q(z) to rely on, or None: the one rule, for every number and for sampling.
 
-    With n <= d examples that of the means has rank n - 1 at most: the noise E[Var(z|x)] makes the sum regular, but
-    the directions that no example shows are counted as if all latents were independent and silent there.
+    There is one of more examples than latents whose correlation has full rank. With n <= d examples the covariance of
+    the means has rank n - 1 at most: the noise E[Var(z|x)] makes the sum regular, but the directions that no example
+    shows are counted as if all latents were independent and silent there, and its KL is mostly bias, about d / 4 nats
+    and more. Latents that have collapsed to the noise alone are no problem, latents that do not vary are.
     """
     if posterior.covariance is None:
         return "the covariance of a latent map is known only as its diagonal"
     n, d = posterior.n, len(posterior.mean)
     if n <= d:
         return f"the covariance of {d} latents needs more than {d} examples, and there are {n}: its rank is deficient"
+    if still := _still(posterior):
+        return still
     # of the correlation, as variances may be of very different sizes and yet be known well
     if (rank := numerical_rank(_correlation(posterior.covariance))) < d:
         return f"the covariance of {d} latents has rank {rank}: the others follow from them, or do not vary"
     return None
+
+
+def _still(posterior: AggregatePosterior) -> str | None:
+    """What there is to say of latents that are the same number for every example, but for rounding."""
+    rounding = 4 * torch.finfo(posterior.mean.dtype).eps * posterior.mean.abs()
+    count = int((posterior.var <= rounding.square()).sum())
+    if not count:
+        return None
+    return f"{count} of {len(posterior.mean)} latents do not vary: a normal distribution of them has no density"

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from lehr import randomness
 from lehr.posterior.aggregate import AggregatePosterior
+from lehr.posterior.collapse import covariance_problem
 from lehr.posterior.posterior import at_least_float32
 
 _LOG_2PI = math.log(2 * math.pi)
@@ -86,17 +87,14 @@ class Normal(LatentDensity):
         """N(agg_mean, agg_var), or with the full covariance.
 
         Raises:
-            ValueError: `full` for a latent map, which has no full covariance, or for a singular covariance.
+            ValueError: `full` where there is no full covariance, see `covariance_problem`.
         """
         if not full:
             return cls(aggregate.mean, aggregate.var, aggregate.latent_shape)
-        if aggregate.covariance is None:
-            raise ValueError("the covariance of a latent map is known only as its diagonal: use covariance=diag")
-        try:
-            return cls(aggregate.mean, aggregate.covariance, aggregate.latent_shape)
-        except ValueError:
-            message = "the covariance of the aggregate posterior is singular: use covariance=diag"
-            raise ValueError(message) from None
+        problem = covariance_problem(aggregate)
+        if problem or aggregate.covariance is None:
+            raise ValueError(f"{problem}; use covariance=diag")
+        return cls(aggregate.mean, aggregate.covariance, aggregate.latent_shape)
 
     def log_prob(self, z: Tensor) -> Tensor:
         type_ = torch.promote_types(at_least_float32(z).dtype, self.mean.dtype)

@@ -128,15 +128,15 @@ def evaluate_run(
     data = data_of(directory, run.config, trust, moved or {})
     if data.shape != run.model.image_shape:
         raise DataError(f"{data.name}: has images of {data.shape}, the run was trained on {run.model.image_shape}")
-    if data.n_train != run.posterior.n:
+    if run.statistics and data.n_train != run.statistics.n:
         raise DataError(
-            f"{data.name}: has {data.n_train} training images, the run was trained on {run.posterior.n}: "
+            f"{data.name}: has {data.n_train} training images, the run was trained on {run.statistics.n}: "
             "these are other data, or its config.yaml was changed"
         )
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     run.model.to(device)
     run.likelihood.to(device)
-    subject = Subject(run.model, run.likelihood, run.prior, run.posterior, data, device)
+    subject = Subject(run.model, run.likelihood, run.prior, run.statistics, data, device)
     return evaluate_subject(subject, request, directory, run.model_id)
 
 
@@ -153,13 +153,13 @@ def _require_finished(directory: RunDirectory) -> None:
 
 def evaluate_trained(
     components: Components,
-    aggregate: AggregatePosterior,
+    aggregate: AggregatePosterior | None,
     data: ImageDataModule,
     device: torch.device,
     request: Request,
     directory: RunDirectory,
 ) -> tuple[Table, Path]:
-    """Evaluate what has just been trained, where it is, with the statistics of its q(z)."""
+    """Evaluate what has just been trained, where it is, with the statistics of its q(z) if there are any."""
     model, likelihood, prior = components.model, components.likelihood, components.prior
     with evaluation_mode(model, likelihood, prior), torch.no_grad():
         subject = Subject(model, likelihood, prior.density(model.encode), aggregate, data, device)

@@ -19,6 +19,7 @@ from lehr.data.module import ImageDataModule
 from lehr.evaluation.aggregate import AggregatePosteriorMetric
 from lehr.evaluation.statistics import remove_statistics, summary, write_statistics
 from lehr.files import write_json
+from lehr.finite import require_finite, require_finite_tensors
 from lehr.models.components import Components
 from lehr.posterior.aggregate import AggregatePosterior
 from lehr.run.directory import RunDirectory
@@ -99,8 +100,15 @@ def finish(
     execution: Execution,
     observer: Observer = _NOBODY,
 ) -> Finished:
-    """Measure, draw, test and write everything but `evaluation.json`. All ranks take part; the first one writes."""
+    """Measure, draw, test and write everything but `evaluation.json`. All ranks take part; the first one writes.
+
+    Raises:
+        NonFinite: if weights, statistics or metrics are NaN or infinite; nothing is written then.
+    """
     components, aggregate, model = trained.components, None, None
+    parts = (components.model, components.likelihood, components.prior)
+    weights = weights_of(*parts)
+    require_finite_tensors(f"weights after step {trained.step:,}", weights)
     pictures: dict[str, Tensor] = {}
     seconds: dict[str, float] = {}
     if options.statistics:
@@ -115,9 +123,9 @@ def finish(
         measured = measure_split(components, data, split, execution, options.config["seed"], trained.step)
         observer.metrics(measured, aggregate)
     metrics = {**trained.validated, **measured, **posterior_metrics(aggregate), **trained.speed}
+    require_finite(f"metrics after step {trained.step:,}", metrics)
     if execution.is_first:
-        parts = (components.model, components.likelihood, components.prior)
-        model = model_id(weights_of(*parts))
+        model = model_id(weights)
         # first the statistics, which say whose they are: beside weights of an earlier version, which do not, they are
         # not taken for theirs
         if aggregate is None:

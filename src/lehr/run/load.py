@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lehr.config.samplers import SAMPLERS
 from lehr.errors import CheckpointError
-from lehr.evaluation.statistics import read_statistics
+from lehr.evaluation.statistics import TENSORS_NAME, read_statistics
 from lehr.models.autoencoder import Autoencoder
 from lehr.objective.likelihood import Likelihood
 from lehr.posterior.aggregate import AggregatePosterior
@@ -33,7 +33,7 @@ class Run:
         model: encoder and decoder.
         likelihood: what the decoder's output means.
         prior: p(z) as it was trained.
-        posterior: the aggregate posterior over the training set.
+        statistics: the aggregate posterior over the training set; None where it was not measured.
         model_id: which tells this model from any other, and is in every file that was made of it.
     """
 
@@ -44,7 +44,7 @@ class Run:
         model: Autoencoder,
         likelihood: Likelihood,
         prior: LatentDensity,
-        posterior: AggregatePosterior,
+        statistics: AggregatePosterior | None,
         model_id: str | None = None,
     ) -> None:
         self.path = path
@@ -52,8 +52,19 @@ class Run:
         self.model = model
         self.likelihood = likelihood
         self.prior = prior
-        self.posterior = posterior
+        self.statistics = statistics
         self.model_id = model_id
+
+    @property
+    def posterior(self) -> AggregatePosterior:
+        """The aggregate posterior over the training set.
+
+        Raises:
+            CheckpointError: if it was not measured.
+        """
+        if self.statistics is None:
+            raise CheckpointError(f"{self.path}: has no statistics of q(z): callbacks.aggregate=null left them out")
+        return self.statistics
 
     @torch.no_grad()
     def encode(self, x: Tensor) -> Posterior:
@@ -102,7 +113,7 @@ class Run:
         """
         name = "aggregate_full" if method == "aggregate" and covariance == "full" else method
         folder = RunDirectory(self.path).posterior
-        return find_sampler(name).density(self.prior, self.posterior, folder, self.model_id)
+        return find_sampler(name).density(self.prior, self.statistics, folder, self.model_id)
 
     def sample(self, n: int, method: str = "aggregate", seed: int = 0, covariance: str = "diag") -> Tensor:
         """Images (n, c, h, w): the mean of p(x|z) at `sample_latents`."""
@@ -135,5 +146,7 @@ def load(path: str | Path, trust: Iterable[str] = (), weights: str | None = None
     model, likelihood, prior, model_id = read_model(directory.model, trust)
     with torch.no_grad():
         density = prior.density(model.encode)
-    statistics = read_statistics(directory.posterior, model_id)
+    left_out = not any(key == "aggregate" and node for key, node in (config.get("callbacks") or {}).items())
+    there = (directory.posterior / TENSORS_NAME).exists()
+    statistics = None if left_out and not there else read_statistics(directory.posterior, model_id)
     return Run(directory.path, config, model, likelihood, density, statistics, model_id)

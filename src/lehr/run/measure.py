@@ -13,6 +13,7 @@ from lehr.data.batch import Batch
 from lehr.data.module import ImageDataModule
 from lehr.evaluation.aggregate import AggregatePosteriorMetric
 from lehr.evaluation.elbo import ELBOMetric
+from lehr.finite import require_finite
 from lehr.models.components import Components
 from lehr.objective.bits import bits_per_dim
 from lehr.objective.bounds import ELBO, Draw
@@ -71,8 +72,12 @@ class SplitMeasurement:
 
         Args:
             step: the optimiser step, at which the weight of the KL is taken.
+
+        Raises:
+            NonFinite: if one of them is NaN or infinite.
         """
         metrics = {name: float(value) for name, value in self._elbo.compute().items()}
+        require_finite(f"{self.split} after step {step:,}", metrics)
         if self._n > 1:
             self.aggregate = self._posterior.compute()
             metrics["active_units"] = float(active_units(self.aggregate.var_of_mean))
@@ -82,6 +87,7 @@ class SplitMeasurement:
                 metrics["loss"] = loss
             if (bits := self._bits(metrics)) is not None:
                 metrics["bits_per_dim"] = bits
+        require_finite(f"{self.split} after step {step:,}", metrics)
         return {f"{self.split}/{name}": value for name, value in metrics.items()}
 
     def _loss(self, step: int, metrics: dict[str, float]) -> float | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from lehr.errors import CheckpointError
 from lehr.posterior.aggregate import AggregatePosterior
 from lehr.posterior.density import LatentDensity, Normal
 from lehr.samplers.sampler import Sampler
@@ -13,7 +14,7 @@ class PriorSampler(Sampler):
     """The prior of the objective, N(0, I) or a learned one."""
 
     def density(
-        self, prior: LatentDensity, aggregate: AggregatePosterior, folder: Path, model: str | None = None
+        self, prior: LatentDensity, aggregate: AggregatePosterior | None, folder: Path, model: str | None = None
     ) -> LatentDensity:
         return prior
 
@@ -24,8 +25,13 @@ class AggregateSampler(Sampler):
     full = False
 
     def density(
-        self, prior: LatentDensity, aggregate: AggregatePosterior, folder: Path, model: str | None = None
+        self, prior: LatentDensity, aggregate: AggregatePosterior | None, folder: Path, model: str | None = None
     ) -> Normal:
+        if aggregate is None:
+            raise CheckpointError(
+                f"{folder.parent}: has no statistics of q(z), which {self.name} needs: "
+                "callbacks.aggregate=null left them out"
+            )
         return Normal.of(aggregate, full=self.full)
 
 

@@ -60,13 +60,13 @@ class Sampler(ABC):
 
     @abstractmethod
     def density(
-        self, prior: LatentDensity, aggregate: AggregatePosterior, folder: Path, model: str | None = None
+        self, prior: LatentDensity, aggregate: AggregatePosterior | None, folder: Path, model: str | None = None
     ) -> LatentDensity:
         """What latents are drawn from.
 
         Args:
             prior: of the run's objective.
-            aggregate: the statistics of q(z).
+            aggregate: the statistics of q(z); None where they were not measured.
             folder: `posterior/` of the run.
             model: the id of the trained model that latents are drawn for; None for any.
 
@@ -82,7 +82,9 @@ class FittedSampler(Sampler, Generic[D]):
     A subclass says how: `_fit`; and how its density becomes tensors and is made of them again: `_tensors`, `_density`.
     """
 
-    def density(self, prior: LatentDensity, aggregate: AggregatePosterior, folder: Path, model: str | None = None) -> D:
+    def density(
+        self, prior: LatentDensity, aggregate: AggregatePosterior | None, folder: Path, model: str | None = None
+    ) -> D:
         return self.load(folder, model)
 
     def fit(self, latents: Posterior, seed: int = 0, progress: Report | None = None) -> FittedDensity[D]:

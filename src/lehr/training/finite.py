@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from lehr.errors import NonFiniteLoss
+from lehr.finite import wrong_among
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,6 @@ def _require_finite(names: Sequence[str], values: Tensor, step: int, kl_weight: 
     numbers = values.tolist()
     if all(map(math.isfinite, numbers)):
         return
-    wrong = [f"the {name} is {x}" for name, x in zip(names, numbers, strict=True) if not math.isfinite(x)]
+    wrong = wrong_among(dict(zip(names, numbers, strict=True)))
     weight = "" if kl_weight is None else f" (KL weight {float(kl_weight):g})"
-    raise NonFiniteLoss(f"step {step}{weight}: {' and '.join(wrong)}")
+    raise NonFiniteLoss(f"step {step}{weight}: {wrong}")

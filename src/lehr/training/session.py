@@ -210,6 +210,7 @@ def _train_and_finish(
     """Train, then do what is done at the end; `seconds` is told what took how long."""
     trainer, module, started = parts.trainer, parts.module, time.perf_counter()
     trainer.fit(module, datamodule=parts.data, ckpt_path=checkpoint)
+    module.finite.flush()  # on a GPU the last step has not been looked at yet
     fitted = time.perf_counter() - started
     execution = execution_of(trainer)
     module.to(execution.device)  # from where Lightning takes it after training
@@ -277,20 +278,18 @@ def _evaluate(
     status: Status,
     seconds: dict[str, float],
 ) -> None:
-    """The evaluation at the end of the training, where there are statistics of q(z), and what came of it."""
+    """The evaluation at the end of the training, and what came of it."""
     if config["evaluate"] == "none":
         return
     started, aggregate = time.perf_counter(), finished.aggregate
     components, device = parts.module.components, parts.module.device
-    problem = None
-    if aggregate is not None:
-        assert parts.exported is not None
-        with quiet(), parts.exported.applied(parts.module):
-            problem = try_to_evaluate(
-                lambda request: evaluate_trained(components, aggregate, parts.data, device, request, directory),
-                config["evaluate"],
-                directory,
-            )
+    assert parts.exported is not None
+    with quiet(), parts.exported.applied(parts.module):
+        problem = try_to_evaluate(
+            lambda request: evaluate_trained(components, aggregate, parts.data, device, request, directory),
+            config["evaluate"],
+            directory,
+        )
     seconds["evaluation"] = time.perf_counter() - started
     level = "none" if problem == INTERRUPTED_EVALUATION else config["evaluate"]
     status.finish(DONE, model=finished.model, seconds=seconds, evaluated=level, evaluation_error=problem)

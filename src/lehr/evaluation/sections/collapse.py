@@ -34,6 +34,7 @@ def _measure(inputs: Inputs) -> Table:
         return _codes(aggregate) | _units(aggregate) | _moments(moments) | _ranks(aggregate)
     collapsed = collapsed_units(count_uninformed(inputs.encoded.posterior), len(inputs.encoded))
     information = _information(inputs)
+    known = not information.problem
     standard = inputs.subject.prior.is_standard_normal
     evidence = Evidence(
         latents=len(aggregate.mean),
@@ -49,13 +50,14 @@ def _measure(inputs: Inputs) -> Table:
         **_listed(aggregate.kl),
         "informative_units": informative_units(aggregate.kl),
         "collapsed_units": collapsed,
-        "mi_lower": information.lower,
-        "mi_upper": information.upper,
+        "mi_lower": information.lower if known else None,
+        "mi_upper": information.upper if known else None,
         "mi_cap": information.cap,
-        "mi_saturated": information.saturated,
+        "mi_saturated": information.saturated if known else None,
         "mi_examples": information.m,
-        "marginal_kl_lower": information.marginal_kl_lower,
-        "marginal_kl_upper": information.marginal_kl_upper,
+        "mi_problem": information.problem,
+        "marginal_kl_lower": information.marginal_kl_lower if known else None,
+        "marginal_kl_upper": information.marginal_kl_upper if known else None,
         **_moments(moments),
         **_ranks(aggregate),
     }

@@ -8,6 +8,7 @@ import torch
 
 from lehr import randomness
 from lehr.evaluation.section import Inputs, Section, Table, lacks_density
+from lehr.finite import require_finite
 from lehr.objective.bits import BitsPerDim, bits_per_dim
 
 
@@ -18,11 +19,15 @@ def _measure(inputs: Inputs) -> Table:
     nats = -float(weighted.elbo.mean())
     if bits.kind == "dequantized":
         nats = _dequantized_nats(inputs, bits) + float(weighted.rate.mean())
-    return {
+    bounds = {
         "elbo": float(weighted.elbo.mean()),
         "rate": float(weighted.rate.mean()),
         "distortion": float(weighted.distortion.mean()),
         "iwae": float(bound.mean()),
+    }
+    require_finite(f"likelihood of {len(bound):,} {inputs.plan.split} examples", bounds)
+    return {
+        **bounds,
         "iwae_standard_error": float(bound.std() / math.sqrt(len(bound))),
         "iwae_samples": weighted.samples,
         "ess": float(weighted.ess.mean()),

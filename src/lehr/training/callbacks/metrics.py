@@ -122,7 +122,8 @@ class Metrics(LeanCallback):
         measured = pl_module.measurement
         kl = measured.aggregate.kl if measured and measured.aggregate else None
         if kl is not None and (writer := tensorboard(trainer)):
-            writer.add_histogram("val/kl_per_dimension", kl.cpu().numpy(), pl_module.images_seen)
+            # TensorBoard's bins end at 1e20, and a histogram without a value in them is an error
+            writer.add_histogram("val/kl_per_dimension", kl.clamp(max=1e19).cpu().numpy(), pl_module.images_seen)
         self._mark = time.perf_counter()
 
     def on_test_end(self, trainer: Trainer, pl_module: VAEModule) -> None:  # type: ignore[override]
