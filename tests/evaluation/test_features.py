@@ -17,7 +17,13 @@ from lehr.data.idx import read_idx
 from lehr.errors import ConfigError, DataError
 from lehr.evaluation import classifier, inception
 from lehr.evaluation.classifier import Classifier, cached_classifier
-from lehr.evaluation.features import ClassifierFeatures, PCAFeatures, choose_features, default_cache, feature_matrix
+from lehr.evaluation.features import (
+    ClassifierFeatures,
+    PCAFeatures,
+    choose_features,
+    default_cache,
+    feature_matrix,
+)
 from lehr.evaluation.generation import compare_features
 
 

@@ -60,7 +60,8 @@ def choose_features(
     """The features of `kind`, fitted to the training images where they have to be.
 
     Args:
-        kind: "inception", "classifier" or "pca"; "auto" is the first of them that can be had.
+        kind: "inception", "classifier" or "pca"; "auto" is the first of them that can be had, where a classifier has
+            to have learned something, see `nothing_learned`.
         training: the training images; iterated at most once, and not at all for Inception.
         cache: where trained classifiers are kept; None for the user's own cache.
         inception: the file of Inception's weights; None for where torch-fidelity keeps them.
@@ -80,13 +81,43 @@ def choose_features(
     if first is None:
         raise DataError("features: the images have no labels to train a classifier on, choose pca")
     images, labels = _gather(training)
+    found: Features | None = None
     try:
         model, description = cached_classifier(images, labels, cache or default_cache())
-    except DataError:
+        found, reason = ClassifierFeatures(model, description, device), nothing_learned(description, labels)
+    except DataError as error:
         if kind == "classifier":
             raise
-        return PCAFeatures([images])
-    return ClassifierFeatures(model, description, device)
+        reason = str(error).removeprefix("classifier: ")
+    if found and (kind == "classifier" or not reason):
+        found.note += f"; beware: {reason}" if reason else ""
+        return found
+    components = PCAFeatures([images])
+    components.note += f"; not a classifier: {reason}"
+    return components
+
+
+def nothing_learned(description: Description, labels: Tensor) -> str | None:
+    """Why a classifier's features tell no images apart, in a few words; None if it has learned a factor at least.
+
+    It has where its accuracy on held-out images is above that of always naming the commonest class by more than two
+    standard errors: with less, weights as they were drawn do as well once in 40 times or more often.
+
+    Args:
+        description: of the classifier.
+        labels: (n,) or (n, k), of the images that it was trained on and measured with.
+    """
+    factors, held_out = labels.reshape(len(labels), -1), description.n_held_out
+    commonest = [float(factor.unique(return_counts=True)[1].max()) / len(factor) for factor in factors.T]
+    for accuracy, share in zip(description.accuracy, commonest, strict=True):
+        if accuracy > share + 2 * math.sqrt(share * (1 - share) / held_out):
+            return None
+    shown = " ".join(f"{accuracy:.3f}" for accuracy in description.accuracy)
+    always = " ".join(f"{share:.3f}" for share in commonest)
+    return (
+        f"its accuracy on {held_out} held-out images, {shown}, is within two standard errors of always naming the "
+        f"commonest class, {always}"
+    )
 
 
 def feature_matrix(features: Features, batches: Iterable[Tensor]) -> Tensor:
