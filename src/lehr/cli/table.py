@@ -18,7 +18,7 @@ _OF_SAMPLES = ("frechet", "kernel", "density", "coverage", "latent_log_prob")
 def evaluation_table(table: Table) -> str:
     """The table as text, section by section; what was not measured is left out."""
     sections = [
-        [f"  {table['dataset']}, {table['split']}: {table['examples']:,} examples"],
+        [f"  {table['dataset']}, {table['split']}: {_of_split(table)} examples"],
         list(_likelihood(table)),
         list(_collapse(table)),
         list(_reconstruction(table)),
@@ -52,6 +52,11 @@ def _number(value: float | None, digits: int = 2) -> str:
     if abs(value) >= 1e7 or not math.isfinite(value):
         return f"{value:.4g}"
     return f"{value:,.{digits}f}".replace("-0." + "0" * digits, "0." + "0" * digits)
+
+
+def _of_split(table: Table) -> str:
+    n, total = table["examples"], table.get("split_examples")
+    return f"{n:,}" if total in (None, n) else f"{n:,} of {total:,}"
 
 
 def _wrapped(text: str, first: str = "  ", then: str = "  ") -> list[str]:

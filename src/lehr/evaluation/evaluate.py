@@ -50,7 +50,12 @@ def evaluate(
     for section in sections:
         section.check(subject, plan)
     inputs = Inputs(subject, plan, sampler, show)
-    table: Table = {"split": plan.split, "dataset": str(subject.data.name), "examples": len(inputs.encoded)}
+    table: Table = {
+        "split": plan.split,
+        "dataset": str(subject.data.name),
+        "examples": len(inputs.encoded),
+        "split_examples": n,
+    }
     wrong: list[str] = []
     for section in sections:
         table |= {name: _finite(name, value, wrong) for name, value in section.table(inputs).items()}

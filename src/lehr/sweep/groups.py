@@ -13,6 +13,7 @@ from lehr.config.problems import did_you_mean
 from lehr.errors import ConfigError
 from lehr.evaluation.catalogue import LOOKED_AT_FIRST, final_split, find_metric
 from lehr.run.status import DONE
+from lehr.sweep.comparable import Condition, condition, differing
 from lehr.sweep.results import SEED, RunResult, SweepResults, natural
 
 
@@ -35,11 +36,20 @@ class Query:
 
 @dataclass(frozen=True)
 class Cell:
-    """A metric of a group: mean, sample standard deviation (n - 1) and the number of runs that have it, finite."""
+    """A metric of a group.
+
+    Attributes:
+        mean, std: with n - 1 in the denominator; None where there is none.
+        n: the number of runs that have it, finite.
+        condition: what all of them measured it on; of a group without runs that have it None.
+        apart: in what the runs differ, so that an average would be of unlike things: then there is none.
+    """
 
     mean: float | None
     std: float | None
     n: int
+    condition: Condition | None = None
+    apart: str | None = None
 
 
 @dataclass(frozen=True)
@@ -149,11 +159,16 @@ def _groups(
 def _row(values: tuple[Any, ...], runs: tuple[RunResult, ...], metrics: Iterable[str]) -> Row:
     cells = []
     for name in metrics:
-        numbers = [float(x) for run in runs if (x := run.metrics.get(name)) is not None]
+        there = [run for run in runs if run.metrics.get(name) is not None]
+        conditions = [condition(run, name) for run in there]
+        if apart := differing(conditions):
+            cells.append(Cell(None, None, len(there), None, apart))
+            continue
+        numbers = [float(x) for run in there if (x := run.metrics[name]) is not None]
         n = len(numbers)
         mean = math.fsum(numbers) / n if n else None
         std = math.sqrt(math.fsum((x - mean) ** 2 for x in numbers) / (n - 1)) if mean is not None and n > 1 else None
-        cells.append(Cell(mean, std, n))
+        cells.append(Cell(mean, std, n, conditions[0] if conditions else None))
     return Row(values, runs, tuple(cells))
 
 

@@ -26,6 +26,7 @@ from lehr.files import replacing
 from lehr.run.identity import canonical, flat, identity, is_part, parts
 from lehr.run.status import DONE
 from lehr.sweep import directory as sweep_directory
+from lehr.sweep.comparable import read_evaluated
 from lehr.sweep.directory import ENDED, YAML_LOADER, SweepDirectory, state_of
 from lehr.sweep.point import value_of
 
@@ -53,6 +54,7 @@ class RunResult:
         metrics: metrics.json and the numbers of evaluation.json, None where they are not finite; empty unless done.
         seconds: how long its parts took.
         host, started, finished: where and when it was computed; ISO 8601.
+        evaluated: of which data, split and how many examples the numbers of evaluation.json are.
         config: every flat key, where it was asked for.
         belongs: whether it is a point of the sweep in whose directory it lies.
     """
@@ -69,6 +71,7 @@ class RunResult:
     finished: str | None
     config: dict[str, Any] | None = None
     belongs: bool = True
+    evaluated: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -213,7 +216,7 @@ def _read_run(path: Path, record: Mapping[str, Any], keep_config: bool) -> RunRe
     state = status.get("state")
     if state not in ENDED:
         state = state_of(path)
-    metrics = _read_metrics(path, status.get("model"), wrong) if state == DONE else {}
+    metrics, evaluated = _read_metrics(path, status.get("model"), wrong) if state == DONE else ({}, {})
     if wrong:
         state, metrics = DAMAGED, {}
     error = status.get("evaluation_error" if state == DONE else "error")
@@ -231,6 +234,7 @@ def _read_run(path: Path, record: Mapping[str, Any], keep_config: bool) -> RunRe
         finished=status.get("finished"),
         config=dict(_interned(flat(config))) if keep_config else None,
         belongs=bool(point) or bool(wrong) or not record or _agrees(config, record),
+        evaluated=evaluated,
     )
 
 
@@ -285,19 +289,23 @@ def _differing(configs: Sequence[Mapping[str, Any]]) -> list[str]:
     return [key for key in differing if not follows(key)]
 
 
-def _read_metrics(path: Path, model: Any, wrong: list[str]) -> dict[str, float | int | bool | None]:
-    """metrics.json, and evaluation.json unless that is of another model than the run has come to."""
+def _read_metrics(
+    path: Path, model: Any, wrong: list[str]
+) -> tuple[dict[str, float | int | bool | None], dict[str, Any]]:
+    """metrics.json, and evaluation.json if it is of the same model; and what that says of itself."""
     found = _read_json(path, "metrics.json", wrong)
     if not found and not wrong:
         wrong.append("metrics.json: is missing")
     evaluation = _read_json(path, "evaluation.json", wrong)
-    same = model is None or evaluation.get("model") in (None, model)
-    measured = {key: value for key, value in evaluation.items() if "/" in key} if same else {}
-    return {
+    if model is not None and evaluation.get("model") not in (None, model):
+        evaluation = {}
+    measured = {key: value for key, value in evaluation.items() if "/" in key}
+    metrics = {
         sys.intern(key): value if value is not None and math.isfinite(value) else None
         for key, value in (*found.items(), *measured.items())
         if value is None or isinstance(value, int | float)
     }
+    return metrics, read_evaluated(evaluation)
 
 
 def _read_json(path: Path, name: str, wrong: list[str]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from statistics import median
 from typing import IO
 
 from lehr.run.status import DONE
+from lehr.sweep.comparable import differing, measured_on
 from lehr.sweep.groups import Answer, Cell, Row, direction, has_direction, values_by_name
 from lehr.sweep.results import SEED, STATES, RunResult, SweepResults, number, shown
 
@@ -194,17 +195,37 @@ def _legend(table: Answer) -> Iterator[str]:
             yield f"mean ± standard deviation over {what}; n: how many runs"
         if any(row.done != len(row.runs) for row in table.rows):
             yield "n = a of b: of b runs a are done, and the mean is over these"
-    samples = {run.metrics.get("likelihood/iwae_samples") for row in table.rows for run in row.runs} - {None}
-    if len(samples) > 1 and any(name.startswith("likelihood/") for name in table.metrics):
-        yield "likelihood: of evaluations with different numbers of samples, which do not compare"
+    if line := measured_on([run for row in table.rows for run in row.runs], table.metrics):
+        yield line
+    yield from _unlike(table)
     if sort := table.query.sort:
         word = sort.removeprefix("-")
         if word in table.metrics:
             first = direction(word)
-            known = has_direction(word)
+            known = has_direction(word) and not _differs_between_rows(table, table.metrics.index(word))
             if word != sort:
                 first = {"highest": "lowest", "lowest": "highest"}[first]
             yield f"sorted by {word}, {first} first" + (f" ({'worst' if word != sort else 'best'})" if known else "")
+
+
+def _unlike(table: Answer) -> Iterator[str]:
+    """Of which metrics there is no average, and which do not compare from row to row."""
+    within: dict[str, list[str]] = {}
+    between: dict[str, list[str]] = {}
+    for place, name in enumerate(table.metrics):
+        reasons = dict.fromkeys(apart for row in table.rows if (apart := row.cells[place].apart))
+        if reasons:
+            within.setdefault("; ".join(reasons), []).append(name)
+        if found := _differs_between_rows(table, place):
+            between.setdefault(found, []).append(name)
+    for reason, names in within.items():
+        yield f"no average of {_and(names)} over runs that differ in {reason}; runs=true shows each"
+    for reason, names in between.items():
+        yield f"{_and(names)}: rows differ in {reason}, and do not compare"
+
+
+def _differs_between_rows(table: Answer, place: int) -> str | None:
+    return differing(found for row in table.rows if (found := row.cells[place].condition) is not None)
 
 
 def _and(words: Sequence[str]) -> str:
