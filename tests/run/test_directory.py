@@ -35,28 +35,35 @@ def test_a_directory_is_held_by_a_process_that_runs_there(tmp_path):
     directory = RunDirectory(tmp_path)
     with Claim.take(tmp_path):
         assert directory.holder() is None  # no other than this
-        assert directory.problems(overwrite=True) == []
+        assert directory.problems() == []
     claim_of(os.getppid(), tmp_path)
-    assert directory.problems(overwrite=True) == [
+    assert directory.problems() == [
         f"dir={tmp_path}: process {os.getppid()} is running there; choose another directory"
     ]
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{", '{"state": 3}', "\xff"])
-def test_a_damaged_status_holds_nothing(tmp_path, text):
+@pytest.mark.parametrize("text", ["", "[]", "{", '{"state": 3}', '{"state": "done"}', "\xff"])
+def test_a_status_that_is_not_of_lehr_s_makes_no_run(tmp_path, text):
     (tmp_path / "status.json").write_text(text, encoding="latin-1")
     directory = RunDirectory(tmp_path)
-    assert directory.state() in (None, "3")
-    assert directory.problems(overwrite=False) == []
+    assert not directory.is_run()
+    assert directory.problems() == [
+        f"dir={tmp_path}: holds status.json, which no run of lehr's has written; choose another directory"
+    ]
 
 
 def test_only_files_of_runs_are_cleared(tmp_path, lehr):
     run = tmp_path / "run"
     assert lehr("train", *SHORT, f"dir={run}")[0] == 0
-    mine = {"notes.txt", "samples.txt", "plots/a.png", "metrics.json.bak"}
+    mine = {
+        "notes.txt", "samples.txt", "plots/a.png", "metrics.json.bak", "model/net.py", "samples/mine.png", ".a.tmp",
+        "sub/.keep.tmp", "sub/checkpoints/last.ckpt", "posterior/flow.json", "model/.net.py.0123abcd.tmp",
+        "events.out.tfevents.1700000000.host.12.0", "linked/model.safetensors",
+    }  # fmt: skip
     for name in mine:
-        (run / name).parent.mkdir(exist_ok=True)
+        (run / name).parent.mkdir(exist_ok=True, parents=True)
         (run / name).write_text("mine")
+    RunDirectory(run).remove_unfinished()
     RunDirectory(run).clear()
     assert {path.relative_to(run).as_posix() for path in run.rglob("*") if path.is_file()} == mine
 

@@ -99,7 +99,7 @@ def test_weights_that_are_not_those_that_were_written_are_damaged(run):
 
 def test_a_full_evaluation_of_another_model_does_not_keep_its_place(run, lehr):
     for other, place in (("0" * 32, "evaluation.json"), (None, "evaluation-quick.json")):
-        (run / "evaluation.json").write_text(json.dumps({"level": "full", "model": other}))
+        (run / "evaluation.json").write_text(json.dumps({"lehr": "0.1.0", "level": "full", "model": other}))
         assert lehr("evaluate", f"run={run}", "level=quick", "examples=20", "iwae_samples=2")[0] == 0
         assert json.loads((run / place).read_text())["level"] == "quick"
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import socket
+from contextlib import suppress
 from filecmp import cmp
 from itertools import product
 from pathlib import Path
@@ -21,7 +21,10 @@ from lehr.config.samplers import SAMPLERS
 from lehr.errors import CheckpointError
 from lehr.files import replacing, write_json, write_text
 from lehr.run.claim import holder
-from lehr.run.status import DONE, now
+from lehr.run.contents import FOLDERS, STATUS, SWEEP, foreign_names, own_files, unfinished_files
+from lehr.run.status import is_status, now
+
+_NAMED = 3  # files that a refusal names
 
 
 class RunDirectory:
@@ -36,7 +39,7 @@ class RunDirectory:
 
     @property
     def status(self) -> Path:
-        return self.path / "status.json"
+        return self.path / STATUS
 
     @property
     def metrics(self) -> Path:
@@ -106,14 +109,21 @@ class RunDirectory:
     def write_config(self, config: dict[str, Any]) -> None:
         write_text(self.config, yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
 
-    def problems(self, overwrite: bool) -> list[str]:
-        """Why no run may start here, one line a problem; empty where one may."""
+    def is_run(self) -> bool:
+        """Whether a run of lehr's has begun here: its status.json says so."""
+        return is_status(self.read_status())
+
+    def problems(self) -> list[str]:
+        """Why no run may be here, one line a problem; empty where one may."""
         if problems := self.place_problems():
             return problems
         if process := self.holder():
             return [f"dir={self.path}: {process} is running there; choose another directory"]
-        if self.state() == DONE and not overwrite:
-            return [f"dir={self.path}: holds a finished run; choose another directory, or say overwrite=true"]
+        if os.path.lexists(self.path / SWEEP):
+            return [f"dir={self.path}: is the directory of a sweep; choose another"]
+        if not self.is_run() and (names := foreign_names(self.path)):
+            named = ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
+            return [f"dir={self.path}: holds {named}, which no run of lehr's has written; choose another directory"]
         return []
 
     def place_problems(self) -> list[str]:
@@ -128,14 +138,17 @@ class RunDirectory:
         return []
 
     def clear(self) -> None:
-        """Remove what an earlier run left here, and nothing else."""
-        for name in ("checkpoints", "model", "posterior", "samples"):
-            shutil.rmtree(self.path / name, ignore_errors=True)
-        for name in ("config.yaml", "status.json", "metrics.json", "history.jsonl", "data.json"):
-            (self.path / name).unlink(missing_ok=True)
-        self.remove_evaluations()
-        for events in self.path.glob("events.out.tfevents.*"):
-            events.unlink()
+        """Remove what an earlier run left here, and nothing else: its status last, so that it can be done again."""
+        for path in own_files(self.path, self.has_marked_events()):
+            path.unlink(missing_ok=True)
+        for name in FOLDERS:
+            with suppress(OSError):  # somebody else's files are in it
+                (self.path / name).rmdir()
+
+    def has_marked_events(self) -> bool:
+        """Whether the events of the run here, if there is one, have names of their own."""
+        status = self.read_status()
+        return bool(status.get("marked_events", not status))
 
     def remove_evaluations(self) -> None:
         """Remove what was measured of the trained model and fitted to its latents, as of one that is no more."""
@@ -144,14 +157,13 @@ class RunDirectory:
             path.unlink(missing_ok=True)
             path.with_name(f"{path.stem}-quick.json").unlink(missing_ok=True)
         for name in SAMPLERS:
-            for path in self.posterior.glob(f"{name}.*"):
-                path.unlink()
+            for suffix in ("safetensors", "json"):
+                (self.posterior / f"{name}.{suffix}").unlink(missing_ok=True)
 
     def remove_unfinished(self) -> None:
         """Remove the temporary files of a run that was killed while it wrote."""
-        for temporary in self.path.rglob(".*.tmp"):
-            if not temporary.name.startswith(".point.json."):  # another sweep's, which may be writing it
-                temporary.unlink(missing_ok=True)
+        for temporary in unfinished_files(self.path):
+            temporary.unlink(missing_ok=True)
 
     def require_checkpoint(self, which: str = "last") -> Path:
         """The checkpoint to resume from, "last" or "best".

@@ -207,6 +207,7 @@ def evaluate_subject(
         CheckpointError: if the run has changed in the meantime.
     """
     plan = request.plan(subject.data)
+    _require_own(directory.evaluation("val" if plan.split == "val" and subject.data.n_test else ""))
 
     def require_same_model() -> None:
         if weights:
@@ -242,6 +243,18 @@ def evaluate_subject(
     path = _path(directory, plan, subject.data, model, weights)
     write_json(path, table)
     return table, path
+
+
+def _require_own(path: Path) -> None:
+    """Check that a file in the place of an evaluation is one.
+
+    Raises:
+        CheckpointError: if somebody else has put it there.
+    """
+    with suppress(OSError, ValueError):
+        found = json.loads(path.read_text())
+        if not isinstance(found, dict) or "lehr" not in found:
+            raise CheckpointError(f"{path}: was not written by lehr evaluate; move it away")
 
 
 def _path(directory: RunDirectory, plan: Plan, data: ImageDataModule, model: str | None, weights: str | None) -> Path:

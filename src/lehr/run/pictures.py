@@ -15,9 +15,9 @@ from lehr.models.components import Components
 from lehr.posterior.aggregate import AggregatePosterior
 from lehr.posterior.density import LatentDensity, Normal
 from lehr.posterior.interpolation import interpolate
+from lehr.run.contents import GRIDS
 from lehr.run.execution import Execution
 
-GRIDS = ("aggregate", "prior", "interpolation", "reconstruction")
 _SEED = 0  # of every picture of every run, so that runs can be compared picture by picture
 
 

@@ -27,6 +27,11 @@ def lacks_evaluation(status: Mapping[str, Any], level: str) -> bool:
     return _LEVELS.index(level) > _LEVELS.index(status.get("evaluated", "none"))
 
 
+def is_status(found: Mapping[str, Any]) -> bool:
+    """Whether this is what a status.json of lehr's holds, of whatever version."""
+    return found.keys() >= {"state", "started", "pid", "host"}
+
+
 class Status:
     """status.json: the state of a run, rewritten whole at every change."""
 
@@ -36,8 +41,12 @@ class Status:
         self.exported: Mapping[str, Any] | None = None
         """Which weights the run has ended in."""
 
-    def start(self) -> None:
-        """The run is under way."""
+    def start(self, marked_events: bool = True) -> None:
+        """The run is under way.
+
+        Args:
+            marked_events: whether its events have names of their own, see `lehr.run.contents`.
+        """
         self._fields = {
             "state": RUNNING,
             "started": now(),
@@ -45,6 +54,7 @@ class Status:
             "pid": os.getpid(),
             "host": socket.gethostname(),
             **provenance(),
+            "marked_events": marked_events,
             "error": None,
         }
         write_json(self._path, self._fields)

@@ -169,13 +169,15 @@ class SweepDirectory:
 
     def problems(self, grid: Grid, points: Sequence[Point] = ()) -> list[str]:
         """Why `points`, those of `grid`, cannot lie here, a line each."""
-        if RunDirectory(self.path).state() is not None:
+        if RunDirectory(self.path).is_run():
             return [f"hydra.sweep.dir={self.path}: is the directory of a single run; choose another"]
         try:
             found = self.read()
         except ConfigError as error:
             return list(error.problems)
         if not found:
+            if self.results.exists():
+                return [f"hydra.sweep.dir={self.path}: holds results.csv, which no sweep has written; choose another"]
             return []
         return _grid(found).differences(grid) or self._conflicts(points, [*found["keys"], *grid.keys])
 

@@ -9,6 +9,8 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 
+from lehr.run.contents import EVENTS_SUFFIX
+
 
 class TensorBoard(TensorBoardLogger):
     """Writes its events straight into the run directory, and no other file.
@@ -19,7 +21,8 @@ class TensorBoard(TensorBoardLogger):
     """
 
     def __init__(self, save_dir: str | Path, purge_step: int | None = None) -> None:
-        super().__init__(save_dir, name="", version="", default_hp_metric=False, purge_step=purge_step)
+        named: dict[str, Any] = {"filename_suffix": EVENTS_SUFFIX}  # what other programs log here is not the run's
+        super().__init__(save_dir, name="", version="", default_hp_metric=False, purge_step=purge_step, **named)
 
     @rank_zero_only
     def save(self) -> None:

@@ -1,0 +1,89 @@
+"""What lehr writes into a run directory, name by name. Nothing else there is taken for a run's, or removed.
+
+A run begins only where nothing lies under these names, and says at once in status.json that the directory is a run's.
+So whatever has one of them in a run directory was written by lehr, and whatever has one anywhere else was not.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from lehr.config.samplers import SAMPLERS
+
+STATUS = "status.json"
+SWEEP = "sweep.yaml"
+"""In the directory of a sweep, which no run is written to."""
+EVENTS_SUFFIX = ".lehr"
+"""At the end of the name of TensorBoard's events, which other programs write into a run directory too."""
+GRIDS = ("aggregate", "prior", "interpolation", "reconstruction")
+
+_SAMPLER = "|".join(map(re.escape, SAMPLERS))
+_FILES = re.compile(
+    rf"config\.yaml|{re.escape(STATUS)}|metrics\.json|history\.jsonl|data\.json|evaluation(-val)?(-quick)?\.json"
+)
+_EVENTS = re.compile(r"events\.out\.tfevents\.\d+\..+\.\d+\.\d+" + re.escape(EVENTS_SUFFIX))
+_EVENTS_OF_BEFORE = re.compile(rf"events\.out\.tfevents\.\d+\..+\.\d+\.\d+({re.escape(EVENTS_SUFFIX)})?")
+FOLDERS = {
+    "checkpoints": re.compile(r"(last|best)\.ckpt"),
+    "model": re.compile(r"model\.safetensors|config\.json"),
+    "posterior": re.compile(rf"(statistics|{_SAMPLER})\.(safetensors|json)"),
+    "samples": re.compile(rf"({'|'.join(GRIDS)})\.png|({_SAMPLER})-seed-?\d+\.png|interpolate-\d+-\d+\.(png|gif)"),
+}
+"""The folders in a run directory, and which names in them are lehr's."""
+_UNFINISHED = re.compile(r"\.(.+)\.[0-9a-f]{8}\.tmp")  # as lehr.files names what it writes
+_BEAT = re.compile(r"\.claim-\d+\.(\d+)\.tmp")
+
+
+def own_files(directory: Path, marked_events: bool = True) -> Iterator[Path]:
+    """The files of the run in `directory`: checkpoints first, and what says that there is a run last.
+
+    Args:
+        directory: of the run.
+        marked_events: whether its events have `EVENTS_SUFFIX`; those of earlier versions have not.
+    """
+    for folder, names in FOLDERS.items():
+        yield from _matching(directory, names, folder)
+    yield from _matching(directory, _EVENTS if marked_events else _EVENTS_OF_BEFORE)
+    yield from sorted(_matching(directory, _FILES), key=lambda path: path.name == STATUS)
+
+
+def unfinished_files(directory: Path) -> Iterator[Path]:
+    """The temporary files of a run whose process was killed while it wrote."""
+    for folder, names in {"": _FILES, **FOLDERS}.items():
+        for path in _matching(directory, _UNFINISHED, folder):
+            if (name := _UNFINISHED.fullmatch(path.name)) and names.fullmatch(name[1]):
+                yield path
+    for path in _matching(directory, _BEAT):
+        if (beat := _BEAT.fullmatch(path.name)) and int(beat[1]) != os.getpid():
+            yield path
+
+
+def foreign_names(directory: Path) -> list[str]:
+    """What lies where a run would write, in a directory that is no run's: files, and folders that are not empty."""
+    names = _names(directory)
+    files = [name for name in names if _FILES.fullmatch(name) or _EVENTS_OF_BEFORE.match(name)]
+    folders = [name for name in names if name in FOLDERS]
+    inside = [f"{folder}/{name}" for folder in folders for name in _names(directory / folder)[:1]]
+    # a folder that cannot be looked into, a file or a link of that name
+    return [*files, *inside, *(name for name in folders if not _is_plain_folder(directory / name))]
+
+
+def _matching(directory: Path, names: re.Pattern[str], folder: str = "") -> Iterator[Path]:
+    where = directory / folder
+    if not folder or _is_plain_folder(where):
+        yield from (where / name for name in _names(where) if names.fullmatch(name))
+
+
+def _names(folder: Path) -> list[str]:
+    try:
+        return sorted(os.listdir(folder))
+    except OSError:
+        return []
+
+
+def _is_plain_folder(path: Path) -> bool:
+    """Not a link to one, which would lead out of the directory."""
+    return path.is_dir() and not path.is_symlink()
