@@ -29,7 +29,8 @@ def test_a_directory_that_may_not_be_written_is_refused(refused):
 
 def test_a_finished_run_is_not_overwritten_unasked(refused, lehr, trainings):
     Path("run").mkdir()
-    Path("run/status.json").write_text(json.dumps({"state": "done"}))
+    about = {"state": "done", "started": "2026-01-01T00:00:00+00:00", "pid": 1, "host": "here", "evaluated": "full"}
+    Path("run/status.json").write_text(json.dumps(about))
     assert refused("train", "dir=run") == [
         "dir=run: holds a finished run; choose another directory, or say overwrite=true"
     ]

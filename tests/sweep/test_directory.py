@@ -233,7 +233,8 @@ def test_a_record_with_something_else_in_its_places_stops_a_start_in_a_line(tmp_
 
 @pytest.mark.parametrize("state", ["done", "interrupted", "failed"])
 def test_the_directory_of_a_single_run_is_not_taken_for_a_sweep(tmp_path, state):
-    write_json(tmp_path / "status.json", {"state": state})
+    about = {"started": "2026-01-01T00:00:00+00:00", "pid": 1, "host": "here"}
+    write_json(tmp_path / "status.json", {"state": state, **about})
     assert SweepDirectory(tmp_path).problems(grid("seed")) == [
         f"hydra.sweep.dir={tmp_path}: is the directory of a single run; choose another"
     ]

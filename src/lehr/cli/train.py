@@ -32,15 +32,16 @@ from lehr.cli.help import train_help
 from lehr.cli.overrides import literal
 from lehr.config.registry import conf_dir
 from lehr.errors import CheckpointError, ConfigError, Interrupted, LehrError, in_a_line
+from lehr.run.claim import Claim
 from lehr.run.directory import RunDirectory
 from lehr.run.identity import canonical, completed, flat, parts
 from lehr.run.status import DONE
 from lehr.startup import quick_imports
 from lehr.sweep.point import FILE, Point
+from lehr.training.beginning import beginning
 from lehr.training.going_on import ended_by
 from lehr.training.kept import kept_problems
 from lehr.training.launched import rank_from_outside
-from lehr.training.preflight import directory_problems
 
 
 def main(argv: list[str]) -> int:
@@ -72,12 +73,40 @@ def main(argv: list[str]) -> int:
     if config is not None:
         problems += run_problems(config.values)
     if not problems and config and not arguments.cfg:
-        directory = RunDirectory(config.output_dir)
-        if not rank_from_outside(config.values):
-            problems += [*directory_problems(config.values, directory), *_point_problems(config.values, directory)]
-        if not problems:
-            return run({**config.values, "dir": config.output_dir}, directory)
+        return _begin({**config.values, "dir": config.output_dir}, RunDirectory(config.output_dir))
     return report(problems, "train") if problems else run_hydra(argv, config_dir, "train")
+
+
+def _begin(values: dict[str, Any], directory: RunDirectory) -> int:
+    """Train into `directory`, or go on with this very run there; the exit code."""
+    if rank_from_outside(values):
+        return run(values, directory)  # the first rank has looked
+    if problems := [*directory.problems(), *_point_problems(values, directory)]:
+        return report(problems, "train")
+    try:
+        found = beginning(values, directory)
+    except ConfigError as error:
+        return report(error.problems, "train")
+    if found.note:
+        print(f"note: {found.note}", file=sys.stderr, flush=True)
+    if found.evaluate:
+        return _evaluate(values, directory)
+    return run(values, directory, resume=found.resume)
+
+
+def _evaluate(values: dict[str, Any], directory: RunDirectory) -> int:
+    """The evaluation at the end of a run that is done but for that, and how the run went; the exit code."""
+    with quick_imports():
+        from lehr.cli.summary import print_summary
+        from lehr.run.evaluate import evaluate_finished
+    claim = Claim.take(directory.path)
+    if claim is None:
+        return report([f"dir={directory.path}: {directory.holder() or 'another process'} is running there"], "train")
+    with claim:
+        evaluate_finished(values, directory, tuple(values["trust"]))
+    _print_evaluation(directory)
+    print_summary(json.loads(directory.metrics.read_text()), directory)
+    return 0
 
 
 def _resume(directory: RunDirectory, command: Command, show: bool) -> int:
@@ -151,7 +180,6 @@ def run(values: dict[str, Any], directory: RunDirectory, resume: bool = False) -
     debug = wants_traceback(values["debug"])
     with quick_imports():
         from lehr.cli.summary import print_summary
-        from lehr.cli.table import evaluation_table
         from lehr.training.session import train
     imported = time.perf_counter() - entry.STARTED
     try:
@@ -174,10 +202,16 @@ def run(values: dict[str, Any], directory: RunDirectory, resume: bool = False) -
         return 1
     if rank_from_outside(values):
         return 0
-    with suppress(OSError, ValueError):
-        print("\n" + evaluation_table(json.loads(directory.evaluation().read_text())), end="")
+    _print_evaluation(directory)
     print_summary(metrics, directory)
     return 0
+
+
+def _print_evaluation(directory: RunDirectory) -> None:
+    from lehr.cli.table import evaluation_table
+
+    with suppress(OSError, ValueError):
+        print("\n" + evaluation_table(json.loads(directory.evaluation().read_text())), end="")
 
 
 def _refuse_to_run(config: DictConfig) -> None:

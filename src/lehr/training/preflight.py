@@ -17,7 +17,6 @@ from lehr.errors import ConfigError
 from lehr.needs import TWO_EXAMPLES, WHOLE_BATCH
 from lehr.objective.annealing import Annealing
 from lehr.objective.bits import levels_problem
-from lehr.run.directory import RunDirectory
 from lehr.training.launched import processes_from_outside, rank_from_outside
 
 Config = Mapping[str, Any]
@@ -36,11 +35,6 @@ def combination_problems(config: Config) -> list[str]:
         return list(error.problems)
     of_components = [*_length(config, signatures), *_levels(config, signatures), *_needs(config, signatures)]
     return [*of_components, *_average(config), *_exported(config), *_paths(config), *_devices(config)]
-
-
-def directory_problems(config: Config, directory: RunDirectory) -> list[str]:
-    """One line for each reason why the run cannot be written to `directory`."""
-    return directory.problems(overwrite=config["overwrite"])
 
 
 def _length(config: Config, signatures: Mapping[str, Signature]) -> list[str]:

@@ -29,6 +29,7 @@ from lehr.run.finish import Finished, Observer, Trained, finish
 from lehr.run.measure import measure_split
 from lehr.run.status import DONE, FAILED, INTERRUPTED, PRUNED, Status
 from lehr.surroundings import Place, hidden
+from lehr.training.beginning import beginning
 from lehr.training.building import Config, Extras, Parts
 from lehr.training.callbacks.at_end import execution_of
 from lehr.training.callbacks.pruning import Pruned
@@ -74,6 +75,8 @@ def train(
             # of what the ranks share only the first one's is written; that they have the same configuration is checked
             return _take_part(config, directory, checkpoint, trust, place)
         with _claimed(directory) as claim:
+            if checkpoint is None and _goes_on(config, directory):
+                checkpoint = directory.require_checkpoint()
             return _train(config, directory, checkpoint, trust, import_seconds, claim, extras or Extras(), place)
 
 
@@ -118,6 +121,14 @@ def _take_part(
     with quiet():
         parts = Parts(config, directory, checkpoint, trust, place=place)
         return _train_and_finish(parts, directory, checkpoint, {}).metrics
+
+
+def _goes_on(config: Config, directory: RunDirectory) -> bool:
+    """Whether there is a run to go on with, now that no other process can change it."""
+    found = beginning(config, directory)
+    if found.evaluate:
+        raise ConfigError(f"dir={directory.path}: another process has just trained this run")
+    return found.resume
 
 
 @contextmanager
@@ -167,7 +178,7 @@ def _prepare(
     place: Place | None,
 ) -> Parts:
     """Build the run and begin its directory; what an earlier run left is touched only once this one can start."""
-    has_something_to_lose = checkpoint is not None or directory.state() is not None
+    has_something_to_lose = checkpoint is not None or directory.is_run()
     if not has_something_to_lose:
         _begin(directory, config, status)
     parts = Parts(config, directory, checkpoint, trust, extras, place)
@@ -196,10 +207,11 @@ def _go_back(directory: RunDirectory) -> None:
 def _begin(directory: RunDirectory, config: Config, status: Status) -> None:
     try:
         directory.path.mkdir(parents=True, exist_ok=True)
+        # first of all: from now on what lies here under names of lehr's is the run's
+        status.start(directory.has_marked_events())
         directory.remove_unfinished()
         directory.remove_evaluations()
         directory.write_config(dict(config))
-        status.start()
     except OSError as error:
         raise ConfigError(f"dir={directory.path}: cannot be written to ({error.strerror})") from error
 

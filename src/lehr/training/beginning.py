@@ -1,0 +1,105 @@
+"""What a training does in a directory that holds a run already: go on with it, evaluate it, or nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from lehr.errors import CheckpointError, ConfigError
+from lehr.run.directory import RunDirectory
+from lehr.run.identity import canonical, parts
+from lehr.run.status import DONE, FAILED, INTERRUPTED, lacks_evaluation
+from lehr.startup import quick_imports
+from lehr.training.launched import rank_from_outside
+
+_NAMED = 4  # keys that a refusal names
+_ANEW = "choose another directory, or say overwrite=true to begin anew"
+
+
+@dataclass(frozen=True)
+class Beginning:
+    """How a run begins.
+
+    Attributes:
+        resume: from the checkpoint that is there.
+        evaluate: nothing but the evaluation at its end is left to do.
+        note: what is said of it.
+    """
+
+    resume: bool = False
+    evaluate: bool = False
+    note: str = ""
+
+
+def beginning(config: Mapping[str, Any], directory: RunDirectory) -> Beginning:
+    """How the run of this configuration begins in `directory`, which nobody is working in.
+
+    A run that was interrupted or killed goes on, so that one command, given as often as need be, ends in one run. What
+    somebody may want to keep is never removed unasked.
+
+    Raises:
+        ConfigError: if something else is there than this run, or this run has failed or is finished.
+    """
+    status, dir_ = directory.read_status(), f"dir={directory.path}"
+    state = status.get("state")
+    if not directory.is_run() or config["overwrite"]:
+        return Beginning()
+    if state == DONE:
+        error = status.get("evaluation_error")
+        left = lacks_evaluation(status, config["evaluate"]) and error in (None, INTERRUPTED)
+        if left and not _differences(config, directory):
+            return _unless_with_others(
+                config, Beginning(evaluate=True, note=f"{dir_}: holds this run, done but for its evaluation")
+            )
+        raise ConfigError(f"{dir_}: holds a finished run; choose another directory, or say overwrite=true")
+    if not directory.last_checkpoint.exists():
+        return Beginning()
+    if not (steps := _steps(directory)):
+        return Beginning()
+    go_on = f"resume={directory.path} goes on with it"
+    if differences := _differences(config, directory):
+        raise ConfigError(f"{dir_}: holds an unfinished run of other values ({differences}); {go_on}; or {_ANEW}")
+    if state == FAILED:
+        raise ConfigError(f"{dir_}: holds this run, which has failed after {steps:,} steps; {go_on}; or {_ANEW}")
+    note = f"{dir_}: holds this run, interrupted; it goes on after {steps:,} steps (overwrite=true begins anew)"
+    return _unless_with_others(config, Beginning(resume=True, note=note))
+
+
+def _unless_with_others(config: Mapping[str, Any], found: Beginning) -> Beginning:
+    if rank_from_outside(config) is not None:
+        raise ConfigError(f"{found.note}; of processes that were started together each is to be told: resume=DIR")
+    return found
+
+
+def _differences(config: Mapping[str, Any], directory: RunDirectory) -> str:
+    """Where the run in `directory` differs from one of `config`, in words; empty where it is the same run.
+
+    Raises:
+        ConfigError: if its configuration cannot be read.
+    """
+    try:
+        there, here = parts(directory.read_config()), parts(config)
+    except CheckpointError as error:
+        raise ConfigError(f"{error}; {_ANEW}") from error
+    keys = [
+        key
+        for key in sorted({*there, *here})
+        if canonical(there.get(key)) != canonical(here.get(key)) or (key in there) != (key in here)
+    ]
+    named = [f"{key}={there.get(key)} there, {here.get(key)} here" for key in keys[:_NAMED]]
+    return "; ".join([*named, *([f"and {len(keys) - _NAMED} more"] if len(keys) > _NAMED else [])])
+
+
+def _steps(directory: RunDirectory) -> int:
+    """How many steps the checkpoint has taken: with none there is nothing to lose.
+
+    Raises:
+        ConfigError: if it cannot be read.
+    """
+    with quick_imports():
+        from lehr.run.checkpoint_file import read_checkpoint
+    try:
+        return int(read_checkpoint(directory.last_checkpoint).get("global_step", 0))
+    except CheckpointError as error:
+        raise ConfigError(f"{error}; {_ANEW}") from error
