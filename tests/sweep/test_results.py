@@ -283,3 +283,38 @@ def test_an_evaluation_of_another_model_than_the_run_has_come_to_does_not_count(
         {"test/elbo": -1.0},
         {"test/elbo": -1.0, "likelihood/elbo": -2.0},  # by an earlier version
     ]
+
+
+def test_a_run_that_was_copied_or_renamed_counts_once(tmp_path):
+    sweep_yaml(tmp_path, "kl.weight", "seed")
+    runs = [add(tmp_path, {"kl.weight": 1.0, "seed": seed}, {"test/elbo": float(seed)}) for seed in range(3)]
+    before = read_runs(tmp_path)
+    shutil.copytree(runs[0], tmp_path / "backup")
+    shutil.copytree(runs[1], tmp_path / f"a-{runs[1].name}")  # ends in the same digits
+    found = read_runs(tmp_path)
+    assert found.runs == before.runs
+    assert found.copies == {"backup": runs[0].name, f"a-{runs[1].name}": runs[1].name}
+    table = terminal_table(answer(found))
+    assert "3 runs: 3 done" in table
+    assert f"the same run once more, and in no number here: a-{runs[1].name} (of {runs[1].name}), backup (of" in table
+    assert len(write_results(found).read_text().splitlines()) == 1 + 3
+    runs[2].rename(tmp_path / "renamed")  # counts as long as it is the only one
+    found = read_runs(tmp_path)
+    assert [run.name for run in found.runs] == [runs[0].name, runs[1].name, "renamed"]
+
+
+def test_two_trainings_of_one_configuration_are_one_run(tmp_path):
+    add(tmp_path, {"seed": 0}, name="10-00-00", point=False, state="failed")
+    for name, seed in (("10-05-00", 0), ("10-10-00", 0), ("10-15-00", 1)):
+        add(tmp_path, {"seed": seed}, {"test/elbo": -1.0}, name=name, point=False)
+    found = read_runs(tmp_path)
+    assert [(run.name, run.state) for run in found.runs] == [("10-05-00", "done"), ("10-15-00", "done")]
+    assert found.copies == {"10-00-00": "10-05-00", "10-10-00": "10-05-00"}
+
+
+def test_runs_of_which_nothing_can_be_read_are_each_shown(tmp_path):
+    for seed in range(2):
+        path = add(tmp_path, {"seed": seed}, {"test/elbo": -1.0})
+        for name in ("point.json", "config.yaml"):
+            (path / name).write_text("{")
+    assert [run.state for run in read_runs(tmp_path).runs] == ["damaged"] * 2

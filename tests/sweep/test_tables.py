@@ -8,7 +8,7 @@ import statistics
 from io import StringIO
 
 import pytest
-from handmade import add, elbo, sweep_yaml
+from handmade import add, configuration, elbo, sweep_yaml
 
 from lehr.errors import ConfigError
 from lehr.sweep.groups import Query, answer
@@ -166,7 +166,8 @@ def test_digits_follow_the_standard_deviation(tmp_path):
 
 def test_names_of_other_scripts_keep_the_columns_aligned(tmp_path):
     for i, name in enumerate(["größe", "模型", "plain"]):
-        add(tmp_path, {"model": name, "seed": 0}, {"test/elbo": -1.25 - i})
+        config = configuration(**{"model.latent_dim": i})
+        add(tmp_path, {"model": name, "seed": 0}, {"test/elbo": -1.25 - i}, config=config)
     sweep_yaml(tmp_path, "model", "seed")
     lines = terminal_table(answer(read_runs(tmp_path)), 80).splitlines()
     assert [line for line in lines if line.endswith("  1")] == [

@@ -100,6 +100,9 @@ def _act(directory: Path, values: dict[str, Any]) -> None:
     if not results.runs:
         raise ConfigError(f"{directory}: holds no runs yet")
     table = answer(results, Query(values["metrics"], values["by"], values["sort"], values["runs"]))
+    if values["out"] or values["format"] in ("csv", "markdown"):
+        for note in results.notes:
+            print(f"note: {note}", file=sys.stderr)
     if values["out"]:
         out = Path(values["out"])
         if out.suffix.lower() == ".parquet":

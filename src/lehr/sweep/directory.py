@@ -18,7 +18,7 @@ from lehr.run.claim import Claim, is_claimed
 from lehr.run.directory import RunDirectory
 from lehr.run.identity import canonical, parts
 from lehr.run.status import DONE, FAILED, INTERRUPTED, PRUNED, RUNNING, lacks_evaluation, provenance
-from lehr.sweep.names import DIGITS, digits_of
+from lehr.sweep.names import DIGITS, digits_of, preference
 from lehr.sweep.point import FILE, Point
 
 WAITING = "waiting"
@@ -96,11 +96,14 @@ class SweepDirectory:
         return self.path / "results.csv"
 
     def run_dirs(self) -> dict[str, Path]:
-        """The directories of points, by the digits of the identity that their names end in."""
+        """The directories of points, by the digits of the identity that their names end in. Of copies one counts."""
         if not self.path.is_dir():
             return {}
-        found = ((digits_of(path.name), path) for path in self.path.iterdir())
-        return {digits: path for digits, path in found if digits}
+        found: dict[str, list[Path]] = {}
+        for path in self.path.iterdir():
+            if digits := digits_of(path.name):
+                found.setdefault(digits, []).append(path)
+        return {digits: paths[0] if len(paths) == 1 else min(paths, key=_preference) for digits, paths in found.items()}
 
     def run_dir(self, point: Point) -> Path:
         """Where `point` is, or is to be."""
@@ -235,6 +238,15 @@ class SweepDirectory:
 
 YAML_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _YAML_DUMPER: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+
+
+def _preference(run_dir: Path) -> tuple[Any, ...]:
+    """Which of several directories of one run is the run's."""
+    try:
+        point = Point.read(run_dir)
+    except CheckpointError:
+        return (2, run_dir.name)
+    return preference(run_dir.name, point.swept, point.id, RunDirectory(run_dir).state() == DONE)
 
 
 def _has_failed_evaluation(run_dir: Path, level: str) -> bool:

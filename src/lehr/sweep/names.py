@@ -41,6 +41,19 @@ def digits_of(name: str) -> str:
     return found[1] if found else ""
 
 
+def preference(name: str, swept: Mapping[str, Any], identity: str, done: bool) -> tuple[Any, ...]:
+    """What to sort the directories of one run by, of which the first counts: a copy lacks the name it was made under.
+
+    Args:
+        name: of the directory.
+        swept: the values of the swept keys, as point.json has them; empty where there is none.
+        identity: of the run.
+        done: whether the run there is done.
+    """
+    made_as = bool(swept) and name == name_of(swept, identity)
+    return (not made_as, digits_of(name) != identity[:DIGITS], not done, len(name), name)
+
+
 def _text(value: Any) -> str:
     if value is None:
         return "null"

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import csv
 import json
-import math
 import os
 import re
 import sys
@@ -19,16 +18,15 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import IO, Any
 
-import yaml
-
 from lehr.errors import CheckpointError
 from lehr.files import replacing
 from lehr.run.identity import canonical, flat, identity, is_part, parts
 from lehr.run.status import DONE
 from lehr.sweep import directory as sweep_directory
-from lehr.sweep.comparable import read_evaluated
-from lehr.sweep.directory import ENDED, YAML_LOADER, SweepDirectory, state_of
+from lehr.sweep.directory import ENDED, SweepDirectory, state_of
+from lehr.sweep.names import preference
 from lehr.sweep.point import value_of
+from lehr.sweep.run_files import read_config, read_json, read_metrics
 
 DAMAGED = "damaged"
 """The state of a run of which a file cannot be read. Its numbers do not count."""
@@ -57,6 +55,7 @@ class RunResult:
         evaluated: of which data, split and how many examples the numbers of evaluation.json are.
         config: every flat key, where it was asked for.
         belongs: whether it is a point of the sweep in whose directory it lies.
+        preference: what to sort directories of one run by; the first one counts.
     """
 
     name: str
@@ -72,6 +71,7 @@ class RunResult:
     config: dict[str, Any] | None = None
     belongs: bool = True
     evaluated: dict[str, Any] = field(default_factory=dict)
+    preference: tuple[Any, ...] = field(default=(), compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -83,12 +83,25 @@ class SweepResults:
         keys: that were swept, in the order of the sweep, `seed` last.
         runs: one for each run directory.
         others: run directories that lie there, but are not of this sweep.
+        copies: directory -> that of the same run, which counts in its place.
     """
 
     path: Path
     keys: list[str]
     runs: list[RunResult]
     others: list[str] = field(default_factory=list)
+    copies: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def notes(self) -> list[str]:
+        """What lies there and is left out, a line each."""
+        notes = []
+        if self.others:
+            notes.append(f"not of this sweep, and in no number here: {_first(self.others)}")
+        if self.copies:
+            pairs = [f"{copy} (of {counted})" for copy, counted in self.copies.items()]
+            notes.append(f"the same run once more, and in no number here: {_first(pairs)}")
+        return notes
 
     @cached_property
     def metrics(self) -> list[str]:
@@ -99,7 +112,8 @@ class SweepResults:
 def read_runs(path: str | Path, config: bool = False) -> SweepResults:
     """The runs in the directories right below `path`: of a sweep, or any that lie there.
 
-    Where there is no sweep.yaml, what differs between the configurations counts as swept.
+    Where there is no sweep.yaml, what differs between the configurations counts as swept. One identity is one run: of
+    directories that were copied, or trained twice, one counts.
 
     Args:
         path: the directory of the sweep.
@@ -116,7 +130,7 @@ def read_runs(path: str | Path, config: bool = False) -> SweepResults:
     read = partial(_read_run, record=record, keep_config=config)
     found = [run for run in _each(read, _directories(path)) if run]
     others = sorted(run.name for run in found if not run.belongs)
-    found = [run for run in found if run.belongs]
+    found, copies = _without_copies([run for run in found if run.belongs])
     if not found and not record:
         single = (path / "status.json").exists() or (path / "config.yaml").exists()
         sweeps = sorted([*path.glob("*/sweep.yaml"), *path.glob("*/*/sweep.yaml")])
@@ -131,7 +145,23 @@ def read_runs(path: str | Path, config: bool = False) -> SweepResults:
     keys = [key for key in keys if key != SEED] + [SEED] * (SEED in keys)
     runs = [replace(run, swept={key: run.swept.get(key) for key in keys}) if run.swept else run for run in found]
     runs.sort(key=lambda run: (not run.swept, [natural(run.swept.get(key)) for key in keys], natural(run.name)))
-    return SweepResults(path, keys, runs, others)
+    return SweepResults(path, keys, runs, others, copies)
+
+
+def _without_copies(runs: Iterable[RunResult]) -> tuple[list[RunResult], dict[str, str]]:
+    """One of the directories of each run, and which stand for others."""
+    counted: dict[str, RunResult] = {}
+    copies: dict[str, str] = {}
+    for run in sorted(runs, key=lambda run: run.preference):
+        first = counted.setdefault(run.id or f"unknown {run.name}", run)
+        if first is not run:
+            copies[run.name] = first.name
+    return list(counted.values()), dict(sorted(copies.items()))
+
+
+def _first(names: Sequence[str]) -> str:
+    """The first of these names, and whether there are more."""
+    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
 
 
 def write_results(results: SweepResults) -> Path:
@@ -206,24 +236,25 @@ def _directories(path: Path) -> list[Path]:
 def _read_run(path: Path, record: Mapping[str, Any], keep_config: bool) -> RunResult | None:
     """The run in `path`; None where there is none. `record` is sweep.yaml, empty where there is none."""
     wrong: list[str] = []
-    point = _read_json(path, "point.json", wrong)
-    status = _read_json(path, "status.json", wrong)
+    point = read_json(path, "point.json", wrong)
+    status = read_json(path, "status.json", wrong)
     config = point.get("config")
     if not isinstance(config, dict):
-        config = _read_config(path, wrong)
+        config = read_config(path, wrong)
     if not (point or status or config or wrong):
         return None
     state = status.get("state")
     if state not in ENDED:
         state = state_of(path)
-    metrics, evaluated = _read_metrics(path, status.get("model"), wrong) if state == DONE else ({}, {})
+    metrics, evaluated = read_metrics(path, status.get("model"), wrong) if state == DONE else ({}, {})
     if wrong:
         state, metrics = DAMAGED, {}
     error = status.get("evaluation_error" if state == DONE else "error")
     seconds = status.get("seconds")
+    id, swept = str(point.get("id") or _identity(config)), point.get("swept")
     return RunResult(
         name=path.name,
-        id=str(point.get("id") or _identity(config)),
+        id=id,
         state=str(state),
         error="; ".join(wrong) or (" ".join(str(error).split()) if error else None),
         swept=_swept(point, config, record),
@@ -235,6 +266,7 @@ def _read_run(path: Path, record: Mapping[str, Any], keep_config: bool) -> RunRe
         config=dict(_interned(flat(config))) if keep_config else None,
         belongs=bool(point) or bool(wrong) or not record or _agrees(config, record),
         evaluated=evaluated,
+        preference=preference(path.name, swept if isinstance(swept, dict) else {}, id, state == DONE),
     )
 
 
@@ -287,52 +319,6 @@ def _differing(configs: Sequence[Mapping[str, Any]]) -> list[str]:
         return same and any(".".join(sections[: i + 1]) in differing for i in range(len(sections)))
 
     return [key for key in differing if not follows(key)]
-
-
-def _read_metrics(
-    path: Path, model: Any, wrong: list[str]
-) -> tuple[dict[str, float | int | bool | None], dict[str, Any]]:
-    """metrics.json, and evaluation.json if it is of the same model; and what that says of itself."""
-    found = _read_json(path, "metrics.json", wrong)
-    if not found and not wrong:
-        wrong.append("metrics.json: is missing")
-    evaluation = _read_json(path, "evaluation.json", wrong)
-    if model is not None and evaluation.get("model") not in (None, model):
-        evaluation = {}
-    measured = {key: value for key, value in evaluation.items() if "/" in key}
-    metrics = {
-        sys.intern(key): value if value is not None and math.isfinite(value) else None
-        for key, value in (*found.items(), *measured.items())
-        if value is None or isinstance(value, int | float)
-    }
-    return metrics, read_evaluated(evaluation)
-
-
-def _read_json(path: Path, name: str, wrong: list[str]) -> dict[str, Any]:
-    """What the file holds; empty where there is none, and where it is damaged, which goes to `wrong`."""
-    try:
-        with open(f"{path}/{name}", "rb") as file:
-            found = json.loads(file.read())
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError, RecursionError) as error:
-        wrong.append(f"{name}: cannot be read ({' '.join(str(error).split())})")
-        return {}
-    if not isinstance(found, dict):
-        wrong.append(f"{name}: is not what a run writes there")
-        return {}
-    return found
-
-
-def _read_config(path: Path, wrong: list[str]) -> dict[str, Any]:
-    try:
-        found = yaml.load((path / "config.yaml").read_bytes(), YAML_LOADER)
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        wrong.append(f"config.yaml: cannot be read ({' '.join(str(error).split())})")
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def _identity(config: Mapping[str, Any]) -> str:

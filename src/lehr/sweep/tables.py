@@ -48,9 +48,7 @@ def terminal_table(table: Answer, width: int | None = None) -> str:
         sections.append(lines)
         sections.append([*_legend(table), *left_out])
     sections += _unfinished(table.results.runs)
-    if others := table.results.others:
-        named = ", ".join(others[:3]) + (", ..." if len(others) > 3 else "")
-        sections.append([f"not of this sweep, and in no number here: {named}"])
+    sections += [[note] for note in table.results.notes]
     return "\n\n".join("\n".join(f"  {line}".rstrip() for line in lines) for lines in sections if lines) + "\n"
 
 
