@@ -21,6 +21,35 @@ def test_a_directory_with_a_file_in_the_way_is_refused(refused, place):
     assert refused("train", f"dir={place}") == [f"dir={place}: file is a file, not a directory"]
 
 
+LONG = "x" * 300
+
+
+def test_a_name_that_no_file_can_have_is_refused_wherever_it_is_given(refused, lehr):
+    shown = "x" * 200 + "..."
+    assert refused("train", f"dir={LONG}") == [f"dir={shown}: File name too long"]
+    assert refused("train", f"dir=a/{LONG}/b") == [f"dir=a/{'x' * 198}...: File name too long"]
+    assert refused("train", f"resume={LONG}") == [f"resume={shown}: File name too long"]
+    assert refused("train", "-m", "seed=0,1", f"hydra.sweep.dir={LONG}") == [
+        f"hydra.sweep.dir={shown}: File name too long"
+    ]
+    for command in ("sample", "evaluate"):
+        (line,) = refused(command, f"run={LONG}")
+        assert "File name too long" in line
+    code, out, err = lehr("results", LONG)
+    assert (code != 0, out, err.count("\n"), "File name too long" in err) == (True, "", 1, True)
+
+
+def test_a_link_to_nowhere_is_refused_wherever_it_is_given(refused):
+    Path("link").symlink_to("nowhere")
+    Path("circle").symlink_to("circle")
+    line = "link is a link to nowhere, which is not there"
+    assert refused("train", "dir=link") == [f"dir=link: {line}"]
+    assert refused("train", "dir=link/run") == [f"dir=link/run: {line}"]
+    assert refused("train", "-m", "seed=0,1", "hydra.sweep.dir=link") == [f"hydra.sweep.dir=link: {line}"]
+    assert refused("train", "resume=link") == ["resume=link: there is no such directory"]
+    assert refused("train", "dir=circle/run") == ["dir=circle/run: Too many levels of symbolic links"]
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
 def test_a_directory_that_may_not_be_written_is_refused(refused):
     Path("locked").mkdir(mode=0o500)

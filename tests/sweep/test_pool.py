@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import multiprocessing.process
 import os
+import tempfile
+from multiprocessing.connection import Listener, arbitrary_address
 from pathlib import Path
 
 import pytest
@@ -150,3 +153,18 @@ def test_every_process_of_a_run_is_given_its_gpus_and_its_share_of_the_cores(
     assert sweep.code == 0, sweep.err
     seen = [json.loads(path.read_text()) for run in sweep.points().values() for path in sorted(run.glob("rank-*.json"))]
     assert sorted(seen, key=json.dumps) == expected
+
+
+def test_sockets_have_room_for_their_names_however_long_the_folder_for_temporary_files_is(tmp_path, monkeypatch):
+    own = multiprocessing.process.current_process()._config
+    monkeypatch.setitem(own, "tempdir", None)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path)[:1])
+    pool._give_sockets_short_names()
+    assert own["tempdir"] is None  # there is room
+    long = tmp_path / ("x" * 100)
+    long.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(long))
+    with pytest.raises(OSError, match="AF_UNIX path too long"):
+        Listener(tempfile.mktemp(prefix="listener-", dir=tempfile.mkdtemp(prefix="pymp-")), "AF_UNIX")
+    pool._give_sockets_short_names()
+    Listener(arbitrary_address("AF_UNIX"), "AF_UNIX").close()

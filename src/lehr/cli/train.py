@@ -81,7 +81,7 @@ def _begin(values: dict[str, Any], directory: RunDirectory) -> int:
     """Train into `directory`, or go on with this very run there; the exit code."""
     if rank_from_outside(values):
         return run(values, directory)  # the first rank has looked
-    if problems := [*directory.problems(), *_point_problems(values, directory)]:
+    if problems := directory.problems() or _point_problems(values, directory):
         return report(problems, "train")
     try:
         found = beginning(values, directory)

@@ -6,9 +6,11 @@ TensorBoard events.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import socket
+import stat
 from contextlib import suppress
 from filecmp import cmp
 from itertools import product
@@ -25,6 +27,7 @@ from lehr.run.contents import FOLDERS, STATUS, SWEEP, foreign_names, own_files, 
 from lehr.run.status import is_status, now
 
 _NAMED = 3  # files that a refusal names
+_SHOWN = 200  # characters of a path
 
 
 class RunDirectory:
@@ -128,9 +131,10 @@ class RunDirectory:
 
     def place_problems(self) -> list[str]:
         """Why nothing can be written here, one line a problem."""
-        existing = self.path
-        while not existing.exists() and existing != existing.parent:
-            existing = existing.parent
+        try:
+            existing = _existing(self.path)
+        except OSError as error:  # a name that no file can have, a circle of links, a link to nowhere
+            return [f"dir={_short(self.path)}: {error.strerror}"]
         if not existing.is_dir():
             return [f"dir={self.path}: {existing} is a file, not a directory"]
         if not os.access(existing, os.W_OK | os.X_OK):
@@ -171,7 +175,13 @@ class RunDirectory:
         Raises:
             CheckpointError: if there is none.
         """
-        if not self.path.is_dir():
+        try:
+            is_there = stat.S_ISDIR(self.path.stat().st_mode)
+        except (FileNotFoundError, NotADirectoryError):
+            is_there = False
+        except OSError as error:
+            raise CheckpointError(f"resume={_short(self.path)}: {error.strerror}") from error
+        if not is_there:
             raise CheckpointError(f"resume={self.path}: there is no such directory")
         self.read_config()
         path = self.best_checkpoint if which == "best" else self.last_checkpoint
@@ -207,3 +217,28 @@ class RunDirectory:
         except (OSError, ValueError):
             return {}
         return fields if isinstance(fields, dict) else {}
+
+
+def _existing(path: Path) -> Path:
+    """The first of `path` and the folders that it is to lie in that is there already.
+
+    Raises:
+        OSError: says in a few words why `path` can never be made.
+    """
+    for one in (path, *path.parents):
+        try:
+            one.stat()
+            longest = os.pathconf(one, "PC_NAME_MAX")
+            if any(len(os.fsencode(name)) > longest for name in path.relative_to(one).parts):
+                raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
+            return one
+        except (FileNotFoundError, NotADirectoryError) as error:
+            if one.is_symlink():
+                there = os.readlink(one)
+                raise OSError(errno.ENOENT, f"{one} is a link to {there}, which is not there") from error
+    return path.parent
+
+
+def _short(path: Path) -> str:
+    """A path in a message, of which nobody wants to read thousands of characters."""
+    return text if len(text := str(path)) <= _SHOWN else f"{text[:_SHOWN]}..."

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import shutil
 import signal
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -17,6 +19,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing import forkserver
 from multiprocessing.connection import wait
+from multiprocessing.util import Finalize
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +31,7 @@ from lehr.sweep.runner import LOG, DiskFull, run_point
 PATIENCE_SECONDS = 60.0
 """How long processes that were told to stop have to finish their step and write a checkpoint."""
 _POLL_SECONDS = 0.25
+_LONGEST_TMPDIR = 70  # bytes: the path of a socket may have 107, of which multiprocessing adds 32
 _NO_SPACE = 28  # exit code of a process that stopped for want of space
 
 
@@ -156,12 +160,25 @@ def visible_gpus() -> list[str]:
     return [str(i) for i, line in enumerate(x for x in listed.splitlines() if x.startswith("GPU "))]
 
 
+def _give_sockets_short_names() -> None:
+    """Let sockets lie in a folder of a short name where TMPDIR, in which they would, leaves theirs no room."""
+    own: dict[str, Any] = multiprocessing.process.current_process()._config  # type: ignore[attr-defined]
+    if own.get("tempdir") or len(os.fsencode(tempfile.gettempdir())) <= _LONGEST_TMPDIR:
+        return
+    for place in ("/tmp", "/var/tmp", "/dev/shm"):
+        with suppress(OSError):
+            folder = own["tempdir"] = tempfile.mkdtemp(prefix="pymp-", dir=place)
+            Finalize(None, shutil.rmtree, (folder,), {"ignore_errors": True}, exitpriority=-100)
+            return
+
+
 def _template(threads: int) -> Any:
     """A multiprocessing context whose processes are forked off one that has imported what a run needs."""
     # read by the libraries when the template loads them; the GPUs must not be touched before the fork
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ.setdefault(name, str(threads))
     os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
+    _give_sockets_short_names()
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["lehr.sweep.template"])
     # Ctrl-C reaches every process of a terminal's command; those of the pool wait for what the pool makes of it
