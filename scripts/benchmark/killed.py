@@ -43,6 +43,7 @@ sys.addaudithook(hook)
 if path := os.environ.get("KILLED_COUNT"):
     atexit.register(lambda: open(path, "w").write(str(count)))
 """
+_FINISHED = "holds a finished run"
 _TIMES = ("time/", "seconds", "wall")
 
 
@@ -164,13 +165,15 @@ class Killer:
             code, said = life.attempt(moment)
             if code == 0:
                 return None
+            if _FINISHED in said:  # it was killed while it took its leave
+                return None
             if code != -signal.SIGKILL:
                 return f"ended with {code}:\n{said}"
             self.kills[life.stage(self.images), "clock" if by_clock else "file"] += 1
             if self.rng.random() < 0.5:
                 break
         code, said = life.attempt(None)
-        return f"ended with {code} after it was killed:\n{said}" if code else None
+        return f"ended with {code} after it was killed:\n{said}" if code and _FINISHED not in said else None
 
 
 def _different(wanted: dict[str, str], found: dict[str, str]) -> list[str]:

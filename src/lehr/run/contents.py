@@ -22,12 +22,12 @@ GRIDS = ("aggregate", "prior", "interpolation", "reconstruction")
 
 _SAMPLER = "|".join(map(re.escape, SAMPLERS))
 _FILES = re.compile(
-    rf"config\.yaml|{re.escape(STATUS)}|metrics\.json|history\.jsonl|data\.json|evaluation(-val)?(-quick)?\.json"
+    rf"config\.yaml|{re.escape(STATUS)}|metrics\.json|history\.jsonl|data\.json|evaluation(-(best|last|ema))?(-val)?(-quick)?\.json"
 )
 _EVENTS = re.compile(r"events\.out\.tfevents\.\d+\..+\.\d+\.\d+" + re.escape(EVENTS_SUFFIX))
 _EVENTS_OF_BEFORE = re.compile(rf"events\.out\.tfevents\.\d+\..+\.\d+\.\d+({re.escape(EVENTS_SUFFIX)})?")
 FOLDERS = {
-    "checkpoints": re.compile(r"(last|best)\.ckpt"),
+    "checkpoints": re.compile(r"(last|best|replaced)\.ckpt"),
     "model": re.compile(r"model\.safetensors|config\.json"),
     "posterior": re.compile(rf"(statistics|{_SAMPLER})\.(safetensors|json)"),
     "samples": re.compile(rf"({'|'.join(GRIDS)})\.png|({_SAMPLER})-seed-?\d+\.png|interpolate-\d+-\d+\.(png|gif)"),

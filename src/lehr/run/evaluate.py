@@ -207,7 +207,7 @@ def evaluate_subject(
         CheckpointError: if the run has changed in the meantime.
     """
     plan = request.plan(subject.data)
-    _require_own(directory.evaluation("val" if plan.split == "val" and subject.data.n_test else ""))
+    _require_own(_place(directory, plan, subject.data, weights))
 
     def require_same_model() -> None:
         if weights:
@@ -245,6 +245,12 @@ def evaluate_subject(
     return table, path
 
 
+def _place(directory: RunDirectory, plan: Plan, data: ImageDataModule, weights: str | None) -> Path:
+    """Where the evaluation goes, unless that is a quick one and a full one lies there."""
+    split = "val" if plan.split == "val" and data.n_test else None
+    return directory.evaluation("-".join(filter(None, (weights, split))))
+
+
 def _require_own(path: Path) -> None:
     """Check that a file in the place of an evaluation is one.
 
@@ -263,8 +269,7 @@ def _path(directory: RunDirectory, plan: Plan, data: ImageDataModule, model: str
     Of the best checkpoint `evaluation-best.json` and `evaluation-best-val.json`. A quick evaluation does not take the
     place of a full one of the same model: it goes to `...-quick.json`.
     """
-    split = "val" if plan.split == "val" and data.n_test else None
-    path = directory.evaluation("-".join(filter(None, (weights, split))))
+    path = _place(directory, plan, data, weights)
     if not plan.full and path.exists():
         with suppress(OSError, ValueError):
             found = json.loads(path.read_text())
