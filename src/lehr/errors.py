@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import signal
 
-STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
-"""What tells a program to stop in order: a scheduler's wish, and Ctrl-C."""
+
+def printable(text: str) -> str:
+    """A text that can be written anywhere: the bytes of a file's name that are no UTF-8 are spelt out."""
+    try:
+        return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    except UnicodeEncodeError:  # half of a character, which is no byte of a name either
+        return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def in_a_line(error: BaseException) -> str:
     """The kind of an error that nobody foresaw, and what it says."""
-    return " ".join(f"{type(error).__name__}: {error}".split())
+    if isinstance(error, MemoryError):
+        return "out of memory"
+    return printable(" ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":"))
 
 
 def printable(text: str) -> str:

@@ -7,6 +7,7 @@ import hashlib
 import json
 import math
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,6 +28,7 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _LITTLE_SPACE = 16 * 2**20  # bytes on a disk that count as full: less than what a run leaves there
 
 
@@ -59,7 +61,10 @@ def write_text(path: Path, text: str) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """Write `value` as JSON, indented; NaN and infinities become null, as JSON has no word for them."""
-    write_text(path, json.dumps(_plain(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    text = json.dumps(_plain(value), indent=2, ensure_ascii=False, allow_nan=False)
+    # of the name of a file that is no UTF-8, which JSON can say, and UTF-8 cannot
+    text = _SURROGATE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+    write_text(path, text + "\n")
 
 
 def _plain(value: Any) -> Any:

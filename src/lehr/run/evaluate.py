@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from lehr import __version__
 from lehr.config.samplers import SAMPLERS
 from lehr.data.module import ImageDataModule
-from lehr.errors import CheckpointError, DataError, in_a_line
+from lehr.errors import CheckpointError, DataError, Interrupted, in_a_line
 from lehr.evaluation.evaluate import evaluate
 from lehr.evaluation.section import Plan, Table
 from lehr.evaluation.subject import Encoded, Progress, ShowProgress, Subject
@@ -36,8 +36,6 @@ from lehr.run.weights import load_weights
 from lehr.samplers.sampler import FittedSampler, find_sampler
 from lehr.tensors import MODEL, model_id, read_id
 
-INTERRUPTED_EVALUATION = "interrupted"
-"""What went wrong with an evaluation that nothing was wrong with."""
 QUICK_EXAMPLES = 1000
 _IWAE_SAMPLES = {False: 64, True: 500}
 
@@ -170,25 +168,32 @@ def evaluate_finished(config: Mapping[str, Any], directory: RunDirectory, trust:
     """The evaluation at the end of a run that is done, but was ended before it, or told to do less then."""
     level = config["evaluate"]
     error = try_to_evaluate(lambda request: evaluate_run(load(directory.path, trust), request, trust), level, directory)
-    if error != INTERRUPTED_EVALUATION:
-        directory.record_evaluation(level, error)
+    directory.record_evaluation(level, error)
 
 
 def try_to_evaluate(evaluate: Callable[[Request], Any], level: str, directory: RunDirectory) -> str | None:
-    """Evaluate a run that is done whatever comes of it; what went wrong, if anything."""
+    """Evaluate a run that is done whatever comes of it; what went wrong, if anything.
+
+    Raises:
+        Interrupted: upon a signal to end.
+    """
     try:
         evaluate(Request(level=level))
         return None
-    except KeyboardInterrupt:
-        error, what = INTERRUPTED_EVALUATION, "was interrupted"
+    except (KeyboardInterrupt, Interrupted):
+        _note("was interrupted", directory)
+        raise
     except Exception as problem:
         if is_disk_full(problem, directory.path):
             raise
         error = in_a_line(problem)
-        what = f"failed ({error})"
+        _note(f"failed ({error})", directory)
+        return error
+
+
+def _note(what: str, directory: RunDirectory) -> None:
     again = f"lehr evaluate run={directory.path}"
     print(f"note: the run is finished, but its evaluation {what}; once more: {again}", file=sys.stderr)
-    return error
 
 
 def evaluate_subject(

@@ -5,16 +5,14 @@ Any number of processes may do this on one directory at the same time: who train
 
 from __future__ import annotations
 
-import signal
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING
 
-from lehr.errors import STOP_SIGNALS, Interrupted
 from lehr.run.status import DONE, FAILED, RUNNING
+from lehr.signals import ending_in_order
 from lehr.sweep.directory import ENDED, SweepDirectory
 from lehr.sweep.launching import Jobs, Launcher
 from lehr.sweep.point import Point
@@ -40,7 +38,7 @@ def run_grid(
 
     Raises:
         DiskFull: as soon as a point has stopped for want of space.
-        Interrupted: upon SIGTERM or Ctrl-C, after what runs has been stopped in order.
+        Interrupted: upon a signal to end, after what runs has been stopped in order.
     """
     over = (DONE,) if retry else (DONE, FAILED)
     todo = [point for point, state in zip(points, states, strict=True) if state not in over]
@@ -75,7 +73,7 @@ def run_search(search: Search, launcher: Launcher) -> None:
 def _watched(total: int, before: Counter[str]) -> Iterator[View]:
     view = View(total, before)
     try:
-        with _signals_stop():
+        with ending_in_order():
             yield view
     finally:
         view.close()
@@ -130,18 +128,3 @@ class _Queue:
                 self._view.ended_elsewhere(state)
             else:
                 self._waiting.append(point)
-
-
-@contextmanager
-def _signals_stop() -> Iterator[None]:
-    """Turn SIGTERM and Ctrl-C into `Interrupted`."""
-
-    def stop(signum: int, frame: FrameType | None) -> None:
-        raise Interrupted(signum)
-
-    before = {signum: signal.signal(signum, stop) for signum in STOP_SIGNALS}
-    try:
-        yield
-    finally:
-        for signum, handler in before.items():
-            signal.signal(signum, handler)

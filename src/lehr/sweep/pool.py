@@ -23,8 +23,9 @@ from multiprocessing.util import Finalize
 from pathlib import Path
 from typing import Any
 
-from lehr.errors import STOP_SIGNALS, Interrupted
+from lehr.errors import Interrupted
 from lehr.run.claim import TAKEN_OVER
+from lehr.signals import STOP_SIGNALS, STOPPED, have_one_wish
 from lehr.sweep.launching import Finished, Jobs, record_end
 from lehr.sweep.runner import LOG, DiskFull, run_point
 
@@ -103,11 +104,11 @@ class Pool:
             if any(process.is_alive() for process in self._running):
                 what = "the run at hand writes a checkpoint" if len(self._running) == 1 else "runs write a checkpoint"
                 print(f"stopping: {what}; Ctrl-C does not wait for it", file=sys.stderr, flush=True)
-            for process in self._running:
-                process.terminate()
             end = time.monotonic() + PATIENCE_SECONDS
-            for process in self._running:
-                process.join(max(0.0, end - time.monotonic()))
+            while (left := [p for p in self._running if p.is_alive()]) and time.monotonic() < end:
+                for process in left:
+                    process.terminate()  # again and again: one that has just started does not mind signals yet
+                wait([process.sentinel for process in left], timeout=_POLL_SECONDS)
         finally:
             for process in self._running:
                 process.kill()
@@ -181,12 +182,14 @@ def _template(threads: int) -> Any:
     _give_sockets_short_names()
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["lehr.sweep.template"])
-    # Ctrl-C reaches every process of a terminal's command; those of the pool wait for what the pool makes of it
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Ctrl-C reaches every process of a terminal's command, and so do other signals that are sent to a whole group; the
+    # processes of the pool wait for what the pool makes of it
+    before = {signum: signal.signal(signum, signal.SIG_IGN) for signum in STOP_SIGNALS}
     try:
         forkserver.ensure_running()
     finally:
-        signal.signal(signal.SIGINT, before)
+        for signum, handler in before.items():
+            signal.signal(signum, handler)
     return context
 
 
@@ -194,6 +197,8 @@ def _child(run_dir: Path, slot: Slot, retry: str | None) -> None:
     """What a process of the pool does; its exit code says how it went where status.json cannot."""
     import torch
 
+    have_one_wish()  # a second one is the pool's, which then kills
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     _depend_on_the_pool()
     with suppress(OSError):  # when memory runs out this process is to go, and not the pool
         Path("/proc/self/oom_score_adj").write_text("500")
@@ -231,7 +236,7 @@ def _record(code: int, run_dir: Path, kills_before: int) -> None:
     """
     if code == _NO_SPACE:
         raise DiskFull(f"{run_dir}: there is no space left on the disk")
-    if code in (0, TAKEN_OVER, *(128 + signum for signum in STOP_SIGNALS)):
+    if code in (0, TAKEN_OVER, *STOPPED):
         return
     if code == -signal.SIGKILL and _kills_for_memory() > kills_before:
         error = "out of memory: killed by the kernel"

@@ -16,6 +16,7 @@ from lehr.run.claim import Claim
 from lehr.run.directory import RunDirectory
 from lehr.run.status import DONE, FAILED, INTERRUPTED, PRUNED, RUNNING, lacks_evaluation
 from lehr.startup import quick_imports
+from lehr.streams import need_no_reader
 from lehr.sweep.point import Point
 
 LOG = "log.txt"
@@ -39,7 +40,7 @@ def run_point(run_dir: Path, retry: str | None = None, own_process: bool = True,
 
     Raises:
         DiskFull: if that is what stopped it.
-        Interrupted: upon SIGTERM or Ctrl-C, after a checkpoint was written.
+        Interrupted: upon a signal to end, after a checkpoint was written.
     """
     point, directory = Point.read(run_dir), RunDirectory(run_dir)
     claim = Claim.take(run_dir)
@@ -106,9 +107,11 @@ def _train(point: Point, directory: RunDirectory, claim: Claim, devices: int | N
 def _output_to(log: Path, own_process: bool) -> Iterator[None]:
     """Append to `log` what this process and those that it starts print, or else what Python prints here."""
     if not own_process:
-        with log.open("a", encoding="utf-8") as stream, redirect_stdout(stream), redirect_stderr(stream):
+        spelt_out = log.open("a", encoding="utf-8", errors="backslashreplace")
+        with spelt_out as stream, redirect_stdout(stream), redirect_stderr(stream):
             yield
         return
+    need_no_reader()
     sys.stdout.flush()
     sys.stderr.flush()
     saved = os.dup(1), os.dup(2)

@@ -123,6 +123,7 @@ class RunDirectoryDDP(DDPStrategy):
             end_rank(self.global_rank, exception, self._run_dir)
         if isinstance(self._launcher, _RunDirectoryLauncher) and (failures := self._launcher.failures()):
             exception.args = ("; ".join(failures),)  # this one only knows that a connection broke
+            vars(exception)["is_told"] = True  # by those that have failed
         super().on_exception(exception)
         # the other ranks may be waiting for this one, with some backends for ever; or they may have failed before it,
         # and be about to say why

@@ -23,11 +23,12 @@ from lehr.run.checkpoint_file import read_checkpoint
 from lehr.run.claim import Claim
 from lehr.run.data_record import tell_of_data, write_data
 from lehr.run.directory import RunDirectory
-from lehr.run.evaluate import INTERRUPTED_EVALUATION, evaluate_trained, try_to_evaluate
+from lehr.run.evaluate import evaluate_trained, try_to_evaluate
 from lehr.run.execution import Execution
 from lehr.run.finish import Finished, Observer, Trained, finish
 from lehr.run.measure import measure_split
 from lehr.run.status import DONE, FAILED, INTERRUPTED, PRUNED, Status
+from lehr.signals import ending_in_order
 from lehr.surroundings import Place, hidden
 from lehr.training.beginning import beginning
 from lehr.training.building import Config, Extras, Parts
@@ -61,16 +62,16 @@ def train(
 
     Raises:
         LehrError: for a mistake of the user's, and for a loss that is not finite.
-        Interrupted: upon SIGTERM or Ctrl-C, after everything has been saved.
+        Interrupted: upon a signal to end, after everything has been saved.
         Pruned: when a search has seen enough of the run.
     """
     checkpoint = directory.require_checkpoint(config.get("resume_from", "last")) if resume else None
     config = {**config, "resume_from": "last"}  # when it is gone on with once more
     if claim is not None:  # the caller has begun this run alone, whatever was started beside it
-        with hidden():
+        with hidden(), ending_in_order():
             return _train(config, directory, checkpoint, trust, import_seconds, claim, extras or Extras(), None)
     place = place_from_outside(config)
-    with hidden(place):
+    with hidden(place), ending_in_order():
         if place and place.rank:
             # of what the ranks share only the first one's is written; that they have the same configuration is checked
             return _take_part(config, directory, checkpoint, trust, place)
@@ -303,5 +304,4 @@ def _evaluate(
             directory,
         )
     seconds["evaluation"] = time.perf_counter() - started
-    level = "none" if problem == INTERRUPTED_EVALUATION else config["evaluate"]
-    status.finish(DONE, model=finished.model, seconds=seconds, evaluated=level, evaluation_error=problem)
+    status.finish(DONE, model=finished.model, seconds=seconds, evaluated=config["evaluate"], evaluation_error=problem)

@@ -9,20 +9,21 @@ import threading
 import time
 from pathlib import Path
 
-from lehr.errors import STOP_SIGNALS
+from lehr.signals import STOP_SIGNALS
 from lehr.startup import quick_imports
+from lehr.streams import need_no_reader
 from lehr.surroundings import Place
-
-with quick_imports():
-    from lehr.run.directory import RunDirectory
-    from lehr.training.ddp import end_rank
-    from lehr.training.session import follow
 
 
 def main() -> int:
+    need_no_reader()
     place, port, run_dir, checkpoint, *trust = sys.argv[1:]
     rank, world = map(int, place.split("/"))
     _depend_on_the_first_rank()
+    with quick_imports():
+        from lehr.run.directory import RunDirectory
+        from lehr.training.ddp import end_rank
+        from lehr.training.session import follow
     directory = RunDirectory(run_dir)
     try:
         here = Place(rank, world, local_rank=rank, node=0, address="127.0.0.1", port=int(port))

@@ -1,9 +1,8 @@
-"""SIGTERM and Ctrl-C: save a checkpoint at the next point where one can be resumed from exactly, then stop."""
+"""A signal to end: save a checkpoint at the next point where one can be resumed from exactly, then stop."""
 
 from __future__ import annotations
 
 import signal
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -11,19 +10,16 @@ from typing import Any
 
 from lightning.pytorch import Trainer
 
-from lehr.errors import STOP_SIGNALS, Interrupted
+from lehr.errors import Interrupted
 from lehr.run.directory import RunDirectory
+from lehr.signals import give_back, hand_on, is_new_wish, put
 from lehr.training.checkpoint import between_steps, save
 from lehr.training.lean import LeanCallback
 from lehr.training.module import VAEModule
 
-_OF_SCHEDULERS = (signal.SIGUSR1, signal.SIGUSR2)  # a cluster's that a job's time is up, where anybody minds them
-# a terminal signals all processes of a command, and the one that started the others passes it on: the same wish twice
-_ONE_WISH_SECONDS = 1.0
-
 
 class Interruption(LeanCallback):
-    """Turns a signal into an orderly end. A signal a second later or more ends the process at once.
+    """Turns a signal into an orderly end. Another wish to end, a second later or more, ends the process at once.
 
     In training the step at hand is finished and a checkpoint is written; during a validation it is the epoch's end
     that can be resumed from exactly, so the validation is finished first. Other ranks than the first leave signals
@@ -35,7 +31,6 @@ class Interruption(LeanCallback):
 
     def __init__(self) -> None:
         self._signum: int | None = None
-        self._came_at = 0.0
         self._original: dict[int, Any] = {}
 
     def setup(self, trainer: Trainer, pl_module: VAEModule, stage: str) -> None:  # type: ignore[override]
@@ -43,17 +38,11 @@ class Interruption(LeanCallback):
         # wait for them in the middle of a step
         trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
         handler = self._remember if trainer.is_global_zero else signal.SIG_IGN
-        for signum in STOP_SIGNALS:
-            original = signal.signal(signum, handler)
-            self._original.setdefault(signum, original)
-        for signum in _OF_SCHEDULERS:
-            if signum not in self._original and callable(theirs := signal.getsignal(signum)):
-                self._original[signum] = theirs
-                signal.signal(signum, handler)
+        if not self._original:
+            self._original = put(handler, over_others=True)
 
     def teardown(self, trainer: Trainer, pl_module: VAEModule, stage: str) -> None:  # type: ignore[override]
-        for signum, handler in self._original.items():
-            signal.signal(signum, handler)
+        give_back(self._original)
         self._original = {}
 
     def on_exception(self, trainer: Trainer, pl_module: VAEModule, exception: BaseException) -> None:  # type: ignore[override]
@@ -71,10 +60,10 @@ class Interruption(LeanCallback):
             self.teardown(trainer, module, "")
 
     def _remember(self, signum: int, frame: FrameType | None) -> None:
-        now = time.monotonic()
+        is_new = is_new_wish()
         if self._signum is None:
-            self._signum, self._came_at = signum, now
-        elif now - self._came_at >= _ONE_WISH_SECONDS:
+            self._signum = signum
+        elif is_new:
             signal.signal(signum, signal.SIG_DFL)
             signal.raise_signal(signum)
 
@@ -83,12 +72,9 @@ class Interruption(LeanCallback):
         signum = self._signum
         if signum is None:
             return
-        theirs = self._original.get(signum)
-        if not callable(theirs) or theirs is signal.default_int_handler:
-            raise Interrupted(signum)
-        self._signum = None
         try:
-            theirs(signum, None)
+            hand_on(signum, self._original.get(signum))
+            self._signum = None
         except Exception as error:  # a job that may not go back into its queue
             raise Interrupted(signum) from error
 
