@@ -5,14 +5,6 @@ from __future__ import annotations
 import signal
 
 
-def printable(text: str) -> str:
-    """A text that can be written anywhere: the bytes of a file's name that are no UTF-8 are spelt out."""
-    try:
-        return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-    except UnicodeEncodeError:  # half of a character, which is no byte of a name either
-        return text.encode("utf-8", "backslashreplace").decode("utf-8")
-
-
 def in_a_line(error: BaseException) -> str:
     """The kind of an error that nobody foresaw, and what it says."""
     if isinstance(error, MemoryError):

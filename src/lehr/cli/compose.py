@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import sys
 import traceback
 from argparse import Namespace
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -28,10 +26,11 @@ from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException, ValidationError
 
+from lehr.cli.ending import wants_traceback
 from lehr.cli.overrides import choice_problems, line, meant, parsed
 from lehr.config.problems import did_you_mean
 from lehr.config.registry import conf_dir
-from lehr.errors import ConfigError, printable
+from lehr.errors import ConfigError
 
 NOT_OF_A_RUN = ("hydra", "pool", "sweep")
 """Sections that say how many runs are done, and are in no run's own configuration."""
@@ -75,11 +74,6 @@ def parse(argv: list[str]) -> Namespace:
     if arguments.multirun and arguments.info:
         raise ConfigError("-m and --info: say only one of them; --info is of a single run")
     return arguments
-
-
-def wants_traceback(debug: bool = False) -> bool:
-    """Whether mistakes are to be shown with where they arose in the code."""
-    return debug or os.environ.get("HYDRA_FULL_ERROR") == "1"
 
 
 @dataclass(frozen=True)
@@ -312,10 +306,3 @@ def _one_line(error: BaseException) -> str:
         else str(error)
     )
     return " ".join(message.partition("Config search path:")[0].split())
-
-
-def report(problems: Iterable[str], command: str) -> int:
-    """Print each problem on a line of its own; the exit code of a mistake."""
-    for problem in problems:
-        print(printable(f"lehr {command}: {problem}"), file=sys.stderr)
-    return 2

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import importlib
 import os
-import signal
 import sys
 import time
 from collections.abc import Sequence
 
 from lehr import __version__
+from lehr.cli.ending import told, wants_traceback
+from lehr.errors import Interrupted
+from lehr.signals import end_at_once, ending_in_order, put
+from lehr.streams import lost, need_no_reader
 
 STARTED = time.perf_counter()
 
@@ -25,10 +28,28 @@ COMMANDS = {
     "completion": ("lehr.cli.completion", 'completion for bash or zsh: eval "$(lehr completion bash)"'),
 }
 
+_WORKING = {"train", "evaluate", "sample"}
+"""Commands that leave files behind, of which what they print is no part."""
+
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command and return the exit code: 0, 1 for a failed run, 2 for a mistake, 128 + n after signal n."""
-    arguments = list(sys.argv[1:] if argv is None else argv)
+    """Run a command and return the exit code: 0, 1 for a failed run, 2 for a mistake, 128 + n after signal n.
+
+    Args:
+        argv: command and arguments; None for those of this process, whose streams nobody need read then.
+    """
+    if argv is not None:
+        return _run(list(argv))
+    need_no_reader()
+    code = _run(arguments := sys.argv[1:])
+    put(end_at_once)  # what comes twice may come late
+    if code == 0 and not set(arguments[:1]) & _WORKING and (problem := lost()):
+        print(f"lehr: standard output is not whole: {problem.strerror}", file=sys.stderr)
+        return 1
+    return code
+
+
+def _run(arguments: list[str]) -> int:
     command = arguments[0] if arguments else "--help"
     if command in ("-h", "--help", "help"):
         print(_help())
@@ -48,16 +69,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except FileNotFoundError:
         print(f"lehr {command}: the current directory is gone; change to another", file=sys.stderr)
         return 2
-    module = importlib.import_module(COMMANDS[command][0])
     try:
-        return int(module.main(arguments[1:]))
-    except KeyboardInterrupt:
-        print(f"lehr {command}: interrupted", file=sys.stderr)
-        return 128 + signal.SIGINT
-    except BrokenPipeError:
-        # the reader of our output has gone (lehr train --help | head): nothing to say, nobody to say it to
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        with ending_in_order():
+            return int(importlib.import_module(COMMANDS[command][0]).main(arguments[1:]))
+    except (Exception, KeyboardInterrupt, Interrupted) as error:
+        return told(error, command, wants_traceback("debug=true" in map(str.lower, arguments)))
 
 
 def _help() -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 from lehr.config.problems import section_problems
 from lehr.config.schema import ResultsConfig
-from lehr.errors import ConfigError, LehrError, printable
+from lehr.errors import ConfigError
 
 _DEFAULTS: dict[str, Any] = {"metrics": None, "by": None, "sort": None, "runs": False, "format": None, "out": None}
 _FORMATS = {".csv": "csv", ".md": "markdown", ".parquet": "parquet"}
@@ -27,14 +27,8 @@ def main(argv: list[str]) -> int:
 
         print(RESULTS_HELP)
         return 0
-    try:
-        directory, values = _parsed(argv)
-        _act(directory, values)
-    except LehrError as error:
-        return _report(error.problems)
-    except OSError as error:
-        _report([f"{error.filename or argv[0]}: {error.strerror or error}"])
-        return 1
+    directory, values = _parsed(argv)
+    _act(directory, values)
     return 0
 
 
@@ -138,9 +132,3 @@ def _print(text: str) -> None:
     """As it is; with question marks for what the terminal's encoding has not."""
     encoding = sys.stdout.encoding or "utf-8"
     print(text.encode(encoding, "replace").decode(encoding), end="")
-
-
-def _report(problems: Iterable[str]) -> int:
-    for problem in problems:
-        print(printable(f"lehr results: {problem}"), file=sys.stderr)
-    return 2

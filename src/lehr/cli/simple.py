@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from lehr.cli.components import let_import
-from lehr.cli.compose import Command, composed, parse, report, wants_traceback
+from lehr.cli.compose import Command, composed, parse
+from lehr.cli.ending import report, told, wants_traceback
 from lehr.cli.train import run_hydra
 from lehr.config.problems import section_problems
 from lehr.config.schema import Section
-from lehr.errors import ConfigError, LehrError
+from lehr.errors import CheckpointError, ConfigError
+from lehr.run.directory import RunDirectory
 
 Values = dict[str, Any]
 
@@ -53,19 +54,21 @@ def run_simple(
     values = {key: None if value == "???" else value for key, value in config.values.items()}
     problems += section_problems(schema, values)
     if not problems:
-        problems += problems_of(values)
+        problems += [*_run_problems(values["run"]), *problems_of(values)]
     if problems:
         return report(problems, name)
     let_import(config.values["trust"])
     try:
         act(values)
-    except LehrError as error:
-        if wants_traceback(bool(values["debug"])):
-            traceback.print_exc()
-        return report(error.problems, name)
-    except OSError as error:
-        if wants_traceback(bool(values["debug"])):
-            traceback.print_exc()
-        report([f"{error.filename or values['run']}: {error.strerror or error}"], name)
-        return 1
+    except Exception as error:
+        return told(error, name, wants_traceback(bool(values["debug"])))
     return 0
+
+
+def _run_problems(run: str) -> list[str]:
+    """Why `run` is no run: said before anything is imported that takes seconds."""
+    try:
+        RunDirectory(run).read_config()
+    except CheckpointError as error:
+        return [str(error)]
+    return []

@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from lehr.cli.compose import Command, report
+from lehr.cli.compose import Command
+from lehr.cli.ending import report
 from lehr.cli.grid import SEARCH, Grid, grid
 from lehr.config.problems import section_problems
 from lehr.config.schema import RayLauncher as RaySettings

@@ -24,10 +24,9 @@ from lehr.cli.compose import (
     composed,
     parse,
     register_conf_dir,
-    report,
     typed_value,
-    wants_traceback,
 )
+from lehr.cli.ending import report, told, wants_traceback
 from lehr.cli.help import train_help
 from lehr.cli.overrides import literal
 from lehr.config.registry import conf_dir
@@ -116,9 +115,7 @@ def _resume(directory: RunDirectory, command: Command, show: bool) -> int:
         checkpoint = directory.require_checkpoint(resume_from)
         saved = completed(directory.read_config())
     except LehrError as error:
-        if wants_traceback():
-            traceback.print_exc()
-        return report(error.problems, "train")
+        return told(error, "train", wants_traceback())
     # what a directory says about trust is not believed, only what is said now
     values, problems = changed({**saved, "trust": []}, command)
     values |= {"dir": str(directory.path), "resume": None, "resume_from": resume_from}
@@ -185,20 +182,11 @@ def run(values: dict[str, Any], directory: RunDirectory, resume: bool = False) -
     try:
         metrics = train(values, directory, resume=resume, trust=tuple(values["trust"]), import_seconds=imported)
     except Interrupted as interruption:
-        print(
-            f"lehr train: {interruption}; go on with: lehr train resume={directory.path}", file=sys.stderr, flush=True
-        )
+        is_done = directory.state() == DONE
+        report([f"{interruption}" + ("" if is_done else f"; go on with: lehr train resume={directory.path}")], "train")
         return interruption.exit_code
-    except LehrError as error:
-        if debug:
-            traceback.print_exc()
-        report(error.problems, "train")
-        return 1
     except Exception as error:
-        if debug:
-            traceback.print_exc()
-        else:
-            report([f"{in_a_line(error)} (debug=true shows where)"], "train")
+        told(error, "train", debug)
         return 1
     if rank_from_outside(values):
         return 0
