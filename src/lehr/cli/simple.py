@@ -12,7 +12,7 @@ from lehr.cli.ending import report, told, wants_traceback
 from lehr.cli.train import run_hydra
 from lehr.config.problems import section_problems
 from lehr.config.schema import Section
-from lehr.errors import CheckpointError, ConfigError
+from lehr.errors import ConfigError
 from lehr.run.directory import RunDirectory
 
 Values = dict[str, Any]
@@ -54,21 +54,13 @@ def run_simple(
     values = {key: None if value == "???" else value for key, value in config.values.items()}
     problems += section_problems(schema, values)
     if not problems:
-        problems += [*_run_problems(values["run"]), *problems_of(values)]
+        problems += problems_of(values)
     if problems:
         return report(problems, name)
     let_import(config.values["trust"])
     try:
+        RunDirectory(str(values["run"])).read_config()  # before anything is imported that takes seconds
         act(values)
     except Exception as error:
         return told(error, name, wants_traceback(bool(values["debug"])))
     return 0
-
-
-def _run_problems(run: str) -> list[str]:
-    """Why `run` is no run: said before anything is imported that takes seconds."""
-    try:
-        RunDirectory(run).read_config()
-    except CheckpointError as error:
-        return [str(error)]
-    return []
