@@ -7,7 +7,7 @@ import signal
 
 def in_a_line(error: BaseException) -> str:
     """The kind of an error that nobody foresaw, and what it says."""
-    if isinstance(error, MemoryError):
+    if isinstance(error, MemoryError) and not error.args:
         return "out of memory"
     return printable(" ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":"))
 

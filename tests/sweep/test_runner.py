@@ -115,7 +115,8 @@ def test_where_a_checkpoint_cannot_be_gone_on_with_the_run_starts_again_and_says
     [
         (RuntimeError("shapes\n  do not fit"), "RuntimeError: shapes do not fit"),
         (ConfigError("kl.warmup: too long"), "ConfigError: kl.warmup: too long"),
-        (MemoryError(), "MemoryError:"),
+        (MemoryError(), "out of memory"),
+        (MemoryError("for 7 TiB"), "MemoryError: for 7 TiB"),
         (CheckpointError("of something else"), "CheckpointError: of something else"),
     ],
 )
