@@ -240,11 +240,16 @@ def test_a_sweep_that_is_killed_again_and_again_ends_in_the_same_results(sweep, 
     assert killed.left_over() == []
 
 
+def _kill_twice(pid: int, signum: int) -> None:
+    os.kill(pid, signum)
+    os.killpg(pid, signum)
+
+
 def test_a_signal_stops_the_whole_sweep_in_order_and_the_next_start_finishes_it(sweep, undisturbed):
     stopped = sweep("seed=0,1,2,3")
     done: dict[str, int] = {}
-    # a scheduler's signal is to the coordinator; Ctrl-C is to all processes of a terminal's command
-    for signum, send in ((signal.SIGTERM, os.kill), (signal.SIGINT, os.killpg)):
+    # `timeout` signals the coordinator and then the group that it is in; Ctrl-C is to all processes of a command
+    for signum, send in ((signal.SIGTERM, _kill_twice), (signal.SIGINT, os.killpg)):
         before = stopped.attempts()
         process = stopped.start(SLOW="0.1")
         until(lambda before=before: stopped.attempts() > before and stopped.is_at_work(done=1))

@@ -140,6 +140,8 @@ def test_images_decoded_in_other_processes_are_the_same_after_resuming(undisturb
     [
         ("SIGTERM", 143, ("step", 7), 3),
         ("SIGINT", 130, ("validation", 0), 1),
+        pytest.param("SIGHUP", 129, ("step", 3), 1, marks=pytest.mark.slow),
+        pytest.param("SIGUSR1", 138, ("step", 3), 1, marks=pytest.mark.slow),
         pytest.param("SIGTERM", 143, ("aggregate", 1), 1, marks=pytest.mark.slow),
         pytest.param("SIGINT", 130, ("test", 0), 1, marks=pytest.mark.slow),
     ],
