@@ -260,7 +260,7 @@ def changed(values: dict[str, Any], command: Command) -> tuple[dict[str, Any], l
 def keys(config: DictConfig, prefix: str = "") -> Iterator[str]:
     """Every dotted key but Hydra's own, sections included."""
     for name in config:  # which in a value of the user's need not be text
-        key = f"{prefix}{name}"
+        key = prefix + str(name)
         if key == "hydra":
             continue
         yield key
