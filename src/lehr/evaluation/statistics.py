@@ -160,12 +160,17 @@ def read_statistics(folder: Path, model: str | None = None) -> AggregatePosterio
         posterior = _from_tensors(tensors, _from_tensors(channels) if channels else None)
     except FileNotFoundError as error:
         raise CheckpointError(f"{path}: there are no statistics; they are written when training ends") from error
-    except (OSError, SafetensorError, KeyError, ValueError) as error:
-        raise CheckpointError(f"{path}: is damaged ({error})") from error
+    except (OSError, SafetensorError, KeyError, ValueError, TypeError, RuntimeError) as error:
+        raise CheckpointError(f"{path}: is damaged ({' '.join(str(error).split())})") from error
     return posterior
 
 
 def _from_tensors(tensors: dict[str, Tensor], channels: AggregatePosterior | None = None) -> AggregatePosterior:
+    moments = [tensors[name] for name in ("mean", "mean_of_var", "var_of_mean")]
+    if any(t.shape != moments[0].shape or not t.is_floating_point() for t in moments):
+        raise ValueError("its moments are not of the same latents")
+    if not all(t.isfinite().all() for t in moments[:2]):
+        raise ValueError("its moments are not finite")
     return AggregatePosterior(
         n=int(tensors["n"]),
         latent_shape=tuple(tensors["latent_shape"].tolist()),

@@ -7,8 +7,8 @@ TensorBoard events.
 from __future__ import annotations
 
 import errno
-import json
 import os
+import re
 import shutil
 import socket
 import stat
@@ -23,12 +23,16 @@ import yaml
 from lehr.config.samplers import SAMPLERS
 from lehr.errors import CheckpointError
 from lehr.files import replacing, write_json, write_text
+from lehr.reading import links_in, read_json, read_yaml
 from lehr.run.claim import holder
 from lehr.run.contents import FOLDERS, STATUS, SWEEP, foreign_names, own_files, unfinished_files
 from lehr.run.status import is_status, now
 
 _NAMED = 3  # files that a refusal names
 _SHOWN = 200  # characters of a path
+
+_OWN = re.compile(r".*\.(csv|json|jsonl|journal|lehr|txt|yaml)|events\..*|\.claim-.*")
+"""Names at the top of a run directory, or of that of a sweep, that lehr reads or writes."""
 
 
 class RunDirectory:
@@ -100,11 +104,13 @@ class RunDirectory:
         Raises:
             CheckpointError: if there is none, or it is no configuration.
         """
+        if problem := self.link_problem():
+            raise CheckpointError(problem)
         try:
-            config = yaml.safe_load(self.config.read_text())
-        except FileNotFoundError as error:
+            config = read_yaml(self.config)
+        except (FileNotFoundError, NotADirectoryError) as error:
             raise CheckpointError(f"{self.path}: is not a run directory: it has no config.yaml") from error
-        except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+        except (OSError, ValueError) as error:
             raise CheckpointError(f"{self.config}: cannot be read ({' '.join(str(error).split())})") from error
         if not isinstance(config, dict):
             raise CheckpointError(f"{self.config}: is not a configuration")
@@ -140,7 +146,14 @@ class RunDirectory:
             return [f"dir={self.path}: {existing} is a file, not a directory"]
         if not os.access(existing, os.W_OK | os.X_OK):
             return [f"dir={self.path}: {existing} cannot be written to"]
-        return []
+        problem = self.link_problem()
+        return [f"dir={self.path}: {problem}"] if problem else []
+
+    def link_problem(self) -> str | None:
+        """What is wrong where something of lehr's here is a link, through which it would touch what lies elsewhere."""
+        own = [path for path in links_in(self.path) if path != self.path and _OWN.fullmatch(path.name)]
+        inside = [link for name in FOLDERS for link in links_in(self.path / name)]
+        return next((f"{link}: is a link; put there what it leads to" for link in (*own, *inside)), None)
 
     def clear(self) -> None:
         """Remove what an earlier run left here, and nothing else: its status last, so that it can be done again."""
@@ -214,7 +227,7 @@ class RunDirectory:
     def read_status(self) -> dict[str, Any]:
         """What status.json holds; nothing if it is not there, or damaged."""
         try:
-            fields = json.loads(self.status.read_text(encoding="utf-8"))
+            fields = read_json(self.status)
         except (OSError, ValueError):
             return {}
         return fields if isinstance(fields, dict) else {}

@@ -146,7 +146,11 @@ def load(path: str | Path, trust: Iterable[str] = (), weights: str | None = None
     model, likelihood, prior, model_id = read_model(directory.model, trust)
     with torch.no_grad():
         density = prior.density(model.encode)
-    left_out = not any(key == "aggregate" and node for key, node in (config.get("callbacks") or {}).items())
+    callbacks = config.get("callbacks")
+    left_out = not (isinstance(callbacks, dict) and callbacks.get("aggregate"))
     there = (directory.posterior / TENSORS_NAME).exists()
     statistics = None if left_out and not there else read_statistics(directory.posterior, model_id)
+    if statistics is not None and statistics.latent_shape != model.latent_shape:
+        shapes = f"latents of {statistics.latent_shape}, the model has {model.latent_shape}"
+        raise CheckpointError(f"{directory.posterior}: is of {shapes}")
     return Run(directory.path, config, model, likelihood, density, statistics, model_id)

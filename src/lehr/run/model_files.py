@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,12 +11,13 @@ from torch import Tensor, nn
 
 from lehr import __version__
 from lehr.config.build import build
-from lehr.errors import CheckpointError, ConfigError
+from lehr.errors import CheckpointError, ConfigError, in_a_line
 from lehr.files import write_json
 from lehr.models.autoencoder import Autoencoder
 from lehr.models.wrapped import wrap
 from lehr.objective.likelihood import Likelihood
 from lehr.objective.prior import Prior
+from lehr.reading import read_json
 from lehr.tensors import model_id, read_tensors, write_tensors
 
 WEIGHTS = "model.safetensors"
@@ -82,11 +82,13 @@ def read_model(folder: Path, trust: Iterable[str] = ()) -> tuple[Autoencoder, Li
         ConfigError: if it names classes that may not be built.
     """
     try:
-        config = json.loads((folder / _CONFIG).read_text())
+        config = read_json(folder / _CONFIG)
         weights, written = read_tensors(folder / WEIGHTS)
         found = model_id(weights)
         if written not in (None, found):
             raise ValueError("the weights are not those that were written")
+        if name := next((name for name, t in weights.items() if t.is_floating_point() and t.isnan().any()), None):
+            raise ValueError(f"{name} has values that are no numbers")
         image_shape = [int(side) for side in config["image_shape"]]
         nodes = {name: dict(config[name]) for name in ("model", "likelihood", "prior")}
         targets = [node["_target_"] for node in nodes.values()]
@@ -117,11 +119,16 @@ def read_weights(
         source: where the weights are from.
 
     Raises:
-        CheckpointError: if the weights are of another model.
+        CheckpointError: if the weights are of another model, or the configuration is of none.
         ConfigError: if it names classes that may not be built.
     """
-    model, likelihood = build_model(config, image_shape, trust), build_likelihood(config, trust)
-    prior = build_prior(config, model, trust)
+    try:
+        model, likelihood = build_model(config, image_shape, trust), build_likelihood(config, trust)
+        prior = build_prior(config, model, trust)
+    except ConfigError as error:
+        raise ConfigError(*(f"{source.parent}: {problem}" for problem in error.problems)) from error
+    except Exception as error:  # of values that no configuration may have
+        raise CheckpointError(f"{source.parent}: describes no model that can be built ({in_a_line(error)})") from error
     modules: dict[str, nn.Module] = {"model": model, "likelihood": likelihood, "prior": prior}
     for prefix, module in modules.items():
         state = {name.removeprefix(f"{prefix}."): t for name, t in weights.items() if name.startswith(f"{prefix}.")}

@@ -14,6 +14,7 @@ import yaml
 
 from lehr.errors import CheckpointError, ConfigError
 from lehr.files import write_text
+from lehr.reading import read_yaml
 from lehr.run.claim import Claim, is_claimed
 from lehr.run.directory import RunDirectory
 from lehr.run.identity import canonical, parts
@@ -137,6 +138,10 @@ class SweepDirectory:
                     point.write(run_dir)
                     return run_dir
         run_dir = self.run_dir(point)
+        if run_dir.is_symlink():
+            raise ConfigError(f"{run_dir}: is a link; put there what it leads to")
+        if problem := RunDirectory(run_dir).link_problem():
+            raise ConfigError(problem)
         with suppress(CheckpointError):  # a damaged one is written anew
             if Point.read(run_dir).id != point.id:
                 raise ConfigError(f"{run_dir}: is another point whose name ends alike; choose another hydra.sweep.dir")
@@ -159,13 +164,16 @@ class SweepDirectory:
             ConfigError: if it cannot be read.
         """
         try:
-            found = yaml.load(self.file.read_text(encoding="utf-8"), YAML_LOADER)
+            found = read_yaml(self.file)
         except FileNotFoundError:
             return {}
-        except (OSError, ValueError, yaml.YAMLError) as error:
+        except (OSError, ValueError) as error:
             raise ConfigError(f"{self.file}: cannot be read ({' '.join(str(error).split())})") from error
         if not isinstance(found, dict) or not (
-            isinstance(found.get("keys"), list) and isinstance(found.get("constant"), dict)
+            _are_texts(found.get("keys"))
+            and isinstance(found.get("constant"), dict)
+            and _are_texts(list(found["constant"]))
+            and isinstance(found.get("grids", []), list)
         ):
             raise ConfigError(f"{self.file}: is not the record of a sweep")
         return found
@@ -236,7 +244,6 @@ class SweepDirectory:
             raise ConfigError(f"hydra.sweep.dir={self.path}: cannot be written to ({error.strerror})") from error
 
 
-YAML_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _YAML_DUMPER: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 
@@ -247,6 +254,10 @@ def _preference(run_dir: Path) -> tuple[Any, ...]:
     except CheckpointError:
         return (2, run_dir.name)
     return preference(run_dir.name, point.swept, point.id, RunDirectory(run_dir).state() == DONE)
+
+
+def _are_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(one, str) for one in value)
 
 
 def _has_failed_evaluation(run_dir: Path, level: str) -> bool:

@@ -11,6 +11,7 @@ from typing import Any
 
 from lehr.errors import CheckpointError
 from lehr.files import write_text
+from lehr.reading import read_json
 from lehr.run.identity import identity
 from lehr.sweep.names import name_of
 
@@ -83,7 +84,7 @@ class Point:
             CheckpointError: if there is none.
         """
         try:
-            found = json.loads((directory / FILE).read_text(encoding="utf-8"))
+            found = read_json(directory / FILE)
             return cls(found["config"], found["swept"], found.get("trial"), found.get("choices", {}))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise CheckpointError(f"{directory}: is not a point of a sweep: {FILE} is missing or damaged") from error

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import math
 import sys
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from lehr import reading
 from lehr.sweep.comparable import read_evaluated
-from lehr.sweep.directory import YAML_LOADER
 
 
 def read_metrics(
@@ -26,7 +22,7 @@ def read_metrics(
         evaluation = {}
     measured = {key: value for key, value in evaluation.items() if "/" in key}
     metrics = {
-        sys.intern(key): value if value is not None and math.isfinite(value) else None
+        sys.intern(key): value if value is not None and reading.is_finite(value) else None
         for key, value in (*found.items(), *measured.items())
         if value is None or isinstance(value, int | float)
     }
@@ -36,11 +32,10 @@ def read_metrics(
 def read_json(path: Path, name: str, wrong: list[str]) -> dict[str, Any]:
     """What the file holds; empty where there is none, and where it is damaged, which goes to `wrong`."""
     try:
-        with open(f"{path}/{name}", "rb") as file:
-            found = json.loads(file.read())
+        found = reading.read_json(f"{path}/{name}")
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         wrong.append(f"{name}: cannot be read ({' '.join(str(error).split())})")
         return {}
     if not isinstance(found, dict):
@@ -51,10 +46,10 @@ def read_json(path: Path, name: str, wrong: list[str]) -> dict[str, Any]:
 
 def read_config(path: Path, wrong: list[str]) -> dict[str, Any]:
     try:
-        found = yaml.load((path / "config.yaml").read_bytes(), YAML_LOADER)
+        found = reading.read_yaml(path / "config.yaml")
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError, yaml.YAMLError) as error:
+    except (OSError, ValueError) as error:
         wrong.append(f"config.yaml: cannot be read ({' '.join(str(error).split())})")
         return {}
     return found if isinstance(found, dict) else {}

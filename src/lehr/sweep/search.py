@@ -6,7 +6,6 @@ is gone on with by the next start, or by another process that searches in the sa
 
 from __future__ import annotations
 
-import json
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from lehr.config.problems import did_you_mean
 from lehr.errors import CheckpointError, ConfigError
+from lehr.reading import read_json
 from lehr.run.claim import is_claimed
 from lehr.run.directory import RunDirectory
 from lehr.run.status import DONE, FAILED, INTERRUPTED, PRUNED, RUNNING
@@ -298,8 +298,8 @@ def _results(run_dir: Path) -> dict[str, Any]:
     """What was measured of a run, metrics.json and evaluation.json together."""
     found: dict[str, Any] = {}
     for path in (RunDirectory(run_dir).metrics, RunDirectory(run_dir).evaluation()):
-        with suppress(OSError, ValueError):
-            found |= json.loads(path.read_text(encoding="utf-8"))
+        with suppress(OSError, ValueError, TypeError):
+            found |= dict(read_json(path))
     return found
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from collections import Counter
 from pathlib import Path
 
 from lehr.evaluation.catalogue import final_split
+from lehr.reading import read_json
 from lehr.run.claim import holder
 from lehr.run.directory import RunDirectory
 from lehr.run.progress_line import ProgressLine
@@ -111,7 +111,7 @@ def _outcome(run_dir: Path, state: str) -> str:
     if state != DONE:
         return str(directory.read_status().get("error") or "")
     try:
-        metrics = json.loads(directory.metrics.read_text(encoding="utf-8"))
+        metrics = read_json(directory.metrics)
         split = final_split(metrics)
         return f"{split} ELBO {metrics[f'{split}/elbo']:.2f}"
     except (OSError, ValueError, KeyError, TypeError):
