@@ -7,6 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
+from lehr.errors import NonFinite
 from lehr.evaluation import image_grid
 from lehr.evaluation.pictures import save_gif, save_npy, save_png
 
@@ -78,3 +79,12 @@ def test_a_npy_file_holds_the_pixel_values(tmp_path):
     found = np.load(tmp_path / "a.npy")
     assert found.dtype == np.float32
     assert np.array_equal(found, images.numpy())
+
+
+@pytest.mark.parametrize("write", [lambda path, images: image_grid(images), save_npy, save_gif])
+def test_pixels_that_are_nan_are_no_picture(tmp_path, write):
+    images = torch.rand(5, 1, 4, 4)
+    images[1, 0, 2, 2] = images[3, 0, 0, 0] = torch.nan
+    with pytest.raises(NonFinite, match=r"pictures: \d of \d images have pixels that are NaN"):
+        write(tmp_path / "a", images)
+    assert not list(tmp_path.iterdir())

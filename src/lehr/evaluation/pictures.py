@@ -27,8 +27,7 @@ def image_grid(images: Tensor, columns: int | None = None) -> Tensor:
     Raises:
         NonFinite: if a pixel is NaN, which no picture can show.
     """
-    if wrong := int(images.isnan().flatten(1).any(1).sum()):
-        raise NonFinite(f"pictures: {wrong:,} of {len(images):,} images have pixels that are NaN; {DIVERGED}")
+    _require_numbers(images)
     n, channels, height, width = images.shape
     if channels not in (1, 3, 4):
         images, channels = images[:, :1], 1
@@ -46,6 +45,11 @@ def image_grid(images: Tensor, columns: int | None = None) -> Tensor:
         left = _GAP + (i % columns) * (width + _GAP)
         grid[:, top : top + height, left : left + width] = tile
     return grid
+
+
+def _require_numbers(images: Tensor) -> None:
+    if wrong := int(images.isnan().flatten(1).any(1).sum()):
+        raise NonFinite(f"pictures: {wrong:,} of {len(images):,} images have pixels that are NaN; {DIVERGED}")
 
 
 def _to_pil(picture: Tensor) -> object:
@@ -81,6 +85,11 @@ def save_gif(path: Path, images: Tensor, milliseconds: int = 80, model: str | No
 
 
 def save_npy(path: Path, images: Tensor) -> None:
-    """Write the pixel values (n, c, h, w) in [0, 1] as float32."""
+    """Write the pixel values (n, c, h, w) in [0, 1] as float32.
+
+    Raises:
+        NonFinite: if a pixel is NaN.
+    """
+    _require_numbers(images)
     with replacing(path) as temporary, temporary.open("wb") as file:
         np.save(file, images.detach().float().cpu().numpy())
