@@ -12,8 +12,8 @@ from torch import Tensor
 
 from lehr.data.digests import digests_of_rows
 
-_PART = 1000
-"""Images that are looked at at once."""
+_PART = 2**22
+"""Numbers that are looked at at once."""
 
 
 class Images(Protocol):
@@ -108,7 +108,8 @@ class _Store:
         is_8_bit = self.array.dtype == torch.uint8
         top = 255 if is_8_bit else 1
         # by parts: what is computed of the whole takes three times the memory of the images
-        if all(bool(((part == 0) | (part == top)).all()) for part in self.array.split(_PART)):
+        parts = self.array.split(max(1, _PART // max(1, self.array[:1].numel())))
+        if all(bool(((part == 0) | (part == top)).all()) for part in parts):
             return 2
         return 256 if is_8_bit else self._levels
 
