@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from searches import DEFAULTS, WEIGHT, end, start, states, train
+from searches import DEFAULTS, WEIGHT, end, start, states, train, values_of
 
 from lehr.config.problems import section_problems
 from lehr.errors import ConfigError
@@ -129,6 +129,43 @@ def test_a_metric_that_no_run_has_stops_the_search_at_the_first(tmp_path):
     search = start(tmp_path, WEIGHT, metric="val/ebo", pruner="none")
     assert len(train(search)) == 1
     assert "has no val/ebo in metrics.json or evaluation.json; did you mean val/elbo?" in search.notes[0]
+
+
+NO_STATISTICS = {"callbacks": {"aggregate": None}}
+WITHOUT_DENSITY = {"val/distortion": 3.0, "likelihood/note": "a point has no density, and so no likelihood"}
+
+
+@pytest.mark.parametrize(
+    ("metric", "config", "found", "status", "why"),
+    [
+        ("likelihood/iwae", {"evaluate": "none"}, {}, {}, "evaluate=none does not measure that, evaluate=quick does"),
+        (
+            "generation/prior/frechet",
+            {"evaluate": "quick"},
+            {},
+            {},
+            "evaluate=quick does not measure that, evaluate=full",
+        ),
+        ("likelihood/elbo", {}, {}, {"evaluation_error": "MemoryError"}, "its evaluation failed (MemoryError)"),
+        ("likelihood/elbo", {}, WITHOUT_DENSITY, {}, "a point has no density, and so no likelihood"),
+        ("collapse/mi_lower", NO_STATISTICS, {}, {}, "callbacks.aggregate=null measures no statistics of q(z), which"),
+        ("posterior/active_units", NO_STATISTICS, {"val/elbo": 1.0}, {}, "callbacks.aggregate=null measures no"),
+        ("test/elbo", {}, {"val/elbo": 1.0}, {}, "its data have no test split"),
+        ("test/elbo", {}, {}, {}, "its metrics.json is missing or damaged"),
+        ("val/elbo", {}, WITHOUT_DENSITY, {}, "its posterior has no density"),
+        ("train/loss", {}, {"val/elbo": 1.0}, {}, "what the steps of training come to is in history.jsonl alone"),
+    ],
+)
+def test_a_search_says_why_a_run_has_not_what_it_goes_by(tmp_path, metric, config, found, status, why):
+    def compose_point(typed):
+        return Point({**values_of(typed), "evaluate": "quick", **config}, values_of(typed))
+
+    search = start(tmp_path, WEIGHT, compose_point, metric=metric, pruner="none")
+    for run_dir in search.jobs():
+        end(run_dir, **{name.replace("/", "__"): value for name, value in found.items()})
+        (run_dir / "status.json").write_text(json.dumps({"state": "done", "evaluated": "full", **status}))
+        search.finished(run_dir)
+    assert f"has no {metric} in metrics.json or evaluation.json: {why}" in search.notes[0]
 
 
 def test_a_run_whose_metric_is_not_a_number_counts_as_failed(tmp_path):

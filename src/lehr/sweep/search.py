@@ -16,11 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 from lehr.config.problems import did_you_mean
 from lehr.errors import CheckpointError, ConfigError
-from lehr.reading import read_json
 from lehr.run.claim import is_claimed
-from lehr.run.directory import RunDirectory
 from lehr.run.status import DONE, FAILED, INTERRUPTED, PRUNED, RUNNING
 from lehr.sweep.directory import ENDED, WAITING, state_of
+from lehr.sweep.missing import cause, results
 from lehr.sweep.point import FILE, Point
 from lehr.sweep.space import size_of, suggest
 from lehr.sweep.study import JOURNAL, Settings, open_study, pareto_front
@@ -242,12 +241,12 @@ class Search:
             self._told(number, "PRUNED" if state == PRUNED else "FAIL")
             return
         is_evaluating = is_claimed(run_dir)  # asked first: what is measured then is there when it no longer is
-        found = _results(run_dir)
+        found = results(run_dir)
         missing = [name for name in self._settings.metrics if not _is_number(found.get(name))]
         if not missing:
             self._told(number, "COMPLETE", [float(found[name]) for name in self._settings.metrics])
         elif not is_evaluating:
-            self._note_missing(missing[0], run_dir.name, found)
+            self._note_missing(missing[0], run_dir, found)
             self._told(number)
 
     def _told(self, trial: Trial | int, state: str = "FAIL", values: list[float] | None = None) -> None:
@@ -257,12 +256,14 @@ class Search:
         with suppress(UpdateFinishedTrialError):  # by another process that saw it end too
             self._study.tell(trial, values, TrialState[state], skip_if_finished=True)
 
-    def _note_missing(self, metric: str, run: str, found: Mapping[str, Any]) -> None:
+    def _note_missing(self, metric: str, run_dir: Path, found: Mapping[str, Any]) -> None:
+        run = run_dir.name
         if metric in found:
             self.notes.append(f"{run} counts as failed: its {metric} is {found[metric]}")
             return
         hint = did_you_mean(metric, [name for name, value in found.items() if _is_number(value)])
-        note = f"{run} has no {metric} in metrics.json or evaluation.json{hint}"
+        why = cause(metric, run_dir, found)
+        note = f"{run} has no {metric} in metrics.json or evaluation.json{f': {why}' if why else hint}"
         if any(trial.values for trial in self._counted()):
             self.notes.append(f"{note}; it counts as failed")
         else:  # nor will any other have it
@@ -292,15 +293,6 @@ class Search:
         ]
         widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
         return ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in [head, *rows]]
-
-
-def _results(run_dir: Path) -> dict[str, Any]:
-    """What was measured of a run, metrics.json and evaluation.json together."""
-    found: dict[str, Any] = {}
-    for path in (RunDirectory(run_dir).metrics, RunDirectory(run_dir).evaluation()):
-        with suppress(OSError, ValueError, TypeError):
-            found |= dict(read_json(path))
-    return found
 
 
 def _text(value: Any) -> str:
