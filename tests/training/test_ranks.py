@@ -54,6 +54,31 @@ def test_ranks_draw_different_rows_of_one_noise_and_keep_the_same_weights(togeth
         assert torch.equal(weight, second["weights"][name]), name
 
 
+@pytest.mark.slow
+def test_two_processes_end_in_the_same_best_weights_and_go_on_from_them(process, tmp_path):
+    stopped = (
+        *UNEVEN[:3], *UNEVEN[4:], "trainer.max_epochs=40", "callbacks.early_stopping.patience=2", "optimizer.lr=0.02",
+    )  # fmt: skip
+    runs = {}
+    for name, devices in (("alone", ()), ("together", TWO)):
+        path = runs[name] = tmp_path / name
+        assert process("train", *stopped, *devices, "evaluate=none", f"dir={path}").code == 0
+        goes_on = ("resume_from=best", "callbacks.early_stopping.patience=3")
+        next_second()
+        finished = process("train", f"resume={path}", *goes_on)
+        assert (finished.code, "goes on from the best checkpoint" in finished.err) == (0, True), finished.err
+    exported = {name: json.loads((path / "status.json").read_text())["exported"] for name, path in runs.items()}
+    assert exported["alone"]["weights"] == exported["together"]["weights"] == "best"
+    assert exported["alone"]["step"] == exported["together"]["step"]
+    one, two = (json.loads((path / "metrics.json").read_text()) for path in runs.values())
+    for name in ("val/elbo", "test/elbo", "posterior/moment_kl_diag"):
+        assert two[name] == pytest.approx(one[name], rel=1e-3)
+    # of the second process's weights are half of the statistics and of the test
+    weights = load_file(runs["together"] / "model" / "model.safetensors")
+    best = torch.load(runs["together"] / "checkpoints" / "best.ckpt", weights_only=True)["state_dict"]
+    assert all(torch.equal(weight, best[name]) for name, weight in weights.items())
+
+
 def test_two_processes_train_what_one_does(alone, together):
     for name in ("model/model.safetensors", "posterior/statistics.safetensors"):
         one, two = load_file(alone / name), load_file(together / name)

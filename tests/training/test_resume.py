@@ -64,7 +64,9 @@ def disturbed(process, tmp_path):
     ids=lambda moments: " ".join(f"{name}{after}" for name, after in moments),
 )
 def test_a_run_killed_in_training_ends_in_the_same_bits(undisturbed, disturbed, moments):
-    assert differences(undisturbed(*SHORT), disturbed(moments, *SHORT)) == []
+    # what is written at the end is written after it was logged, and logged again where that is done once more
+    again = moments[-1][0] == "pictures"
+    assert differences(undisturbed(*SHORT), disturbed(moments, *SHORT), repeated_events=again) == []
 
 
 @pytest.mark.slow
