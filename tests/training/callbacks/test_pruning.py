@@ -80,6 +80,14 @@ def test_a_run_below_the_median_is_ended_and_says_so(curve, tmp_path):
     assert sweep.reports(trial) == {step: value}
 
 
+def test_a_run_that_is_pruned_within_an_epoch_says_after_how_many_steps(tmp_path):
+    sweep = Sweep(tmp_path)
+    for _ in range(5):
+        sweep.add({3 * 16: 0.0})  # better than any
+    with pytest.raises(Pruned, match=r"pruned after 3 steps: val/elbo -"):
+        sweep.train(sweep.ask(), warmup=0, val_check_interval=3)
+
+
 def test_a_run_above_the_median_is_not_ended(curve, tmp_path):
     sweep = Sweep(tmp_path)
     for above in (-3, -2, -1, 1, 2):

@@ -55,8 +55,7 @@ class Pruning(LeanCallback):
         if trial is None or trainer.should_stop or trainer.global_step >= pl_module.length.total_steps:
             return
         if pruner.prune(study, trial):
-            epochs = trainer.current_epoch + 1
-            raise Pruned(f"pruned after {epochs} epoch{'s'[: epochs != 1]}: {_reason(study, trial)}")
+            raise Pruned(f"pruned after {_done(trainer)}: {_reason(study, trial)}")
 
     def _opened(self, journal: Path) -> Study | None:
         if not self._is_open:
@@ -81,6 +80,12 @@ class Pruning(LeanCallback):
         except UpdateFinishedTrialError:
             return None
         return storage.get_trial(trial_id)
+
+
+def _done(trainer: Trainer) -> str:
+    """How much has been trained, in words: epochs, or steps within one."""
+    n, word = (trainer.current_epoch + 1, "epoch") if trainer.is_last_batch else (trainer.global_step, "step")
+    return f"{n} {word}{'s'[: n != 1]}"
 
 
 def _study(journal: Path, name: str) -> Study | None:
