@@ -41,6 +41,10 @@ class CheckpointError(LehrError):
     """A checkpoint or a run directory is missing, damaged, or belongs to another model."""
 
 
+class DiskFull(LehrError):
+    """There is no room for what a run writes; it can go on from what it has written before."""
+
+
 class NoDensity(LehrError):
     """A posterior was asked for a density, a KL or a rate, which its kind does not have."""
 

@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from lehr.errors import LehrError
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
@@ -34,11 +36,12 @@ _LITTLE_SPACE = 16 * 2**20  # bytes on a disk that count as full: less than what
 
 def is_disk_full(error: BaseException | None, folder: Path) -> bool:
     """Whether `error`, in writing to `folder`, came of a full disk: what wraps such an error often does not say so."""
+    is_known = isinstance(error, LehrError)  # it says itself what it came of
     while error is not None:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             return True
         error = error.__cause__ or error.__context__
-    return shutil.disk_usage(folder).free < _LITTLE_SPACE
+    return not is_known and shutil.disk_usage(folder).free < _LITTLE_SPACE
 
 
 DIGEST_BYTES = 16

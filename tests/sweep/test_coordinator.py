@@ -12,14 +12,13 @@ from itertools import pairwise
 
 import pytest
 
-from lehr.errors import Interrupted
+from lehr.errors import DiskFull, Interrupted
 from lehr.files import write_json
 from lehr.run.claim import Claim
 from lehr.run.directory import RunDirectory
 from lehr.sweep.coordinator import run_grid, run_search
 from lehr.sweep.directory import SweepDirectory, state_of
 from lehr.sweep.point import Point
-from lehr.sweep.runner import DiskFull
 
 FORK = multiprocessing.get_context("fork")
 

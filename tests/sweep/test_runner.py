@@ -16,13 +16,14 @@ import pytest
 from points import CONFIG, left, status
 
 from lehr import files
-from lehr.errors import CheckpointError, ConfigError, Interrupted
+from lehr.errors import CheckpointError, ConfigError, DiskFull, Interrupted
 from lehr.files import write_json
 from lehr.run.claim import Claim, is_claimed
 from lehr.run.directory import RunDirectory
 from lehr.sweep.directory import state_of
 from lehr.sweep.point import Point
-from lehr.sweep.runner import LOG, DiskFull, run_point
+from lehr.sweep.runner import LOG, run_point
+from lehr.training import session
 
 FORK = multiprocessing.get_context("fork")
 
@@ -58,7 +59,7 @@ def fails(error):
 def test_a_point_is_trained_from_its_directory_alone(run_dir, train):
     assert run_point(run_dir) == "done"
     (call,) = train.calls
-    assert call["config"] == {**CONFIG, "dir": str(run_dir), "resume": None}
+    assert call["config"] == {**CONFIG, "dir": str(run_dir), "resume": None, "resume_from": "last"}
     assert (call["resume"], call["trust"], dict(call["extras"].hyperparameters)) == (False, ("mine",), {"seed": 3})
     assert not is_claimed(run_dir)
 
@@ -232,12 +233,20 @@ def test_what_fails_where_there_is_hardly_any_space_fails_for_that(run_dir, trai
         assert run_point(run_dir) == "failed"
 
 
+def test_what_says_itself_what_it_came_of_is_no_full_disk(run_dir, train, monkeypatch):
+    monkeypatch.setattr(files.shutil, "disk_usage", lambda _: namedtuple("usage", "total used free")(2**40, 2**40, 0))
+    train.does = [fails(ConfigError("no such thing"))]
+    assert run_point(run_dir) == "failed"
+
+
 def test_a_training_that_finds_the_disk_full_is_gone_on_with_by_the_next_start(finished_run, tmp_path, monkeypatch):
     config = RunDirectory(finished_run).read_config()
     run_dir = tmp_path / "seed=0-0123456789"
     Point({**config, "evaluate": "none"}, {"seed": 0}).write(run_dir)
     with monkeypatch.context() as patch:
         patch.setattr("lehr.training.checkpoint.torch.save", lambda *_: fails(FULL)())
+        with pytest.raises(DiskFull, match="make room, and go on with lehr train resume="):
+            session.train({**config, "dir": str(run_dir)}, RunDirectory(run_dir))
         with pytest.raises(DiskFull):
             run_point(run_dir)
     # there is room for so small a file as status.json even then; it must not say that the point has failed

@@ -20,11 +20,11 @@ from hydra.core.plugins import Plugins
 from hydra.types import HydraContext
 from omegaconf import DictConfig, open_dict, read_write
 
-from lehr.errors import Interrupted, LehrError, in_a_line
+from lehr.errors import DiskFull, Interrupted, LehrError, in_a_line
 from lehr.run.status import INTERRUPTED
 from lehr.sweep.directory import WAITING, state_of
 from lehr.sweep.launching import Finished, Jobs, record_end
-from lehr.sweep.runner import DiskFull, run_point
+from lehr.sweep.runner import run_point
 
 
 class HydraLauncher:

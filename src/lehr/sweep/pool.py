@@ -23,11 +23,11 @@ from multiprocessing.util import Finalize
 from pathlib import Path
 from typing import Any
 
-from lehr.errors import Interrupted
+from lehr.errors import DiskFull, Interrupted
 from lehr.run.claim import TAKEN_OVER
 from lehr.signals import STOP_SIGNALS, STOPPED, have_one_wish
 from lehr.sweep.launching import Finished, Jobs, record_end
-from lehr.sweep.runner import LOG, DiskFull, run_point
+from lehr.sweep.runner import LOG, run_point
 
 PATIENCE_SECONDS = 60.0
 """How long processes that were told to stop have to finish their step and write a checkpoint."""

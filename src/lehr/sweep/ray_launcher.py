@@ -7,9 +7,9 @@ from pathlib import Path
 from time import sleep
 from typing import Any
 
-from lehr.errors import LehrError, in_a_line
+from lehr.errors import DiskFull, LehrError, in_a_line
 from lehr.sweep.launching import Finished, Jobs, record_end
-from lehr.sweep.runner import LOG, DiskFull, run_point
+from lehr.sweep.runner import LOG, run_point
 
 _POLL_SECONDS = 0.5
 

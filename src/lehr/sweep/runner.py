@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
 
-from lehr.errors import CheckpointError, LehrError, in_a_line
+from lehr.errors import CheckpointError, DiskFull, in_a_line
 from lehr.files import is_disk_full
 from lehr.run.claim import Claim
 from lehr.run.directory import RunDirectory
@@ -20,10 +20,6 @@ from lehr.streams import need_no_reader
 from lehr.sweep.point import Point
 
 LOG = "log.txt"
-
-
-class DiskFull(LehrError):
-    """There is no room for what a run writes; it can go on from what it has written before."""
 
 
 def run_point(run_dir: Path, retry: str | None = None, own_process: bool = True, devices: int | None = None) -> str:

@@ -13,11 +13,11 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from lehr.errors import Interrupted, LehrError
+from lehr.errors import DiskFull, Interrupted, LehrError
 from lehr.run.status import INTERRUPTED
 from lehr.sweep.hydra_launcher import let_be_in
 from lehr.sweep.launching import FILE_SECONDS, Finished, Jobs, record_end
-from lehr.sweep.runner import DiskFull, run_point
+from lehr.sweep.runner import run_point
 
 _CANCEL_SECONDS = 15.0  # for jobs that were told to end
 

@@ -9,14 +9,14 @@ import signal
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
 from lightning.pytorch import Trainer
 from torch import Tensor
 
-from lehr.errors import ConfigError, Interrupted, in_a_line
+from lehr.errors import ConfigError, DiskFull, Interrupted, in_a_line
 from lehr.files import is_disk_full
 from lehr.posterior.aggregate import AggregatePosterior
 from lehr.run.checkpoint_file import read_checkpoint
@@ -163,10 +163,15 @@ def _ending_recorded(status: Status, directory: RunDirectory, seconds: Mapping[s
         status.finish(INTERRUPTED, str(stop), seconds=seconds)
         raise stop from error
     except BaseException as error:
-        # what did not fit on the disk can go on from what did
-        state = INTERRUPTED if is_disk_full(error, directory.path) else FAILED
-        status.finish(state, in_a_line(error), seconds=seconds)
-        raise
+        if not is_disk_full(error, directory.path):
+            status.finish(FAILED, in_a_line(error), seconds=seconds)
+            raise
+        with suppress(OSError):  # without room for this it says that it runs, and nobody is there
+            status.finish(INTERRUPTED, "there was no space left on the disk", seconds=seconds)
+        raise DiskFull(
+            f"{directory.path}: there is no space left on the disk; what was written is kept: make room, and go on "
+            f"with lehr train resume={directory.path}"
+        ) from error
 
 
 def _prepare(
