@@ -109,7 +109,8 @@ class Life:
 
     def images(self) -> int:
         """How many images training has seen, as far as its curves say."""
-        lines = (self.path / "history.jsonl").read_text().splitlines()
+        history = RunDirectory(self.path).history
+        lines = history.read_text().splitlines() if history.exists() else []
         return max((json.loads(line).get("images", 0) for line in lines if line.endswith("}")), default=0)
 
     def found(self) -> dict[str, str]:

@@ -96,7 +96,7 @@ def test_a_run_that_was_stopped_in_its_evaluation_is_evaluated(tmp_path, finishe
     run, command = tmp_path / "run", ("train", f"dir={tmp_path}/run", *SMALL)
     with monkeypatch.context() as patch:
         patch.setattr(evaluating, "evaluate", stopped)
-        assert lehr(*command)[0] == 0  # the run is done, and says how to evaluate it
+        assert lehr(*command)[0] == 130  # the training is done, and its record says so
     assert not (run / "evaluation.json").exists()
     before = {path: path.stat().st_mtime_ns for path in (run / "model").iterdir()}
     code, out, err = lehr(*command)

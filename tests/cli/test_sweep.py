@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import signal
 from datetime import UTC, datetime
 from pathlib import Path
@@ -225,7 +226,8 @@ def test_another_grid_does_not_get_into_a_sweep_by_mistake(lehr, refused, here):
 
 def test_a_directory_that_is_no_sweep_s_is_refused(refused):
     Path("run").mkdir()
-    Path("run/status.json").write_text('{"state": "done"}')
+    about = {"state": "done", "started": "2026-01-01T00:00:00+00:00", "pid": 1, "host": "here"}
+    Path("run/status.json").write_text(json.dumps(about))
     assert refused("train", "-m", "seed=1,2", "hydra.sweep.dir=run") == [
         "hydra.sweep.dir=run: is the directory of a single run; choose another"
     ]
