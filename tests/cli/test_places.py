@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lehr.config import registry as lehr_conf
 from lehr.run import claim as claims
 
 
@@ -82,7 +83,7 @@ def test_a_directory_in_which_a_process_runs_is_refused(refused):
     [
         ("rank2.npy", np.zeros((60, 64), np.uint8), "has shape (60, 64), expected (n h w), (n h w c) or (n c h w)"),
         ("nan.npy", np.full((60, 8, 8), np.nan, np.float32), "holds NaN or infinity in 60 of 60 images"),
-        ("pickled.npy", np.array([{}], dtype=object), "cannot be read as a NumPy file"),
+        ("pickled.npy", np.array([{}], dtype=object), "holds Python objects, which are not read"),
         ("none.npy", np.zeros((0, 8, 8), np.uint8), "holds no image"),
     ],
 )
@@ -122,3 +123,15 @@ def test_a_current_directory_that_may_not_be_written_is_one_line(refused):
     os.chdir("locked")
     (line,) = refused("train")
     assert line.endswith("cannot be written to")
+
+
+@pytest.mark.parametrize(("words", "names"), [([], ["run", "run-2", "run-3"]), (["dir=run"], ["run", "run", "run"])])
+def test_commands_of_the_same_second_are_runs_of_their_own_unless_a_directory_was_named(lehr, trainings, words, names):
+    configs = Path("conf")
+    configs.mkdir()
+    dated = (Path(lehr_conf.conf_dir()) / "train.yaml").read_text()
+    before = next(line for line in dated.splitlines() if line.startswith("dir:"))
+    (configs / "train.yaml").write_text(dated.replace(before, "dir: ${now:run}"))
+    for _ in names:
+        assert lehr("train", "--config-dir", "conf", *words)[0] == 0
+    assert [training.path.name for training in trainings] == names

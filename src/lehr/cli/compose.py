@@ -83,10 +83,12 @@ class Composed:
     Attributes:
         values: of a run, every key, resolved, plain containers.
         output_dir: `hydra.run.dir`, where a single run writes.
+        is_dated: whether that is named by the clock.
     """
 
     values: dict[str, Any]
     output_dir: str
+    is_dated: bool
 
 
 @dataclass(frozen=True)
@@ -283,7 +285,9 @@ def resolved(config: DictConfig) -> Composed:
         except ValidationError:
             output_dir = ""  # `dir` is no string, which the schema will say
         values = plain(OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"]))
-        return Composed({key: value for key, value in values.items() if key not in NOT_OF_A_RUN}, output_dir)
+        words = plain(OmegaConf.masked_copy(config, ["dir"]), resolve=False), plain(config.hydra.run, resolve=False)
+        is_dated = any("${now:" in str(word) for word in words)
+        return Composed({key: value for key, value in values.items() if key not in NOT_OF_A_RUN}, output_dir, is_dated)
 
 
 def plain(config: Any, resolve: bool = True) -> dict[str, Any]:

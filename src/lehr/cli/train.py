@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import sys
 import time
 import traceback
@@ -72,8 +73,23 @@ def main(argv: list[str]) -> int:
     if config is not None:
         problems += run_problems(config.values)
     if not problems and config and not arguments.cfg:
-        return _begin({**config.values, "dir": config.output_dir}, RunDirectory(config.output_dir))
+        is_to_be_new = config.is_dated and not rank_from_outside(config.values)
+        path = _unused(config.output_dir) if is_to_be_new else config.output_dir
+        return _begin({**config.values, "dir": path}, RunDirectory(path))
     return report(problems, "train") if problems else run_hydra(argv, config_dir, "train")
+
+
+def _unused(path: str) -> str:
+    """`path` or, where it is taken, with a number behind it: commands of the same second by the clock are two runs."""
+    for name in (path, *(f"{path}-{number}" for number in range(2, 1000))):
+        try:
+            os.makedirs(name)
+            return name
+        except FileExistsError:
+            continue
+        except OSError:  # is told of in a line when the directory is looked at
+            break
+    return path
 
 
 def _begin(values: dict[str, Any], directory: RunDirectory) -> int:

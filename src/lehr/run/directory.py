@@ -104,9 +104,9 @@ class RunDirectory:
         Raises:
             CheckpointError: if there is none, or it is no configuration.
         """
-        if problem := self.link_problem():
-            raise CheckpointError(problem)
         try:
+            if problem := self.link_problem():
+                raise CheckpointError(problem)
             config = read_yaml(self.config)
         except (FileNotFoundError, NotADirectoryError) as error:
             raise CheckpointError(f"{self.path}: is not a run directory: it has no config.yaml") from error
