@@ -19,7 +19,14 @@ NonNegativeFloat = Annotated[float, Ge(0)]
 Fraction = Annotated[float, Gt(0), Lt(1)]
 FractionOrNone = Annotated[float, Ge(0), Lt(1)]
 """A part of something that may be nothing."""
-PathString = Annotated[str, MinLen(1)]
+Text = Annotated[str, MinLen(1)]
+
+
+class IsPath:
+    """Marks text that is a path, which a configuration keeps as an absolute one."""
+
+
+PathString = Annotated[str, MinLen(1), IsPath()]
 
 _RELATIONS = {"<": (operator.lt, "less than"), "<=": (operator.le, "at most")}
 

@@ -31,6 +31,7 @@ from lehr.cli.overrides import choice_problems, line, meant, parsed
 from lehr.config.problems import did_you_mean
 from lehr.config.registry import conf_dir
 from lehr.errors import ConfigError
+from lehr.paths import expanded
 
 NOT_OF_A_RUN = ("hydra", "pool", "sweep")
 """Sections that say how many runs are done, and are in no run's own configuration."""
@@ -65,6 +66,8 @@ def parse(argv: list[str]) -> Namespace:
 
     parser.error = refuse  # type: ignore[method-assign]  # instead of printing how Hydra is used
     arguments = parser.parse_args(argv)
+    if arguments.config_dir:
+        arguments.config_dir = at_home("--config-dir ", arguments.config_dir)
     if arguments.config_path or arguments.experimental_rerun:
         raise ConfigError("--config-path and --experimental-rerun are not for lehr; there is --config-dir DIR")
     if (arguments.resolve or arguments.package) and not arguments.cfg:
@@ -281,13 +284,25 @@ def resolved(config: DictConfig) -> Composed:
     with told_in_a_line():
         HydraConfig.instance().set_config(config)  # for ${hydra:...}
         try:
-            output_dir = str(config.hydra.run.dir)
+            output_dir = at_home("dir=", str(config.hydra.run.dir))
         except ValidationError:
             output_dir = ""  # `dir` is no string, which the schema will say
         values = plain(OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"]))
         words = plain(OmegaConf.masked_copy(config, ["dir"]), resolve=False), plain(config.hydra.run, resolve=False)
         is_dated = any("${now:" in str(word) for word in words)
         return Composed({key: value for key, value in values.items() if key not in NOT_OF_A_RUN}, output_dir, is_dated)
+
+
+def at_home(key: str, text: str) -> str:
+    """A path as it was typed, but for a home at its start; `key` is what was typed before it.
+
+    Raises:
+        ConfigError: if there is no such home.
+    """
+    try:
+        return str(expanded(text)) if text.startswith("~") else text
+    except ConfigError as error:
+        raise ConfigError(*(f"{key}{problem}" for problem in error.problems)) from error
 
 
 def plain(config: Any, resolve: bool = True) -> dict[str, Any]:

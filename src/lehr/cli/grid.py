@@ -11,7 +11,7 @@ from typing import Any
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 
-from lehr.cli.compose import NOT_OF_A_RUN, Command, Composer, plain, told_in_a_line
+from lehr.cli.compose import NOT_OF_A_RUN, Command, Composer, at_home, plain, told_in_a_line
 from lehr.cli.overrides import parsed, to_write_out
 from lehr.cli.recipe import Option, Recipe, RefusedByHydra, options, place
 from lehr.config.problems import section_problems
@@ -71,12 +71,15 @@ class Grid(directory.Grid):
         return self.recipe.point(self.recipe.chosen(values))
 
 
-def grid(command: Command) -> tuple[Grid | None, list[str]]:
-    """What `lehr train -m` was told; or None, and what is wrong with it or with any of its points, a line each."""
+def grid(command: Command, as_typed: bool = False) -> tuple[Grid | None, list[str]]:
+    """What `lehr train -m` was told; or None, and what is wrong with it or with any of its points, a line each.
+
+    With `as_typed` its points keep relative paths, as those of earlier versions did.
+    """
     problems: list[str] = []
     found = None
     try:
-        found = _grid(command, problems)
+        found = _grid(command, problems, as_typed)
     except ConfigError as error:
         problems += error.problems
     problems = list(dict.fromkeys(problems))
@@ -85,7 +88,7 @@ def grid(command: Command) -> tuple[Grid | None, list[str]]:
     return (None if problems else found), problems
 
 
-def _grid(command: Command, problems: list[str]) -> Grid:
+def _grid(command: Command, problems: list[str], as_typed: bool) -> Grid:
     composer = Composer(command)
     typed, wrong = parsed(command.overrides, multirun=True, search=True)
     problems += wrong
@@ -101,12 +104,13 @@ def _grid(command: Command, problems: list[str]) -> Grid:
     if not is_search:
         problems += [to_write_out(override) for override in overrides if override.is_interval_sweep()]
         overrides = [override for override in overrides if not override.is_interval_sweep()]
-    recipe = Recipe(composer, overrides)
+    recipe = Recipe(composer, overrides, as_typed)
     config = recipe.base()
     with told_in_a_line():
         pool, settings = (plain(config.get(name) or {}) for name in ("pool", "sweep"))
         launcher, sweeper = plain(config.hydra.launcher), plain(config.hydra.sweeper)
-        sweep_dir, devices = str(config.hydra.sweep.dir), OmegaConf.select(config, "trainer.devices")
+        sweep_dir = at_home("hydra.sweep.dir=", str(config.hydra.sweep.dir))
+        devices = OmegaConf.select(config, "trainer.devices")
     problems += [*section_problems(Pool, pool, "pool"), *section_problems(Sweep, settings, "sweep")]
     problems += _directory_problems(sweep_dir)
     points = _points(recipe, problems, is_search)

@@ -20,15 +20,20 @@ _ONE_CHOICE = _WITH_KEYS - {
     name for name, group in GROUPS.items() if group.several
 }  # groups of which a list of choices means nothing
 _LITERAL = ("dir", "out", "resume", "run", "hydra.run.dir", "hydra.sweep.dir")
+_NESTED = set("'\"[{($")
 _QUOTED = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\"""", re.DOTALL)
 
 
 def literal(text: str) -> str:
     """An override as Hydra reads it: a run or a sweep directory is taken as typed, whatever Hydra makes of `=` and `,`.
 
-    What is quoted, refers to another key (`${...}`) or is null stays so.
+    What is quoted, refers to another key (`${...}`) or is null stays so. A value of any key, or one of several, may
+    begin with `~`, which Hydra does not read.
     """
     key, _, value = text.partition("=")
+    several = value.split(",")
+    if key.lstrip("+") not in _LITERAL and any(one.startswith("~") for one in several) and not _NESTED & set(value):
+        return f"{key}={','.join(_quoted(one) if one.startswith('~') else one for one in several)}"
     if (
         key.lstrip("+") not in _LITERAL
         or not value.strip()
@@ -37,7 +42,11 @@ def literal(text: str) -> str:
         or _QUOTED.fullmatch(value)
     ):
         return text
-    return f"{key}={QuotedString(value, Quote.single).with_quotes()}"
+    return f"{key}={_quoted(value)}"
+
+
+def _quoted(value: str) -> str:
+    return QuotedString(value, Quote.single).with_quotes()
 
 
 def parsed(texts: Iterable[str], multirun: bool, search: bool = False) -> tuple[list[Override], list[str]]:

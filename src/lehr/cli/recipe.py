@@ -15,7 +15,9 @@ from lehr.cli.components import run_problems
 from lehr.cli.compose import NOT_OF_A_RUN, Composer, resolved, told_in_a_line
 from lehr.cli.overrides import line, meant, parsed
 from lehr.cli.structure import Structure
+from lehr.config.places import located, path_keys
 from lehr.errors import ConfigError
+from lehr.run.identity import is_part
 from lehr.sweep.point import Point
 
 
@@ -71,9 +73,13 @@ class Recipe:
     Args:
         composer: Hydra.
         overrides: those of all points, each key once; of a sweep they have several values.
+        as_typed: whether relative paths stay so.
     """
 
-    def __init__(self, composer: Composer, overrides: list[Override]) -> None:
+    def __init__(self, composer: Composer, overrides: list[Override], as_typed: bool = False) -> None:
+        self._as_typed = as_typed
+        self.moved = False
+        """Whether a path of some point was typed as a relative one."""
         self.overrides = overrides
         self.keys = [place(override) for override in overrides if override.is_sweep_override()]
         self.composer = composer
@@ -125,7 +131,15 @@ class Recipe:
         values = self._values(chosen)
         if problems := run_problems(values):
             raise ConfigError(*problems)
-        swept = {place(o.override): self._said(o, values) for o in chosen if o.override.is_sweep_override()}
+        relative = set(path_keys(values))
+        self.moved |= any(map(is_part, relative))
+        if relative and not self._as_typed:
+            values = located(values)
+        swept = {
+            place(o.override): self._said(o, values, place(o.override) in relative)
+            for o in chosen
+            if o.override.is_sweep_override()
+        }
         return Point(values, swept, choices=self._choices(chosen))
 
     def _choices(self, chosen: tuple[Option, ...]) -> dict[str, str]:
@@ -175,10 +189,10 @@ class Recipe:
         unknown = [f"{key}: unknown key{meant(key, known)}" for key in changes if key not in structure.keys]
         return ConfigError(*unknown) if unknown else structure
 
-    def _said(self, option: Option, values: Mapping[str, Any]) -> Any:
+    def _said(self, option: Option, values: Mapping[str, Any], is_path: bool) -> Any:
         """What the option comes to: of a group the choice, of a key its value."""
         key = option.override.key_or_group
-        if option.simple or self.composer.is_group(key):
+        if (option.simple and not is_path) or self.composer.is_group(key):
             return option.value
         node: Any = values
         for name in key.split("."):

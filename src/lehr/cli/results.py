@@ -10,6 +10,7 @@ from typing import Any
 from lehr.config.problems import section_problems
 from lehr.config.schema import ResultsConfig
 from lehr.errors import ConfigError
+from lehr.paths import expanded
 
 _DEFAULTS: dict[str, Any] = {"metrics": None, "by": None, "sort": None, "runs": False, "format": None, "out": None}
 _FORMATS = {".csv": "csv", ".md": "markdown", ".parquet": "parquet"}
@@ -45,7 +46,7 @@ def _parsed(argv: list[str]) -> tuple[Path, dict[str, Any]]:
         elif equals and (key in _DEFAULTS or not Path(word).is_dir()):
             values[key] = _value(key, value)
         else:
-            directories.append(word)
+            directories.append(str(expanded(word)) if word.startswith("~") else word)
     problems += section_problems(ResultsConfig, values)
     if not directories:
         problems.append("say which sweep: lehr results DIR")
@@ -68,6 +69,8 @@ def _value(key: str, text: str) -> Any:
     if key in ("metrics", "by"):
         inner = text[1:-1] if text.startswith("[") and text.endswith("]") else text
         return [item.strip() for item in inner.split(",") if item.strip()]
+    if key == "out" and text.startswith("~"):
+        return str(expanded(text))
     if key == "runs":
         return {"true": True, "false": False}.get(text.lower(), text)
     return text

@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from lehr.cli.components import let_import
-from lehr.cli.compose import Command, composed, parse
+from lehr.cli.compose import Command, at_home, composed, parse
 from lehr.cli.ending import report, told, wants_traceback
 from lehr.cli.train import run_hydra
 from lehr.config.problems import section_problems
 from lehr.config.schema import Section
 from lehr.errors import ConfigError
+from lehr.paths import absolute
 from lehr.run.directory import RunDirectory
 
 Values = dict[str, Any]
@@ -51,8 +52,15 @@ def run_simple(
     config, problems = composed(Command(arguments.config_name or name, config_dir, arguments.overrides))
     if config is None:
         return report(problems, name)
-    values = {key: None if value == "???" else value for key, value in config.values.items()}
+    values: Values = {key: None if value == "???" else value for key, value in config.values.items()}
     problems += section_problems(schema, values)
+    if not problems:
+        try:
+            values |= {key: at_home(f"{key}=", values[key]) for key in ("run", "out") if values.get(key)}
+            places = {key: at_home(f"data.{key}=", place) for key, place in values["data"].items() if place}
+            values["data"] = {key: absolute(place) for key, place in places.items()}
+        except ConfigError as error:
+            problems += error.problems
     if not problems:
         problems += problems_of(values)
     if problems:

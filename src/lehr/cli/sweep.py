@@ -43,7 +43,12 @@ def sweep(command: Command) -> int:
     found, problems = grid(command)
     if found is None:
         return report(problems, "train")
-    directory = SweepDirectory(_directory(found) if found.sweep_dir == _AUTO else found.sweep_dir)
+    directory = _place(found)
+    if found.recipe.moved:
+        typed, _ = grid(command, as_typed=True)
+        if typed and (there := _place(typed)).keeps_paths_as_typed():
+            print(f"note: {there.path}: was begun by an earlier version, with paths from this folder", file=sys.stderr)
+            found, directory = typed, there
     problems += [*directory.problems(found, found.points), *_launcher_problems(found), *_search_problems(found)]
     if problems:
         return report(problems, "train")
@@ -95,6 +100,10 @@ def _print_results(directory: SweepDirectory, retry_helps: bool) -> None:
         again = "; sweep.retry=failed tries again what has failed" if retry_helps else ""
         print(f"  {LOG} in the directory of a run says more{again}\n")
     print(f"  sweep        {directory.path}\n  TensorBoard  tensorboard --logdir {directory.path}\n", flush=True)
+
+
+def _place(found: Grid) -> SweepDirectory:
+    return SweepDirectory(_directory(found) if found.sweep_dir == _AUTO else found.sweep_dir)
 
 
 def _directory(found: Grid) -> str:

@@ -21,6 +21,7 @@ from lehr.cli.components import run_problems
 from lehr.cli.compose import (
     VERSION_BASE,
     Command,
+    at_home,
     changed,
     composed,
     parse,
@@ -30,8 +31,10 @@ from lehr.cli.compose import (
 from lehr.cli.ending import report, told, wants_traceback
 from lehr.cli.help import train_help
 from lehr.cli.overrides import literal
+from lehr.config.places import located
 from lehr.config.registry import conf_dir
 from lehr.errors import CheckpointError, ConfigError, Interrupted, LehrError, in_a_line
+from lehr.paths import absolute
 from lehr.run.claim import Claim
 from lehr.run.directory import RunDirectory
 from lehr.run.identity import canonical, completed, flat, parts
@@ -61,7 +64,11 @@ def main(argv: list[str]) -> int:
     if checkpoint and not resume:
         return report([f"resume_from={checkpoint}: of which run? say resume=DIR too"], "train")
     if resume and not command.multirun:
-        return _resume(RunDirectory(str(resume)), command, show=bool(arguments.cfg))
+        try:
+            directory = RunDirectory(at_home("resume=", str(resume)))
+        except ConfigError as error:
+            return report(error.problems, "train")
+        return _resume(directory, command, show=bool(arguments.cfg))
     if command.multirun:
         from lehr.cli.sweep import sweep
 
@@ -75,7 +82,7 @@ def main(argv: list[str]) -> int:
     if not problems and config and not arguments.cfg:
         is_to_be_new = config.is_dated and not rank_from_outside(config.values)
         path = _unused(config.output_dir) if is_to_be_new else config.output_dir
-        return _begin({**config.values, "dir": path}, RunDirectory(path))
+        return _begin({**located(config.values), "dir": absolute(path)}, RunDirectory(path))
     return report(problems, "train") if problems else run_hydra(argv, config_dir, "train")
 
 
@@ -134,9 +141,13 @@ def _resume(directory: RunDirectory, command: Command, show: bool) -> int:
         return told(error, "train", wants_traceback())
     # what a directory says about trust is not believed, only what is said now
     values, problems = changed({**saved, "trust": []}, command)
-    values |= {"dir": str(directory.path), "resume": None, "resume_from": resume_from}
+    values |= {"dir": absolute(directory.path), "resume": None, "resume_from": resume_from}
     problems += kept_problems(saved, values)
-    problems += run_problems(values) or _point_problems(values, directory)
+    if wrong := run_problems(values):
+        problems += wrong
+    else:
+        values = located(values, but=saved)
+        problems += _point_problems(values, directory)
     if show and not problems:
         print(yaml.safe_dump(values, sort_keys=False, allow_unicode=True), end="")
         return 0

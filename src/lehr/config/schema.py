@@ -24,6 +24,7 @@ from lehr.limits import (
     PathString,
     PositiveFloat,
     PositiveInt,
+    Text,
     Together,
 )
 
@@ -199,7 +200,7 @@ class Sweep(Section):
 class RayLauncher(Component):
     """`hydra.launcher` of Ray."""
 
-    address: PathString | None
+    address: Text | None
     cpus_per_run: PositiveFloat
     gpus_per_run: NonNegativeFloat
 
@@ -243,7 +244,7 @@ class ResultsConfig(Section):
 
     metrics: list[str] | None
     by: list[str] | None
-    sort: PathString | None
+    sort: Text | None
     runs: bool
     format: Literal["table", "csv", "markdown", "parquet"] | None
     out: PathString | None

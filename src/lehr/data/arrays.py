@@ -16,6 +16,7 @@ from lehr.data.pixels import Layout, as_images
 from lehr.data.splits import Splits, with_test_held_out
 from lehr.errors import DataError
 from lehr.limits import FractionOrNone, PathString
+from lehr.paths import expanded
 
 
 class Arrays(ImageDataModule):
@@ -83,11 +84,11 @@ class Arrays(ImageDataModule):
         return problems
 
     def read(self) -> Splits:
-        path = Path(self.path).expanduser()
+        path = expanded(self.path)
         train = self._read(path, self.key, self.labels_key)
         if self.test_path is None and self.test_key is None:
             return with_test_held_out(path.stem, train, self.test_fraction, self.split_seed)
-        test_path = path if self.test_path is None else Path(self.test_path).expanduser()
+        test_path = path if self.test_path is None else expanded(self.test_path)
         key = self.key if self.test_key is None else self.test_key
         if test_path.samefile(path) and key == self.key:
             raise DataError(

@@ -6,7 +6,8 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from lehr.errors import DataError
+from lehr.errors import ConfigError, DataError
+from lehr.paths import expanded
 
 DEFLATE = 1032
 """The most bytes that one byte of zip or gzip can become."""
@@ -18,7 +19,10 @@ def check_path(key: str, value: str | None, what: str) -> list[str]:
     """A line if `data.key` is given and is not there; `what` is "file" or "folder"."""
     if value is None:
         return []
-    path = Path(value).expanduser()
+    try:
+        path = expanded(value)
+    except ConfigError as error:
+        return [f"data.{key}={problem}" for problem in error.problems]
     there = path.is_dir() if what == "folder" else path.is_file()
     return [] if there else [f"data.{key}: there is no {what} {path}"]
 

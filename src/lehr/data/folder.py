@@ -20,6 +20,7 @@ from lehr.data.splits import Splits, with_test_held_out
 from lehr.data.walk import FURTHER, SUFFIXES, UNREADABLE, Listing, in_words, list_images
 from lehr.errors import DataError
 from lehr.limits import FractionOrNone, NonNegativeInt, PathString, PositiveInt
+from lehr.paths import expanded
 
 
 class ImageFolder(ImageDataModule):
@@ -77,13 +78,13 @@ class ImageFolder(ImageDataModule):
         ]
 
     def read(self) -> Splits:
-        root = Path(self.path).expanduser()
+        root = expanded(self.path)
         train = self._listed(root)
         if self.test_path is None:
             files = self._without_damaged(root, train)
             images = self._images(root, files, _classes(root, files))
             return with_test_held_out(root.resolve().name, images, self.test_fraction, self.split_seed)
-        test_root = Path(self.test_path).expanduser()
+        test_root = expanded(self.test_path)
         test = self._listed(test_root)
         require_apart("data.path", root, train.files, "data.test_path", test_root, test.files)
         files, test_files = self._without_damaged(root, train), self._without_damaged(test_root, test)
@@ -104,7 +105,7 @@ class ImageFolder(ImageDataModule):
         files = [file for images in self._splits.values() if isinstance(images, FolderImages) for file in images.files]
         if self.on_corrupt == "skip":
             return  # that was done when they were read
-        damaged = self._damaged(Path(self.path).expanduser(), files)
+        damaged = self._damaged(expanded(self.path), files)
         if damaged:
             first = next(iter(damaged.values()))
             rest = f" (and {len(damaged) - 1:,} more)" if len(damaged) > 1 else ""

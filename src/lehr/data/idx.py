@@ -20,6 +20,7 @@ from lehr.data.module import ImageDataModule
 from lehr.data.splits import Splits
 from lehr.errors import DataError
 from lehr.limits import PathString
+from lehr.paths import expanded
 
 _TRAIN = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte")
 _TEST = ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
@@ -75,7 +76,7 @@ class MNIST(ImageDataModule):
         return ArrayImages(torch.from_numpy(images).unsqueeze(1), torch.from_numpy(labels.astype(np.int64)))
 
     def _folder(self) -> Path:
-        return Path(self.root).expanduser()
+        return expanded(self.root)
 
     def _find(self, name: str) -> Path | None:
         root = self._folder()

@@ -23,6 +23,8 @@ from lehr.sweep.names import DIGITS, digits_of, preference
 from lehr.sweep.point import FILE, Point
 
 WAITING = "waiting"
+ABSOLUTE = "absolute"
+"""What sweep.yaml says of the paths in its points; of those of earlier versions it says nothing."""
 STATES = (DONE, PRUNED, RUNNING, WAITING, INTERRUPTED, FAILED)
 ENDED = (DONE, PRUNED, FAILED)
 
@@ -178,6 +180,14 @@ class SweepDirectory:
             raise ConfigError(f"{self.file}: is not the record of a sweep")
         return found
 
+    def keeps_paths_as_typed(self) -> bool:
+        """Whether the sweep was begun by a version that kept relative paths: then it goes on with them."""
+        try:
+            found = self.read()
+        except ConfigError:
+            return False
+        return bool(found) and found.get("paths") != ABSOLUTE
+
     def problems(self, grid: Grid, points: Sequence[Point] = ()) -> list[str]:
         """Why `points`, those of `grid`, cannot lie here, a line each."""
         if RunDirectory(self.path).is_run():
@@ -234,6 +244,7 @@ class SweepDirectory:
                     "grids": grids if typed in grids else [*grids, typed],
                     "keys": both.keys,
                     "constant": both.constant,
+                    **({} if found and found.get("paths") != ABSOLUTE else {"paths": ABSOLUTE}),
                     **{key: made.get(key) for key in ("git_commit", "versions")},
                 }
                 for left in self.path.glob(f".{self.file.name}.*.tmp"):  # by a start that was killed

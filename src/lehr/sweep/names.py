@@ -19,13 +19,17 @@ def name_of(swept: Mapping[str, Any], identity: str) -> str:
     A value that is too long, or holds what a directory
     should not, is shown in part: it is the end of the identity that tells points apart.
     """
-    shown = [
-        f"{word}={_plain(_text(value))[:_VALUE_LENGTH].rstrip('-')}"
-        for word, value in zip(words_of(swept), swept.values(), strict=True)
-    ]
+    shown = [f"{word}={_short(value)}" for word, value in zip(words_of(swept), swept.values(), strict=True)]
     name = unicodedata.normalize("NFC", ",".join(shown))
     name = name.encode()[:_NAME_BYTES].decode(errors="ignore").strip(",=-.")
     return f"{name}-{identity[:DIGITS]}" if name else identity[:DIGITS]
+
+
+def _short(value: Any) -> str:
+    """The beginning of a value; of an absolute path its last part, which says more."""
+    if isinstance(value, str) and value.startswith("/"):
+        value = value.rstrip("/").rpartition("/")[2]
+    return _plain(_text(value))[:_VALUE_LENGTH].rstrip("-")
 
 
 def words_of(keys: Iterable[str]) -> list[str]:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from lehr.errors import CheckpointError, DiskFull, in_a_line
 from lehr.files import is_disk_full
+from lehr.paths import absolute
 from lehr.run.claim import Claim
 from lehr.run.directory import RunDirectory
 from lehr.run.status import DONE, FAILED, INTERRUPTED, PRUNED, RUNNING, lacks_evaluation
@@ -82,7 +83,7 @@ def _train(point: Point, directory: RunDirectory, claim: Claim, devices: int | N
         from lehr.training.callbacks.pruning import Pruned, Pruning
         from lehr.training.session import train
 
-    config = {**point.config, "dir": str(directory.path), "resume": None, "resume_from": "last"}
+    config = {**point.config, "dir": absolute(directory.path), "resume": None, "resume_from": "last"}
     if devices is not None:
         config["trainer"] = {**config["trainer"], "devices": devices}
     extras = Extras(point.swept, (Pruning(point.trial),) if point.trial else ())

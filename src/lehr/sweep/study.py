@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 
 from lehr.config.schema import Component
 from lehr.errors import ConfigError
-from lehr.limits import NonNegativeInt, PathString, PositiveInt
+from lehr.limits import NonNegativeInt, PositiveInt, Text
 from lehr.sweep.space import load_optuna, range_shown
 
 if TYPE_CHECKING:
@@ -33,13 +33,13 @@ class Settings(Component):
     """`hydra.sweeper` of a search; conf/hydra/sweeper/optuna.yaml says what is what."""
 
     params: dict[str, Any]
-    metric: PathString | Annotated[list[PathString], Field(min_length=1)]
+    metric: Text | Annotated[list[Text], Field(min_length=1)]
     direction: Direction | Annotated[list[Direction], Field(min_length=1)]
     n_trials: PositiveInt
     sampler: Literal["tpe", "random", "nsga2"]
     seed: NonNegativeInt
     pruner: Literal["median", "hyperband", "none"]
-    study_name: PathString
+    study_name: Text
 
     @model_validator(mode="after")
     def _one_each(self) -> Self:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from lehr.config.build import signature
@@ -17,6 +16,7 @@ from lehr.errors import ConfigError
 from lehr.needs import TWO_EXAMPLES, WHOLE_BATCH
 from lehr.objective.annealing import Annealing
 from lehr.objective.bits import levels_problem
+from lehr.paths import expanded
 from lehr.training.launched import processes_from_outside, rank_from_outside
 
 Config = Mapping[str, Any]
@@ -102,12 +102,17 @@ def _processes(trainer: Config) -> int:
 
 
 def _paths(config: Config) -> list[str]:
-    data = config["data"]
-    return [
-        f"data.{name}={data[name]}: there is no such file or folder"
-        for name in ("path", "test_path")
-        if data.get(name) and not Path(data[name]).expanduser().exists()
-    ]
+    problems = []
+    for name in ("path", "test_path", "root"):
+        if isinstance(text := config["data"].get(name), str) and text:
+            try:
+                path = expanded(text)
+            except ConfigError as error:
+                problems += [f"data.{name}={problem}" for problem in error.problems]
+                continue
+            if name != "root" and not path.exists():  # what is not in there is downloaded
+                problems.append(f"data.{name}={text}: there is no such file or folder")
+    return problems
 
 
 def _devices(config: Config) -> list[str]:
