@@ -13,6 +13,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 import lehr.cli.compose
 from lehr.cli.compose import Command, Composer, resolved
 from lehr.cli.grid import Grid, grid
+from lehr.config.places import located
 
 
 def found(*typed: str, config_dir: Path | None = None) -> Grid:
@@ -30,11 +31,11 @@ def problems_of(*typed: str, config_dir: Path | None = None) -> list[str]:
 
 
 def by_hydra(*typed: str, config_dir: Path | None = None) -> list[dict[str, Any]]:
-    """The configurations that Hydra's own sweeper would train, each composed by Hydra alone."""
+    """The configurations that Hydra's own sweeper would train, each composed by Hydra alone; paths absolute."""
     overrides = OverridesParser.create().parse_overrides(list(typed))
     (lists,) = BasicSweeper.split_arguments(overrides, max_batch_size=None)
     composer = Composer(Command("train", config_dir, []))
-    return [resolved(composer.compose(*lines)).values for lines in lists]
+    return [located(resolved(composer.compose(*lines)).values) for lines in lists]
 
 
 def exact(config: dict[str, Any]) -> str:

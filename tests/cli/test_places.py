@@ -92,7 +92,7 @@ def test_data_that_cannot_be_used_are_one_line(lehr, name, array, reason):
     code, out, err = lehr("train", "dir=run", "data=arrays", f"data.path={name}")
     assert code != 0
     assert out == ""
-    assert err.startswith(f"lehr train: {name} {reason}")
+    assert err.startswith(f"lehr train: {Path(name).absolute()} {reason}")
     assert err.count("\n") == 1
 
 
@@ -101,7 +101,7 @@ def test_an_empty_folder_of_images_is_one_line(lehr):
     code, out, err = lehr("train", "dir=run", "data=images", "data.path=photos", "likelihood=gaussian")
     assert code != 0
     assert out == ""
-    assert err.startswith("lehr train: photos holds no image file (")
+    assert err.startswith(f"lehr train: {Path('photos').absolute()} holds no image file (")
     assert err.count("\n") == 1
 
 

@@ -19,7 +19,7 @@ AWKWARD = "ünï çödé, a=b (1) {x} #~"
 
 RUN = "outputs/x/weight=0.1,warmup=5,seed=0-3fa9c1d2e0"
 PATHS = [
-    *(RUN, "a b", "x:y", "x%y*z", "x+y@z", "2026-01-01", "./123", "a,b", "a=b", "ünï/数", "x(y)", "{x}y", "~/x", "x#y"),
+    *(RUN, "a b", "x:y", "x%y*z", "x+y@z", "2026-01-01", "./123", "a,b", "a=b", "ünï/数", "x(y)", "{x}y", "x#y"),
     *("x&y", "[a", "[a,b]", "it's", 'say "x"', " a,b ", "'a','b'", "a\\", "\\'", "123", "true", "range(1,3)", "$x"),
 ]  # fmt: skip
 
@@ -60,7 +60,7 @@ def test_what_is_quoted_or_refers_to_a_key_is_read_as_any_other_value(text, valu
     assert (override.value(), problems) == (value, [])
 
 
-@pytest.mark.parametrize("text", ["a=b", "ünï", "x(y)", "{x}y", "~/x", "x#y", "x&y", "[a", "it's"])
+@pytest.mark.parametrize("text", ["a=b", "ünï", "x(y)", "{x}y", "x#y", "x&y", "[a", "it's"])
 def test_any_other_path_that_hydra_cannot_read_is_refused_with_what_would_work(text):
     overrides, (problem,) = parsed([f"data.path={text}"], multirun=False)
     assert overrides == []
@@ -69,6 +69,18 @@ def test_any_other_path_that_hydra_cannot_read_is_refused_with_what_would_work(t
     escaped = text.replace("'", "\\'")
     (override,), problems = parsed([f"data.path='{escaped}'"], multirun=False)
     assert (override.value(), problems) == (text, [])
+
+
+@pytest.mark.parametrize("text", ["~/x", "~", "~/a b", "~me/x", "~/x=y"])
+def test_a_home_at_the_start_is_read_as_typed(text):
+    (override,), problems = parsed([f"data.path={text}"], multirun=False)
+    assert (override.value(), problems) == (text, [])
+
+
+def test_homes_are_read_among_several_values():
+    (override,), problems = parsed(["data.path=~/a,b,~/c"], multirun=True)
+    assert problems == []
+    assert list(override.sweep_string_iterator()) == ["'~/a'", "b", "'~/c'"]
 
 
 def test_awkward_paths_work_in_every_key_that_takes_one(finished_run, lehr, trainings):
@@ -80,7 +92,7 @@ def test_awkward_paths_work_in_every_key_that_takes_one(finished_run, lehr, trai
     assert lehr("train", *data, f"dir={folder}/new")[0] == 0
     assert lehr("train", f"resume={folder}/run", "trainer.max_epochs=9")[0] == 0
     assert [t.path for t in trainings] == [folder / "new", folder / "run"]
-    assert trainings[0].config["data"]["path"] == f"{folder}/x.npy"
+    assert trainings[0].config["data"]["path"] == str(Path(f"{folder}/x.npy").absolute())
     code, out, err = lehr("sample", f"run={folder}/run", f"out={folder}/ü, a=b.png", "n=1")
     assert (code, out, err) == (0, f"{folder}/ü, a=b.png\n", "")
 
@@ -97,5 +109,7 @@ def test_a_sweep_over_paths_with_commas():
     typed = ["data=arrays", "data.path='a,b/x.npy','c d/x.npy'", "hydra.sweep.dir=grid, of paths"]
     found, problems = grid(Command("train", None, typed, multirun=True))
     assert problems == []
-    assert [point.config["data"]["path"] for point in found.points] == ["a,b/x.npy", "c d/x.npy"]
+    assert [point.config["data"]["path"] for point in found.points] == [
+        str(Path(path).absolute()) for path in ("a,b/x.npy", "c d/x.npy")
+    ]
     assert found.sweep_dir == "grid, of paths"

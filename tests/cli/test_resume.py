@@ -171,7 +171,7 @@ def test_the_configuration_of_a_resumed_run_can_be_looked_at(run, lehr, training
     code, out, _ = lehr("train", "resume=run", "kl.weight=2", "--cfg", "job")
     saved = yaml.safe_load((run / "config.yaml").read_text())
     assert code == 0
-    assert yaml.safe_load(out) == saved | {"kl": saved["kl"] | {"weight": 2}, "dir": "run"}
+    assert yaml.safe_load(out) == saved | {"kl": saved["kl"] | {"weight": 2}, "dir": str(run.absolute())}
     assert trainings == []
 
 
@@ -183,7 +183,7 @@ def test_a_resumed_run_keeps_its_configuration_but_for_what_is_said(run, lehr, t
     assert training.path == run
     assert training.trust == ("mine",)
     assert training.config == saved | {
-        "dir": "run",
+        "dir": str(run.absolute()),
         "trust": ["mine"],
         "trainer": saved["trainer"] | {"max_epochs": 6},
     }

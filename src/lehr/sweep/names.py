@@ -26,10 +26,11 @@ def name_of(swept: Mapping[str, Any], identity: str) -> str:
 
 
 def _short(value: Any) -> str:
-    """The beginning of a value; of an absolute path its last part, which says more."""
-    if isinstance(value, str) and value.startswith("/"):
-        value = value.rstrip("/").rpartition("/")[2]
-    return _plain(_text(value))[:_VALUE_LENGTH].rstrip("-")
+    """The beginning of a value; of an absolute path that is too long its last part, which says more."""
+    text = _plain(_text(value))
+    if len(text) > _VALUE_LENGTH and isinstance(value, str) and value.startswith("/"):
+        text = _plain(value.rstrip("/").rpartition("/")[2])
+    return text[:_VALUE_LENGTH].rstrip("-")
 
 
 def words_of(keys: Iterable[str]) -> list[str]:
