@@ -121,7 +121,18 @@ def test_a_fingerprint_survives_json_and_a_checkpoint(photos, tmp_path, common) 
     kept = Fingerprint.read(torch.load(tmp_path / "file", weights_only=True))
     assert kept.difference(first) is None
     assert kept.splits["train"].files is None
-    for wrong in (None, [], {"train": 3}, {"train": {"m": 3}}, "text"):
+    lying = first.plain()
+    lying["train"]["files"] = ["a"]
+    for wrong in (
+        None,
+        [],
+        {},
+        {"train": 3},
+        {"train": {"m": 3}},
+        {"train": {"n": "x", "digest": None}},
+        "text",
+        lying,
+    ):
         assert Fingerprint.read(wrong) is None
 
 

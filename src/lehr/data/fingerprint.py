@@ -51,6 +51,17 @@ class SplitPrint:
         parts = (digests[i : i + size].tobytes() for i in range(0, n, size))
         return cls(n, _hex(digests.tobytes()), told, "".join(_hex(part)[:_BLOCK_DIGITS] for part in parts), files)
 
+    @property
+    def is_sound(self) -> bool:
+        """Whether it is what was written: it may have been read from a file that somebody has changed."""
+        texts = isinstance(self.blocks, str) and all(isinstance(one, str | None) for one in (self.digest, self.labels))
+        names = self.files is None or (
+            isinstance(self.files, list)
+            and len(self.files) == self.n
+            and all(isinstance(one, str) for one in self.files)
+        )
+        return isinstance(self.n, int) and texts and names
+
     def first_difference(self, other: SplitPrint) -> tuple[int, int] | None:
         """Among which examples, the first and the last, the first one is that differs from those of `other`."""
         if self.n != other.n or self.digest == other.digest or None in (self.digest, other.digest):
@@ -81,9 +92,10 @@ class Fingerprint:
     def read(cls, plain: Any) -> Self | None:
         """What `plain` gave, or None where there is no such thing."""
         try:
-            return cls({str(name): SplitPrint(**split) for name, split in plain.items()})
+            splits = {str(name): SplitPrint(**split) for name, split in plain.items()}
         except (AttributeError, TypeError):
             return None
+        return cls(splits) if splits and all(split.is_sound for split in splits.values()) else None
 
     def difference(self, now: Fingerprint, labels: bool = False) -> str | None:
         """How the data `now` differ from these, in words; None where they do not. Labels differ if both have some."""

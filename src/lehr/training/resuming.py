@@ -13,6 +13,7 @@ from lightning.pytorch import Trainer
 from torch.optim import Adam
 
 from lehr.config.build import build
+from lehr.data.fingerprint import Fingerprint
 from lehr.data.module import ImageDataModule
 from lehr.errors import ConfigError, DataError
 from lehr.objective.rate import RateTerm
@@ -51,12 +52,13 @@ class Resumption:
     def __init__(self, checkpoint: Mapping[str, Any], directory: RunDirectory, config: Config) -> None:
         self._directory, self._before, self._now = directory, directory.read_config(), config
         self._step = int(checkpoint["global_step"])
-        self._recorded: Mapping[str, Any] = checkpoint.get("data") or {}
+        recorded = checkpoint.get("data")
+        self._recorded: Mapping[str, Any] = recorded if isinstance(recorded, Mapping) else {}
 
     @property
     def knows_data(self) -> bool:
         """Whether the checkpoint says which data it was trained on: they were found to be whole then."""
-        return bool(self._recorded.get("splits"))
+        return Fingerprint.read(self._recorded.get("splits")) is not None
 
     def require_kept(self) -> None:
         """Check that the configuration has what is to be kept.
@@ -65,7 +67,8 @@ class Resumption:
             ConfigError: a line for each value that is another.
         """
         problems = kept_problems(self._before, self._now)
-        problems += differences(self._recorded.get("kept", {}), kept(self._now))
+        own = self._recorded.get("kept")
+        problems += differences(own if isinstance(own, Mapping) else {}, kept(self._now))
         if problems:
             raise ConfigError(*dict.fromkeys(problems))
 
