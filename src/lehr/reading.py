@@ -10,6 +10,7 @@ import errno
 import json
 import math
 import os
+import re
 import stat
 from collections.abc import Iterable
 from pathlib import Path
@@ -18,6 +19,7 @@ from typing import Any
 MOST_BYTES = 64 * 2**20
 _MOST_VALUES = 1_000_000
 _DEEPEST = 50
+_ESCAPED_BYTE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
 def read_bytes(path: str | Path) -> bytes:
@@ -68,8 +70,11 @@ def read_yaml(path: str | Path) -> Any:
     """
     import yaml
 
+    content = read_bytes(path)
+    # libyaml does not read what PyYAML writes for the bytes of a name that are no UTF-8
+    fast = None if _ESCAPED_BYTE.search(content) else getattr(yaml, "CSafeLoader", None)
     try:
-        return _within_limits(yaml.load(read_bytes(path), getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
+        return _within_limits(yaml.load(content, fast or yaml.SafeLoader))
     except yaml.YAMLError as error:
         raise ValueError(" ".join(str(error).split())) from error
     except RecursionError:

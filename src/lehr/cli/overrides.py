@@ -21,6 +21,15 @@ _ONE_CHOICE = _WITH_KEYS - {
 }  # groups of which a list of choices means nothing
 _LITERAL = ("dir", "out", "resume", "run", "hydra.run.dir", "hydra.sweep.dir")
 _NESTED = set("'\"[{($")
+_WITHOUT_EFFECT = {
+    "hydra.job.chdir": "lehr works where it was started",
+    "hydra.output_subdir": "a run directory holds its config.yaml, and nothing of Hydra's",
+    "hydra.mode": "-m makes a sweep",
+}
+_WITHOUT_EFFECT_ON_MANY = {
+    "hydra.sweep.subdir": "a run of a sweep is named after what is swept",
+    "hydra.run.dir": "it is of a single run; hydra.sweep.dir says where a sweep lies",
+}
 _QUOTED = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\"""", re.DOTALL)
 
 
@@ -47,6 +56,13 @@ def literal(text: str) -> str:
 
 def _quoted(value: str) -> str:
     return QuotedString(value, Quote.single).with_quotes()
+
+
+def notes(texts: Iterable[str], multirun: bool) -> list[str]:
+    """One line for each override that Hydra accepts and lehr makes nothing of."""
+    reasons = _WITHOUT_EFFECT | (_WITHOUT_EFFECT_ON_MANY if multirun else {})
+    keys = dict.fromkeys(text.partition("=")[0].lstrip("+~") for text in texts)
+    return [f"note: {key} has no effect: {reasons[key]}" for key in keys if key in reasons]
 
 
 def parsed(texts: Iterable[str], multirun: bool, search: bool = False) -> tuple[list[Override], list[str]]:

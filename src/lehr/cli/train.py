@@ -30,7 +30,7 @@ from lehr.cli.compose import (
 )
 from lehr.cli.ending import report, told, wants_traceback
 from lehr.cli.help import train_help
-from lehr.cli.overrides import literal
+from lehr.cli.overrides import literal, notes
 from lehr.config.places import located
 from lehr.config.registry import conf_dir
 from lehr.errors import CheckpointError, ConfigError, Interrupted, LehrError, in_a_line
@@ -60,6 +60,8 @@ def main(argv: list[str]) -> int:
     if arguments.hydra_help or arguments.info or arguments.shell_completion:
         return run_hydra(argv, config_dir, "train")
     command = Command(arguments.config_name or "train", config_dir, arguments.overrides, bool(arguments.multirun))
+    for note in notes(command.overrides, command.multirun):
+        print(note, file=sys.stderr)
     resume, checkpoint = typed_value(command, "resume"), typed_value(command, "resume_from")
     if checkpoint and not resume:
         return report([f"resume_from={checkpoint}: of which run? say resume=DIR too"], "train")
@@ -75,7 +77,7 @@ def main(argv: list[str]) -> int:
         return sweep(command)
     config, problems = composed(command)
     for word in arguments.overrides:
-        if word.startswith(("pool.", "sweep.", "hydra.sweep")):
+        if word.startswith(("pool.", "sweep.", "hydra.sweep")) or word.upper() == "HYDRA.MODE=MULTIRUN":
             problems.append(f"{word}: is for many runs; add -m")
     if config is not None:
         problems += run_problems(config.values)

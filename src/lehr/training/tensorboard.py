@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 
+from lehr.errors import ConfigError
 from lehr.run.contents import EVENTS_SUFFIX
 
 
@@ -22,7 +24,8 @@ class TensorBoard(TensorBoardLogger):
 
     def __init__(self, save_dir: str | Path, purge_step: int | None = None) -> None:
         named: dict[str, Any] = {"filename_suffix": EVENTS_SUFFIX}  # what other programs log here is not the run's
-        super().__init__(save_dir, name="", version="", default_hp_metric=False, purge_step=purge_step, **named)
+        folder = _writable(save_dir)
+        super().__init__(folder, name="", version="", default_hp_metric=False, purge_step=purge_step, **named)
 
     @rank_zero_only
     def save(self) -> None:
@@ -35,6 +38,18 @@ class TensorBoard(TensorBoardLogger):
 
         for summary in hparams(parameters, dict.fromkeys(metrics)):
             self.experiment.file_writer.add_summary(summary)
+
+
+def _writable(folder: str | Path) -> str:
+    """`folder` as TensorBoard can open it: it takes no name that is no UTF-8.
+
+    Raises:
+        ConfigError: if there is no such way to it.
+    """
+    for path in (str(folder), os.path.relpath(folder)):
+        if path.encode("utf-8", "replace").decode() == path:
+            return path
+    raise ConfigError(f"dir={folder}: TensorBoard writes to no folder whose name is not UTF-8; say logger=none")
 
 
 def tensorboard(trainer: Trainer) -> Any:
