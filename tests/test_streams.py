@@ -65,6 +65,7 @@ def test_a_name_that_is_no_text_is_printed_as_it_is_and_a_character_that_there_i
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_neither_a_run_nor_a_sweep_nor_an_evaluation_depends_on_who_watches(tmp_path):
     small = ("trainer.max_epochs=3", "kl.warmup=0", "model.hidden=[8]", "evaluate=none", "trainer.accelerator=cpu")
     lehr = (sys.executable, "-m", "lehr")
@@ -81,6 +82,6 @@ def test_neither_a_run_nor_a_sweep_nor_an_evaluation_depends_on_who_watches(tmp_
     assert (tmp_path / "run-0" / "evaluation.json").exists()
     for streams in (GONE, CLOSED):
         name = f"sweep{len(streams)}"
-        sweep = ("train", "-m", *small, "seed=0,1,2", f"hydra.sweep.dir={name}")
+        sweep = ("train", "-m", *small, "seed=0,1", f"hydra.sweep.dir={name}")
         assert shell(tmp_path, streams, *lehr, *sweep, **environment) == 0
-        assert [state(run) for run in (tmp_path / name).glob("seed=*")] == ["done"] * 3
+        assert [state(run) for run in (tmp_path / name).glob("seed=*")] == ["done"] * 2
