@@ -44,3 +44,8 @@ def test_of_a_very_long_word_the_two_ends_are_shown(refused):
 )
 def test_what_hydra_answers_with_a_traceback_is_one_line(refused, command, line):
     assert refused(*command.split())[0].startswith(line)
+
+
+def test_of_many_wrong_values_in_a_list_the_first_is_told(refused):
+    (line,) = refused("train", f"trust=[a,{','.join(map(str, range(40)))}]")
+    assert line.startswith("trust.1=0: must be a string")

@@ -54,7 +54,7 @@ def section_problems(schema: type[Section], values: Mapping[str, Any], path: str
 
 def _component_problems(group: str, path: str, node: Mapping[str, Any], trust: Iterable[str]) -> list[str]:
     target = node.get("_target_")
-    if not isinstance(target, str) or not target.strip("."):
+    if not isinstance(target, str) or not target.strip(" .\t\n") or target.startswith("."):
         return [f"{path}._target_={_shown(target)}: must name a class, such as {targets(group)[0]}"]
     if schema := schema_of(group, target):
         return section_problems(schema, node, path)
@@ -98,8 +98,17 @@ def _lines(error: ValidationError, schema: type[Section], path: str) -> Iterable
         else:
             messages.setdefault(key, []).append(_condition(detail, key))
             inputs[key] = detail["input"]
-    for key, parts in messages.items():
+    for key, parts in _first_of_each_list(messages).items():
         yield f"{key}={_shown(inputs[key])}: must be {' or '.join(dict.fromkeys(parts))}"
+
+
+def _first_of_each_list(messages: Mapping[str, list[str]]) -> dict[str, list[str]]:
+    """What is wrong with single values, and with the first of those in each list: the others are as wrong."""
+    lists: dict[str, str] = {}
+    for key in messages:
+        section, _, name = key.rpartition(".")
+        lists.setdefault(section if name.isdigit() else key, key)
+    return {key: messages[key] for key in lists.values()}
 
 
 def _condition(detail: Any, key: str) -> str:
