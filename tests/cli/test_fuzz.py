@@ -1,0 +1,63 @@
+"""A hundred of the commands of `scripts/fuzz.py`, always the same, none of which has a fault as it is told there.
+
+A fault here is shown by `python scripts/fuzz.py --seed 0 --only N`.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections import Counter
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
+
+from fuzzing.cases import COMMANDS, make
+from fuzzing.trial import attempt, shown_command
+from fuzzing.world import World, in_this_process, shared_composition, two_steps
+
+SEED, CASES, TOGETHER = 0, 100, 20
+
+
+@pytest.fixture(scope="module")
+def world(finished_run, tmp_path_factory):
+    with ExitStack() as stack:
+        for patch in (two_steps, in_this_process, shared_composition):
+            stack.enter_context(patch())
+        yield World(tmp_path_factory.mktemp("fuzz") / "world", finished_run)
+
+
+@pytest.mark.parametrize("first", range(0, CASES, TOGETHER))
+@pytest.mark.filterwarnings("default")  # a command prints them; here it is asked what it prints
+def test_no_command_has_a_fault(world, first):
+    for number in range(first, first + TOGETHER):
+        case = make(SEED, number)
+        found = attempt(case, world)
+        shown = f"python scripts/fuzz.py --seed {SEED} --only {number}: {shown_command(case)}"
+        assert found.fault is None, f"{shown}: {found.fault} ({found.why})\n{found.err}"
+
+
+def test_a_case_is_a_function_of_its_seed_and_number_and_all_commands_are_tried():
+    assert make(3, 7) == make(3, 7) != make(4, 7)
+    counts = Counter(make(SEED, number).command for number in range(CASES))
+    assert counts.keys() == COMMANDS.keys()
+    assert min(counts.values()) >= 3
+
+
+def test_what_is_a_fault_is_seen(world, monkeypatch):
+    cases = (make(SEED, number) for number in range(CASES))
+    case = next(case for case in cases if case.command == "results" and not case.places)
+    for fault, does in {
+        "unforeseen": lambda argv: 1 // 0,
+        "traceback": lambda argv: print("Traceback (most recent call last)", file=sys.stderr) or 1,
+        "without a word": lambda argv: 2,
+        "too long": lambda argv: [print("lehr results: sweep", file=sys.stderr) for _ in range(7)] and 2,
+        "unnamed key": lambda argv: print("lehr results: ?", file=sys.stderr) or 2,
+        "wrote outside": lambda argv: (Path("x").write_text("") and 0) or 0,
+        "started a program": lambda argv: os.system("true"),
+    }.items():
+        monkeypatch.setattr("lehr.cli.results.main", does)
+        assert attempt(case, world).fault == fault
