@@ -144,6 +144,18 @@ def test_what_a_second_attempt_died_of_replaces_what_the_first_did(run_dir, monk
     assert status(run_dir)["error"] == "ConfigError: data: gone"
 
 
+@pytest.mark.parametrize(
+    ("finished", "again"),
+    [("2026-01-01T11:00:00+00:00", True), ("2026-01-01T12:30:00+00:00", False), ("2026-01-01T14:00:00+00:00", True)],
+)
+def test_what_failed_before_a_clock_was_set_back_is_tried_again_and_what_failed_since_is_not(
+    run_dir, train, monkeypatch, finished, again
+):
+    monkeypatch.setattr("lehr.sweep.runner.now", lambda: "2026-01-01T13:00:00+00:00")
+    write_json(run_dir / "status.json", {"state": "failed", "finished": finished})
+    assert run_point(run_dir, retry="2026-01-01T12:00:00+00:00") == ("done" if again else "failed")
+
+
 def test_a_signal_goes_on_to_the_caller_and_the_point_is_free(run_dir, train):
     train.does = [fails(Interrupted(signal.SIGTERM))]
     with pytest.raises(Interrupted):

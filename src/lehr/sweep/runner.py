@@ -15,7 +15,7 @@ from lehr.files import is_disk_full
 from lehr.paths import absolute
 from lehr.run.claim import Claim
 from lehr.run.directory import RunDirectory
-from lehr.run.status import DONE, FAILED, INTERRUPTED, PRUNED, RUNNING, lacks_evaluation
+from lehr.run.status import DONE, FAILED, INTERRUPTED, PRUNED, RUNNING, lacks_evaluation, now
 from lehr.startup import quick_imports
 from lehr.streams import need_no_reader
 from lehr.sweep.point import Point
@@ -48,7 +48,7 @@ def run_point(run_dir: Path, retry: str | None = None, own_process: bool = True,
         state = status.get("state")
         if state == PRUNED and point.trial:
             return state
-        if state == FAILED and not (retry and str(status.get("finished") or "") <= retry):
+        if state == FAILED and not _failed_before(str(status.get("finished") or ""), retry):
             return state
         if state == DONE and not lacks_evaluation(status, point.config["evaluate"]):
             return state
@@ -68,6 +68,11 @@ def run_point(run_dir: Path, retry: str | None = None, own_process: bool = True,
                 if now.get("state") != FAILED or now == status:  # it did not get as far as to say so
                     directory.record_end(FAILED, line)
         return str(directory.state())
+
+
+def _failed_before(finished: str, retry: str | None) -> bool:
+    """Whether what failed then is to be tried again; a time that is still to come is of a clock that was set back."""
+    return retry is not None and (finished <= retry or finished > now())
 
 
 def _evaluate(point: Point, directory: RunDirectory) -> None:
