@@ -57,14 +57,27 @@ def test_the_real_error_ends_a_run_and_its_state_says_so(lehr, tmp_path, monkeyp
 def test_a_run_and_a_sweep_may_lie_in_a_folder_of_such_a_name(lehr, tmp_path, monkeypatch):
     folder = tmp_path / ODD
     folder.mkdir()
-    np.save(folder / f"{ODD}.npy", np.random.default_rng(0).random((40, 6, 6)).astype("float32"))
-    os.symlink(folder / f"{ODD}.npy", folder / "data.npy")
     monkeypatch.chdir(folder)
-    data = ("data=arrays", "data.path=data.npy", "likelihood=gaussian", *SMALL)
-    code, _, err = lehr("train", *data, "dir=run")
+    code, _, err = lehr("train", *SMALL, "dir=run")
     assert code == 0, err
     assert lehr("evaluate", "run=run", "level=quick")[0] == 0
-    code, _, err = lehr("train", "-m", *data, "hydra/launcher=basic", "seed=0,1", "hydra.sweep.dir=sweep")
+    code, _, err = lehr("train", "-m", *SMALL, "hydra/launcher=basic", "seed=0,1", "hydra.sweep.dir=sweep")
     assert code == 0, err
     with (folder / "sweep" / "results.csv").open(newline="") as file:
         assert [row["state"] for row in csv.DictReader(file)] == ["done", "done"]
+
+
+def test_data_in_such_a_folder_are_trained_on_or_refused_in_a_line(lehr, tmp_path, monkeypatch):
+    folder = tmp_path / ODD
+    folder.mkdir()
+    np.save(folder / "data.npy", np.random.default_rng(0).random((40, 6, 6)).astype("float32"))
+    monkeypatch.chdir(folder)
+    code, _, err = lehr("train", "data=arrays", "data.path=data.npy", "likelihood=gaussian", *SMALL, "dir=run")
+    (line,) = (line for line in err.splitlines() if line.startswith("lehr train: "))
+    assert code
+    assert "caf" in line
+    assert "must be UTF-8" in line
+    (tmp_path / "link").symlink_to(folder)
+    data = ("data=arrays", f"data.path={tmp_path}/link/data.npy", "likelihood=gaussian")
+    code, _, err = lehr("train", *data, *SMALL, f"dir={tmp_path}/there")
+    assert code == 0, err
