@@ -35,10 +35,8 @@ FAULTS = (
 )
 
 
-_UNFORESEEN = re.compile(
-    r"\b(Attribute|Type|Key|Assertion|Index|Name|UnboundLocal|ZeroDivision|Recursion|UnicodeEncode)Error: .*"
-)
-"""What is nobody's mistake but lehr's own, although it is told in a line."""
+_UNFORESEEN = re.compile(r"^(?!.*(memory|allocate)).*\(debug=true shows where\)", re.MULTILINE)
+"""What is nobody's mistake but lehr's own, although it is told in a line; unless there was too little memory."""
 
 
 class Hang(BaseException):

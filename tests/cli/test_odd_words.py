@@ -49,3 +49,19 @@ def test_what_hydra_answers_with_a_traceback_is_one_line(refused, command, line)
 def test_of_many_wrong_values_in_a_list_the_first_is_told(refused):
     (line,) = refused("train", f"trust=[a,{','.join(map(str, range(40)))}]")
     assert line.startswith("trust.1=0: must be a string")
+
+
+@pytest.mark.parametrize(
+    ("word", "line"),
+    [
+        ("kl.weight=18446744073709551616", "kl.weight=18446744073709551616: must be between -2^63 and 2^63"),
+        ("seed=9223372036854775808", "seed=9223372036854775808: must be between -2^63 and 2^63"),
+        ("model.hidden=[1,9223372036854775808]", "model.hidden.1=9223372036854775808: must be between -2^63 and 2^63"),
+        (
+            "-m hydra/sweeper=optuna kl.weight=interval(0,1) hydra.sweeper.seed=4294967296",
+            "hydra.sweeper.seed=4294967296: must be less than 4294967296",
+        ),
+    ],
+)
+def test_an_integer_that_nothing_can_compute_with_is_refused(refused, word, line):
+    assert refused("train", *word.split()) == [line]

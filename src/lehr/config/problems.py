@@ -39,17 +39,33 @@ def train_problems(config: Mapping[str, Any]) -> list[str]:
         # where there may be none an empty component is none; any other cannot be built
         if node or not GROUPS[group].optional:
             problems += _component_problems(group, path, node, trust)
+    problems = list(dict.fromkeys(problems))
     # data.seed and kl.seed are seed, unless they were set by themselves
     return [p for p in problems if not (p.startswith(("data.seed=", "kl.seed=")) and p.partition(".")[2] in problems)]
 
 
 def section_problems(schema: type[Section], values: Mapping[str, Any], path: str = "") -> list[str]:
     """One line for each value of `values` that `schema` does not allow; `path` is where they stand."""
+    large = {key: number for key, number in _integers(values, path) if not -_LARGE < number < _LARGE}
+    problems = [f"{key}={number}: must be between -2^63 and 2^63" for key, number in large.items()]
     try:
         schema.model_validate(dict(values))
     except ValidationError as error:
-        return list(dict.fromkeys(_lines(error, schema, path)))
-    return []
+        problems += [line for line in _lines(error, schema, path) if line.partition("=")[0] not in large]
+    return list(dict.fromkeys(problems))
+
+
+_LARGE = 2**63
+"""What is computed with is at most this large: no tensor, and no number of another library's, holds larger integers."""
+
+
+def _integers(value: Any, key: str) -> Iterable[tuple[str, int]]:
+    """Each integer in a value, with where it stands."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        yield key, value
+    parts = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else ()
+    for name, part in parts:
+        yield from _integers(part, f"{key}.{name}" if key else str(name))
 
 
 def _component_problems(group: str, path: str, node: Mapping[str, Any], trust: Iterable[str]) -> list[str]:

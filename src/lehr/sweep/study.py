@@ -9,11 +9,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
+from annotated_types import Ge, Lt
 from pydantic import Field, model_validator
 
 from lehr.config.schema import Component
 from lehr.errors import ConfigError
-from lehr.limits import NonNegativeInt, PositiveInt, Text
+from lehr.limits import PositiveInt, Text
 from lehr.sweep.space import load_optuna, range_shown
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ class Settings(Component):
     direction: Direction | Annotated[list[Direction], Field(min_length=1)]
     n_trials: PositiveInt
     sampler: Literal["tpe", "random", "nsga2"]
-    seed: NonNegativeInt
+    seed: Annotated[int, Ge(0), Lt(2**32)]
     pruner: Literal["median", "hyperband", "none"]
     study_name: Text
 
