@@ -209,3 +209,22 @@ def test_what_cannot_be_exported_is_refused_in_a_line(lehr, tmp_path, overrides,
     assert code == 2
     assert problem in err
     assert len(err.splitlines()) == 1
+
+
+def test_best_weights_are_the_average_that_was_validated_also_where_there_is_to_be_none_by_now(averaged, copy, lehr):
+    run = copy(averaged)
+    best = read_checkpoint(run / "checkpoints" / "best.ckpt")
+    assert lehr("train", f"resume={run}", "ema.decay=null", "export.weights=best")[0] == 0
+    require_exported(run, best["state_dict"] | best["ema"])
+    assert read(run / "metrics.json")["val/elbo"] == best["evaluated"]["val/elbo"]
+
+
+def test_last_weights_are_not_said_to_have_the_elbo_of_an_average_that_is_no_more(averaged, tmp_path, lehr):
+    elbos = []
+    for number, change in enumerate(("ema.decay=null", "export.weights=last")):
+        run = shutil.copytree(averaged, tmp_path / f"copy{number}")
+        last = read_checkpoint(run / "checkpoints" / "last.ckpt")
+        assert lehr("train", f"resume={run}", change)[0] == 0
+        require_exported(run, last["state_dict"])
+        elbos.append(read(run / "metrics.json")["val/elbo"])
+    assert elbos[0] == elbos[1] != last["evaluated"]["val/elbo"]

@@ -193,3 +193,13 @@ class Averaging:
     def load(self, checkpoint: Mapping[str, Any]) -> None:
         """Go on from the averages of a checkpoint, if it has any, once they are asked for."""
         self._ema, self._saved = None, checkpoint.get("ema")
+
+    def restore(self, checkpoint: Mapping[str, Any], modules: Mapping[str, nn.Module]) -> None:
+        """Have the averages of a checkpoint for the `modules`, if it has any, also where there are to be none by now.
+
+        For what nothing is trained after: it was validated with them.
+        """
+        self._ema, self._saved = None, None
+        if averages := checkpoint.get("ema"):
+            self._ema = EMA(self.plan, modules)
+            self._ema.load_state_dict(averages)

@@ -83,7 +83,7 @@ def export(weights: str, trainer: Trainer, module: VAEModule, validated_at: int)
         found = trainer.strategy.broadcast(found)
         if isinstance(found, dict):
             module.load_state_dict(found["state_dict"])
-            module.averaging.load(found)
+            module.averaging.restore(found, module.networks)
             return Exported(BEST, found["step"], found["images"], found["evaluated"])
         weights = EMA if module.averaging.plan.is_on else LAST
         if trainer.is_global_zero:

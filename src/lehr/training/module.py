@@ -198,3 +198,5 @@ class VAEModule(MeasuredModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         super().on_load_checkpoint(checkpoint)
         self.averaging.load(checkpoint)
+        if bool(checkpoint.get("ema")) and not self.averaging.plan.is_on:
+            self.evaluated = {}  # it is of the average, and from now on the weights are those that are trained
