@@ -87,7 +87,7 @@ def test_what_says_nothing_of_a_run_is_no_obstacle(tmp_path):
 
 def test_what_a_killed_run_left_half_written_is_known_by_its_whole_name(tmp_path):
     mine = (".keep.tmp", "sub/.keep.tmp", ".config.yaml.tmp", "model/.net.py.0123abcd.tmp", ".point.json.0123abcd.tmp")
-    runs = (".config.yaml.0123abcd.tmp", "model/.model.safetensors.89abcdef.tmp", ".claim-3.0.tmp")
+    runs = (".config.yaml.0123abcd.tmp", "model/.model.safetensors.89abcdef.tmp", ".claim-3.0.tmp", ".rank-1.tmp")
     for name in (*mine, *runs):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("")

@@ -35,6 +35,7 @@ FOLDERS = {
 """The folders in a run directory, and which names in them are lehr's."""
 _UNFINISHED = re.compile(r"\.(.+)\.[0-9a-f]{8}\.tmp")  # as lehr.files names what it writes
 _BEAT = re.compile(r"\.claim-\d+\.(\d+)\.tmp")
+_LAST_WORDS = re.compile(r"\.rank-\d+\.tmp")
 
 
 def own_files(directory: Path, marked_events: bool = True) -> Iterator[Path]:
@@ -50,8 +51,14 @@ def own_files(directory: Path, marked_events: bool = True) -> Iterator[Path]:
     yield from sorted(_matching(directory, _FILES), key=lambda path: path.name == STATUS)
 
 
+def last_words(directory: Path, rank: int) -> Path:
+    """Where a rank other than the first leaves why it has ended."""
+    return directory / f".rank-{rank}.tmp"
+
+
 def unfinished_files(directory: Path) -> Iterator[Path]:
-    """The temporary files of a run whose process was killed while it wrote."""
+    """The temporary files of a run whose process was killed while it wrote, or before it read what others wrote."""
+    yield from _matching(directory, _LAST_WORDS)
     for folder, names in {"": _FILES, **FOLDERS}.items():
         for path in _matching(directory, _UNFINISHED, folder):
             if (name := _UNFINISHED.fullmatch(path.name)) and names.fullmatch(name[1]):

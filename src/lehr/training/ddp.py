@@ -24,6 +24,7 @@ from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
 
 from lehr.errors import ConfigError, LehrError, NonFiniteLoss, in_a_line
+from lehr.run.contents import last_words
 
 _SECONDS_TO_EXIT = 0.5  # for a rank whose connection has broken to be gone
 _SECONDS_TO_FAIL = 3.0  # for the other ranks to fail by themselves, once the first has
@@ -51,7 +52,7 @@ class _RunDirectoryLauncher(_SubprocessScriptLauncher):
         for rank, process in enumerate(self.procs, start=1):
             with suppress(subprocess.TimeoutExpired, OSError):
                 code = process.wait(_SECONDS_TO_EXIT)
-                said = _last_words(self._run_dir, rank)
+                said = last_words(self._run_dir, rank)
                 reason = f"killed by {signal.Signals(-code).name}" if code < 0 else said.read_text(encoding="utf-8")
                 said.unlink(missing_ok=True)
                 found.append(f"rank {rank}: {reason}")
@@ -180,10 +181,5 @@ def end_rank(rank: int, error: BaseException, run_dir: Path) -> NoReturn:
         message = " ".join(str(error).split()) if isinstance(error, LehrError) else in_a_line(error)
         print(f"lehr train: rank {rank}: {message}", file=sys.stderr, flush=True)
         with suppress(OSError):
-            _last_words(run_dir, rank).write_text(message, encoding="utf-8")
+            last_words(run_dir, rank).write_text(message, encoding="utf-8")
     os._exit(1)
-
-
-def _last_words(run_dir: Path, rank: int) -> Path:
-    """Where a rank leaves why it ended: a temporary file, which the next start removes where the first rank has not."""
-    return run_dir / f".rank-{rank}.tmp"
