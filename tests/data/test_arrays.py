@@ -189,6 +189,17 @@ def test_keys_of_the_test_split_that_cannot_be_meant_are_refused(
         Arrays(path=str(tmp_path / "a.npz"), **keys, **common).setup()
 
 
+@pytest.mark.parametrize("keys", [{"test_key": "x"}, {"key": "x", "test_key": "x.npy"}])
+@pytest.mark.parametrize("named", [False, True])
+def test_an_array_is_not_both_trained_on_and_tested_on_by_two_names(
+    tmp_path: Path, common: dict[str, Any], keys: dict[str, str], named: bool
+) -> None:
+    path = str(tmp_path / "a.npz")
+    np.savez(path, x=np.random.default_rng(0).random((20, 4, 4)))
+    with pytest.raises(DataError, match=rf"data\.test_key={keys['test_key']} is the array that is trained on"):
+        Arrays(path=path, test_path=path if named else None, **keys, **common).setup()
+
+
 def test_a_missing_array_of_the_test_split_is_named_by_its_option(tmp_path: Path, common: dict[str, Any]) -> None:
     np.savez(tmp_path / "a.npz", x=np.zeros((20, 4, 4)), y=np.arange(20))
     with pytest.raises(DataError, match=r"data\.test_key: .* no array 'x_test', only x, y"):

@@ -90,9 +90,12 @@ class Arrays(ImageDataModule):
             return with_test_held_out(path.stem, train, self.test_fraction, self.split_seed)
         test_path = path if self.test_path is None else expanded(self.test_path)
         key = self.key if self.test_key is None else self.test_key
-        if test_path.samefile(path) and key == self.key:
+        if test_path.samefile(path) and _same_array(path, self.key, key):
             raise DataError(
-                f"data.test_path={test_path}: is data.path, so that all test images would be trained on too; give "
+                f"{path}: data.test_key={key} is the array that is trained on: all test images would be trained on "
+                "too; give another file or array, or say data.test_path=null data.test_key=null to have a part held out"
+                if self.test_key is not None
+                else f"data.test_path={test_path}: is data.path, so that all test images would be trained on too; give "
                 "another file or data.test_key, or say data.test_path=null to have a part of data.path held out"
             )
         if self.test_key is None and self.test_labels_key is None:
@@ -141,6 +144,14 @@ def load(
             raise DataError(f"data.{option}: {path} has no array {name!r}, only {file.listed()}")
     labels = None if labels_key is None else _as_labels(file.stored(labels_key), path, options[1])
     return file.stored(key or names[0]), labels
+
+
+def _same_array(path: Path, one: str | None, other: str | None) -> bool:
+    """Whether two keys name the same array of a file: None is the only one, and a member has two names."""
+    file = NumpyFile(path)
+    if not file.is_zip:
+        return True
+    return len({file.member(file.names[0] if key is None else key) for key in (one, other)}) == 1
 
 
 def _as_labels(stored: Stored, path: Path, option: str) -> np.ndarray:

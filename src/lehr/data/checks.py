@@ -24,7 +24,7 @@ def check_path(key: str, value: str | None, what: str) -> list[str]:
     except ConfigError as error:
         return [f"data.{key}={problem}" for problem in error.problems]
     there = path.is_dir() if what == "folder" else path.is_file()
-    return [] if there else [f"data.{key}: there is no {what} {path}"]
+    return [] if there else [f"data.{key}: there is no {what} {as_text(path)}"]
 
 
 def reason_of(error: Exception) -> str:

@@ -105,7 +105,11 @@ class NumpyFile:
 
     def has(self, name: str) -> bool:
         """Whether there is a member of this name."""
-        return f"{name}.npy" in self._members or name in self._members
+        return self.member(name) in self._members
+
+    def member(self, name: str) -> str:
+        """What the archive calls the array of this name."""
+        return f"{name}.npy" if f"{name}.npy" in self._members else name
 
     def stored(self, name: str | None) -> Stored:
         """The array of a name of an .npz file, of None of an .npy file.
@@ -137,8 +141,7 @@ class NumpyFile:
             if name is None:
                 yield file, size
                 return
-            member = f"{name}.npy" if f"{name}.npy" in self._members else name
-            info = self._members[member]
+            info = self._members[self.member(name)]
             most = DEFLATE * info.compress_size + 100 if info.compress_type == zipfile.ZIP_DEFLATED else math.inf
             if info.compress_size > size or info.file_size > most:
                 raise DataError(f"{self._what(name)} is damaged: it promises {info.file_size:,} bytes")
