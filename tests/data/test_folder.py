@@ -190,7 +190,9 @@ def test_a_wrong_option_is_named(photos: Path, common: dict[str, Any], option: s
     assert problems[0].startswith(f"data.{option}={value}: must be ")
 
 
-def test_what_lies_among_the_images_and_is_not_read_is_counted(photos: Path, common: dict[str, Any]) -> None:
+def test_what_lies_among_the_images_and_is_not_read_is_counted(
+    photos: Path, tmp_path: Path, common: dict[str, Any]
+) -> None:
     shutil.copytree(photos / "dog", photos / ".thumbnails")
     (photos / "puppy").symlink_to("dog")
     (photos / "cat" / "raw.HEIC").touch()
@@ -207,6 +209,11 @@ def test_what_lies_among_the_images_and_is_not_read_is_counted(photos: Path, com
         FURTHER: ["cat/moving.gif"],
     }
     assert data.n_train + data.n_val + data.n_test == 32
+    shutil.copytree(photos / "cat", tmp_path / "moving")
+    apart = ImageFolder(path=str(photos / "dog"), test_path=str(tmp_path / "moving"), workers=0, size=8, **common)
+    apart.setup()
+    apart.require_readable()
+    assert apart.left_out[FURTHER] == ["moving.gif"]
     described = data.described()["left_out"]
     assert described[FORMAT] == {"n": 1, "files": ["cat/raw.HEIC"]}
     for path in (photos / "dog").iterdir():

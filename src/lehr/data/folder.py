@@ -102,10 +102,15 @@ class ImageFolder(ImageDataModule):
         Raises:
             DataError: if one cannot be decoded.
         """
-        files = [file for images in self._splits.values() if isinstance(images, FolderImages) for file in images.files]
         if self.on_corrupt == "skip":
             return  # that was done when they were read
-        damaged = self._damaged(expanded(self.path), files)
+        files: dict[Path, list[str]] = {}
+        for images in self._splits.values():
+            if isinstance(images, FolderImages):
+                files.setdefault(images.root, []).extend(images.files)
+        damaged = {
+            file: problem for root in files for file, problem in self._damaged(root, sorted(files[root])).items()
+        }
         if damaged:
             first = next(iter(damaged.values()))
             rest = f" (and {len(damaged) - 1:,} more)" if len(damaged) > 1 else ""
@@ -197,7 +202,7 @@ class FolderImages:
         self.labels = labels
         self.shape = (decoder.channels, decoder.size, decoder.size)
         self._decoder = decoder
-        self._root = root
+        self.root = root
         self._random_crop = random_crop
         self._flip = flip
         self._seed = seed
@@ -215,7 +220,7 @@ class FolderImages:
             [self.files[i] for i in rows.tolist()],
             None if self.labels is None else self.labels[rows],
             self._decoder,
-            root=self._root,
+            root=self.root,
             random_crop=self._random_crop,
             flip=self._flip,
             seed=self._seed,
@@ -225,7 +230,7 @@ class FolderImages:
     @property
     def names(self) -> list[str]:
         """What the files are called, from the folder of the data on."""
-        return [as_text(Path(file).relative_to(self._root).as_posix()) for file in self.files]
+        return [as_text(Path(file).relative_to(self.root).as_posix()) for file in self.files]
 
     def digests(self) -> np.ndarray:
         """Of the bytes of each file, (n, 16) uint8."""
