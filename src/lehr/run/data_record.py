@@ -22,8 +22,11 @@ _OF_SPLIT = {"train": "training", "val": "validation", "test": "test"}
 
 
 def write_data(directory: RunDirectory, data: ImageDataModule) -> None:
-    """Write data.json."""
-    write_json(directory.data, data.described())
+    """Write data.json. A run that goes on does not look into every file again: what it found there stays said."""
+    described, before = data.described(), read_data(directory).get("left_out")
+    if isinstance(before, dict):
+        described["left_out"] = {**before, **described["left_out"]}
+    write_json(directory.data, described)
 
 
 def read_data(directory: RunDirectory) -> dict[str, Any]:
