@@ -212,3 +212,40 @@ def test_a_test_set_within_the_training_set_is_one_line(lehr, words, said):
     assert (code, out) == (1, "")
     assert said in err
     assert err.count("\n") == 1
+
+
+def test_what_was_found_in_the_files_stays_said_when_a_run_goes_on(tmp_path, monkeypatch, lehr):
+    monkeypatch.chdir(tmp_path)
+    make_photos(Path("photos"))
+    frames = [Image.new("RGB", (9, 9), colour) for colour in ("red", "blue")]
+    frames[0].save("photos/a/moving.gif", save_all=True, append_images=frames[1:])
+    words = (*OF_FOLDER, "data.path=photos", "dir=moving", "trainer.max_epochs=1")
+    assert lehr("train", *words)[0] == 0
+    before = json.loads(Path("moving/data.json").read_text())["left_out"]
+    assert before == {"further pictures in a file": {"n": 1, "files": ["a/moving.gif"]}}
+    assert lehr("train", "resume=moving", "trainer.max_epochs=2")[0] == 0
+    assert json.loads(Path("moving/data.json").read_text())["left_out"] == before
+
+
+def test_a_run_of_an_earlier_version_keeps_the_colours_under_transparent_pixels(tmp_path, monkeypatch, lehr):
+    monkeypatch.chdir(tmp_path)
+    images = np.random.default_rng(0).integers(0, 256, (60, 4, 4, 4), dtype=np.uint8)
+    images[..., 3] *= np.uint8(images[..., 3] > 200)
+    np.save("a.npy", images)
+    words = (*QUICK, "data=arrays", "data.path=a.npy", "likelihood=gaussian", "data.batch_size=16")
+    words = (*words, "trainer.max_epochs=1", "data.layout=nhwc")
+    assert lehr("train", *words, "data.hidden=keep", "dir=run")[0] == 0
+    config = yaml.safe_load(Path("run/config.yaml").read_text())
+    del config["data"]["hidden"]  # which it had not
+    Path("run/config.yaml").write_text(yaml.safe_dump(config))
+    data = Path("run/data.json").read_text()
+    assert lehr("evaluate", "run=run", "level=quick")[0] == 0
+    assert lehr("train", "resume=run", "trainer.max_epochs=2")[0] == 0
+    assert Path("run/data.json").read_text() == data
+    Path("run/data.json").unlink()
+    checkpoint = torch.load("run/checkpoints/last.ckpt", weights_only=True)
+    del checkpoint["data"]
+    torch.save(checkpoint, "run/checkpoints/last.ckpt")
+    code, _, err = lehr("train", "resume=run", "trainer.max_epochs=3", "data.hidden=white")
+    assert code != 0
+    assert "data.hidden=white: a resumed run keeps its own data.hidden=keep" in err

@@ -26,6 +26,7 @@ from lehr.files import replacing, write_json, write_text
 from lehr.reading import links_in, read_json, read_yaml
 from lehr.run.claim import holder
 from lehr.run.contents import FOLDERS, STATUS, SWEEP, foreign_names, own_files, unfinished_files
+from lehr.run.identity import as_it_was
 from lehr.run.status import is_status, now
 
 _NAMED = 3  # files that a refusal names
@@ -114,7 +115,7 @@ class RunDirectory:
             raise CheckpointError(f"{self.config}: cannot be read ({' '.join(str(error).split())})") from error
         if not isinstance(config, dict):
             raise CheckpointError(f"{self.config}: is not a configuration")
-        return config
+        return as_it_was(config)
 
     def write_config(self, config: dict[str, Any]) -> None:
         write_text(self.config, yaml.safe_dump(config, sort_keys=False, allow_unicode=True))

@@ -73,6 +73,14 @@ def completed(config: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
+def as_it_was(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A configuration that was written, by an earlier version perhaps, with what that did where it had no key yet."""
+    data = config.get("data")
+    if isinstance(data, Mapping) and data.get("_target_") == "lehr.data.Arrays" and "hidden" not in data:
+        return {**config, "data": {**data, "hidden": "keep"}}  # of four channels; of others it changes nothing
+    return dict(config)
+
+
 def _collect(config: Mapping[str, Any], prefix: str, found: dict[str, Any]) -> None:
     # as `flat`, but what is no part of it is not entered: there may be thousands of configurations
     for name, value in config.items():

@@ -24,6 +24,7 @@ from lehr.training.length import Length
 from lehr.training.players import PlayerPlan
 
 _LOOKED_AT = 64  # of the steps that are to come, to see whether anything scheduled moves
+_WITH_OPACITY = 4  # channels
 _OF_DATA = ("batch_size", "seed", "split_seed", "val_fraction", "test_fraction", "binarize", "size", "channels")
 
 
@@ -78,6 +79,10 @@ class Resumption:
         Raises:
             DataError: if it is not.
         """
+        # of a run of an earlier version no fingerprint says it
+        there, here = (config["data"].get("hidden") for config in (self._before, self._now))
+        if there != here and data.shape[0] == _WITH_OPACITY:
+            raise DataError(f"data.hidden={here}: a resumed run keeps its own data.hidden={there}: other pixels follow")
         advice = "; put those back, or start a new run with these"
         require_same_data(self._directory, data, self._recorded.get("splits"), advice)
         batches = self._recorded.get("batches_per_epoch", length.batches_per_epoch)
