@@ -62,7 +62,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--first", type=int, default=0, help="the number of the first case, to go on")
     parser.add_argument("--only", type=int, help="show the case of this number")
-    parser.add_argument("--limit", type=float, default=60.0, help="seconds that a case may take")
+    parser.add_argument("--limit", type=float, default=120.0, help="seconds that a case may take")
     parser.add_argument("--list", action="store_true", help="a line for each case")
     parser.add_argument("--no-shrink", action="store_true", help="tell of a fault without looking for fewer words")
     return parser.parse_args()

@@ -36,7 +36,7 @@ def test_of_a_very_long_word_the_two_ends_are_shown(refused):
         ("train --package model", "--package: goes with --cfg job"),
         ("train --cfg job --package nothing", "package 'nothing' not found in config"),
         ("sample --run --cfg job", "ValueError: Only one of --run, --multirun, --cfg, --info and --shell_completion"),
-        ("train --shell-completion", "ValueError: Expecting one subcommand from ['install', 'uninstall', 'query']"),
+        ("train --shell-completion", "--shell-completion: is not for lehr; there is lehr completion bash|zsh"),
         ("train ~likelihood=1", "~likelihood=1: to leave out a group, say ~likelihood alone"),
         ("train model@x=1", "model@x=1: must be the name of a choice"),
         ("train -m kl.weight={1:2} seed=0,1", "kl.weight={1: 2}: must be a number"),

@@ -70,6 +70,8 @@ def parse(argv: list[str]) -> Namespace:
         arguments.config_dir = at_home("--config-dir ", arguments.config_dir)
     if arguments.config_path or arguments.experimental_rerun:
         raise ConfigError("--config-path and --experimental-rerun are not for lehr; there is --config-dir DIR")
+    if arguments.shell_completion:
+        raise ConfigError("--shell-completion: is not for lehr; there is lehr completion bash|zsh")
     if (arguments.resolve or arguments.package) and not arguments.cfg:
         raise ConfigError(f"{'--resolve' if arguments.resolve else '--package'}: goes with --cfg job")
     if arguments.multirun and arguments.cfg:

@@ -45,7 +45,7 @@ def run_simple(
     if arguments.help:
         print(help_text)
         return 0
-    if arguments.hydra_help or arguments.info or arguments.shell_completion or arguments.cfg:
+    if arguments.hydra_help or arguments.info or arguments.cfg:
         return run_hydra(argv, config_dir, name)
     if arguments.multirun:
         return report([f"-m: lehr {name} takes one run at a time"], name)

@@ -57,7 +57,7 @@ def main(argv: list[str]) -> int:
     if arguments.help:
         print(train_help(config_dir))
         return 0
-    if arguments.hydra_help or arguments.info or arguments.shell_completion:
+    if arguments.hydra_help or arguments.info:
         return run_hydra(argv, config_dir, "train")
     command = Command(arguments.config_name or "train", config_dir, arguments.overrides, bool(arguments.multirun))
     for note in notes(command.overrides, command.multirun):
