@@ -173,7 +173,7 @@ def test_data_that_are_not_those_of_the_training_are_refused(lehr, tmp_path):
     np.save("grey.npy", rng.random((30, 6, 6)).astype(np.float32))
     code, out, err = lehr("evaluate", "run=run")
     assert (code, out) == (2, "")
-    assert "the run was trained on 49: these are other data" in err
+    assert "not the data that the run was trained on: train has 24 images, had 49" in err
 
 
 def test_what_was_measured_of_another_model_is_not_written(run, monkeypatch):
@@ -220,8 +220,9 @@ def test_an_evaluation_that_fails_does_not_take_the_training_with_it(lehr, monke
 
 def test_a_part_of_a_sorted_data_set_has_all_of_its_classes(lehr):
     labels = np.repeat([0, 1, 2, 3], 30)
-    np.savez("sorted.npz", x=np.broadcast_to((labels / 3)[:, None, None], (120, 6, 6)).astype(np.float32), y=labels)
-    data = ("data=arrays", "data.path=sorted.npz", "data.key=x", "data.labels_key=y", "data.test_path=sorted.npz")
+    for name in ("sorted.npz", "test.npz"):
+        np.savez(name, x=np.broadcast_to((labels / 3)[:, None, None], (120, 6, 6)).astype(np.float32), y=labels)
+    data = ("data=arrays", "data.path=sorted.npz", "data.key=x", "data.labels_key=y", "data.test_path=test.npz")
     code, _, err = lehr("train", *data, "likelihood=gaussian", "dir=run", "evaluate=none", *SMALL)
     assert code == 0, err
     arguments = ("samplers=[prior]", "iwae_samples=2", "examples=40", "features=pca")

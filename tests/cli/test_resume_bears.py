@@ -61,13 +61,13 @@ def test_a_config_that_was_edited_meanwhile_is_held_to_the_checkpoint(run, lehr,
 @pytest.mark.parametrize(
     ("said", "line"),
     [
-        ("trainer.max_steps=10", "trainer.max_steps=10: the run is at step 84 already"),
-        ("trainer.max_epochs=3", "trainer.max_epochs=3: the run has done 4 epochs already"),
+        ("trainer.max_steps=10", "trainer.max_steps=10: the run is as far as that already; raise it"),
+        ("trainer.max_epochs=3", "trainer.max_epochs=3: the run is as far as that already; raise it"),
     ],
 )
 def test_a_run_is_not_made_shorter_than_it_is(run, lehr, said, line):
     before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
-    assert lehr("train", "resume=run", said) == (1, "", f"lehr train: {line}\n")
+    assert lehr("train", "resume=run", said) == (2, "", f"lehr train: {line}\n")
     assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
 
 

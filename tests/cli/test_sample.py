@@ -64,7 +64,7 @@ def test_a_model_of_a_class_that_is_not_trusted_is_not_built(run, refused):
     config["model"]["_target_"] = "os.system"
     path.write_text(json.dumps(config))
     (line,) = refused("sample", "run=run")
-    assert line.startswith("model._target_=os.system: only classes of lehr, torch, lightning, diffusers are built")
+    assert line.startswith("run/model: model._target_=os.system: only classes of lehr, torch, lightning, diffusers are")
 
 
 @pytest.mark.parametrize(

@@ -179,6 +179,8 @@ def _nothing_left(
     except LehrError as error:
         return [str(error)]
     if longer and limits:
+        if reached := [key for key in longer if key in limits]:
+            return [f"{key}={now[key]}: the run is as far as that already; raise it" for key in reached]
         return [f"{key}={now[key]}: leaves nothing to train; raise {' and '.join(limits)} as well" for key in longer]
     if longer:
         return []
