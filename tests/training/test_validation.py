@@ -166,3 +166,4 @@ def test_without_checkpoints_the_last_step_is_validated_too(lehr, tmp_path):
     run = tmp_path / "run"
     assert lehr("train", *SMALL, "trainer.max_epochs=2", "callbacks.checkpoints=null", f"dir={run}")[0] == 0
     assert validated(run) == [images(42)]
+    assert not list(run.glob("**/*.ckpt"))  # nor Lightning's own

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.loggers import Logger
 from torch import Tensor
 
@@ -294,6 +295,8 @@ def _trainer(
         profiler=NoProfiler(),
         enable_progress_bar=False,
         enable_model_summary=False,
+        # or else Lightning keeps some of its own
+        enable_checkpointing=any(isinstance(callback, Checkpoint) for callback in callbacks),
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
     )
