@@ -196,7 +196,7 @@ def test_what_was_measured_of_another_model_is_not_written(run, monkeypatch):
 def test_a_run_that_did_not_finish_is_refused(run, refused, state):
     status = json.loads((run / "status.json").read_text())
     (run / "status.json").write_text(json.dumps(status | {"state": state}))
-    assert refused("evaluate", "run=run") == [f"run: the run is {state}; finish it with lehr train resume=run"]
+    assert refused("evaluate", "run=run") == [f"run: it is {state}: finish it with lehr train resume=run"]
 
 
 def test_a_sampler_that_was_not_fitted_says_how_to_fit_it(run, refused):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
 import shutil
 
@@ -216,6 +217,13 @@ def test_no_run_directory_and_no_finished_run_are_said_to_be_so(tmp_path, copy):
     shutil.rmtree(copy / "model")
     (copy / "status.json").write_text('{"state": "interrupted"}')
     with pytest.raises(CheckpointError, match="interrupted: finish it with lehr train resume="):
+        lehr.load(copy)
+
+
+def test_a_run_that_is_being_trained_is_to_be_waited_for(copy):
+    shutil.rmtree(copy / "model")
+    (copy / ".claim-1").write_text(json.dumps({"pid": os.getppid(), "host": "elsewhere", "machine": "another"}))
+    with pytest.raises(CheckpointError, match=f"process {os.getppid()} on elsewhere is training there; wait for it"):
         lehr.load(copy)
 
 

@@ -27,7 +27,7 @@ from lehr.reading import links_in, read_json, read_yaml
 from lehr.run.claim import holder
 from lehr.run.contents import FOLDERS, STATUS, SWEEP, foreign_names, own_files, unfinished_files
 from lehr.run.identity import as_it_was
-from lehr.run.status import is_status, now
+from lehr.run.status import DONE, is_status, now
 
 _NAMED = 3  # files that a refusal names
 _SHOWN = 200  # characters of a path
@@ -98,6 +98,14 @@ class RunDirectory:
         if found is None or not found.alive or (here and found.pid == os.getpid()):
             return None
         return f"process {found.pid}" + ("" if here else f" on {found.host}")
+
+    def unfinished(self) -> str | None:
+        """That the run has not come to its end, and what brings it there; None where it has, or nothing says so."""
+        if process := self.holder():
+            return f"{process} is training there; wait for it"
+        if (state := self.state()) in (DONE, None):
+            return None
+        return f"it is {state}: finish it with lehr train resume={self.path}"
 
     def read_config(self) -> dict[str, Any]:
         """The resolved configuration of the run.
@@ -201,7 +209,8 @@ class RunDirectory:
         self.read_config()
         path = self.best_checkpoint if which == "best" else self.last_checkpoint
         if not path.exists():
-            advice = "say resume_from=last" if which == "best" else f"start again with dir={self.path}"
+            anew = " overwrite=true" if self.state() == DONE else ""
+            advice = "say resume_from=last" if which == "best" else f"start again with dir={self.path}{anew}"
             raise CheckpointError(f"resume={self.path}: has no checkpoints/{path.name} to go on from; {advice}")
         return path
 

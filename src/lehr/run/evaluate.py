@@ -31,7 +31,6 @@ from lehr.run.evaluation_mode import evaluation_mode
 from lehr.run.load import Run, load
 from lehr.run.model_files import WEIGHTS, weights_of
 from lehr.run.progress_line import ProgressLine
-from lehr.run.status import DONE
 from lehr.run.weights import load_weights
 from lehr.samplers.sampler import FittedSampler, find_sampler
 from lehr.tensors import MODEL, model_id, read_id
@@ -139,12 +138,8 @@ def evaluate_run(
 
 
 def _require_finished(directory: RunDirectory) -> None:
-    if process := directory.holder():
-        raise CheckpointError(f"{directory.path}: {process} is training there; wait for it")
-    if (state := directory.state()) not in (DONE, None):
-        raise CheckpointError(
-            f"{directory.path}: the run is {state}; finish it with lehr train resume={directory.path}"
-        )
+    if problem := directory.unfinished():
+        raise CheckpointError(f"{directory.path}: {problem}")
     if not os.access(directory.path, os.W_OK):
         raise CheckpointError(f"{directory.path}: cannot be written to, and evaluation.json goes there")
 

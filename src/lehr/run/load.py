@@ -20,7 +20,6 @@ from lehr.posterior.posterior import Posterior
 from lehr.run.directory import RunDirectory
 from lehr.run.given import check_images, check_latents
 from lehr.run.model_files import read_model
-from lehr.run.status import DONE
 from lehr.samplers.sampler import find_sampler
 
 
@@ -140,9 +139,7 @@ def load(path: str | Path, trust: Iterable[str] = (), weights: str | None = None
     directory = RunDirectory(path)
     config = directory.read_config()
     if not directory.model.is_dir():
-        state = directory.state()
-        advice = "" if state == DONE else f"; it is {state or 'not started'}: finish it with lehr train resume={path}"
-        raise CheckpointError(f"{path}: has no model/{advice}")
+        raise CheckpointError("; ".join(filter(None, (f"{path}: has no model/", directory.unfinished()))))
     model, likelihood, prior, model_id = read_model(directory.model, trust)
     with torch.no_grad():
         density = prior.density(model.encode)
