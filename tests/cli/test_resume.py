@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -70,6 +71,12 @@ def test_a_run_is_resumed_alone(run, refused):
     assert refused("train", "-m", "resume=run", "kl.weight=1,2") == ["resume: a run is resumed by itself, without -m"]
 
 
+def test_a_sweep_is_not_begun_anew(refused):
+    assert refused("train", "-m", "overwrite=true", "kl.weight=1,2") == [
+        "overwrite: is of a single run; of a sweep remove the folders of the runs to be trained anew"
+    ]
+
+
 @pytest.mark.parametrize(
     ("place", "line"),
     [
@@ -121,6 +128,11 @@ def test_an_edited_config_is_checked_like_a_command_line(run, refused, changes, 
 
 def test_a_run_without_a_checkpoint_cannot_be_resumed(run, refused):
     (run / "checkpoints" / "last.ckpt").unlink()
+    assert refused("train", "resume=run", "trainer.max_epochs=6") == [
+        "resume=run: has no checkpoints/last.ckpt to go on from; start again with dir=run overwrite=true"
+    ]
+    status = json.loads((run / "status.json").read_text())
+    (run / "status.json").write_text(json.dumps(status | {"state": "interrupted"}))
     assert refused("train", "resume=run", "trainer.max_epochs=6") == [
         "resume=run: has no checkpoints/last.ckpt to go on from; start again with dir=run"
     ]

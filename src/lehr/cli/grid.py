@@ -29,6 +29,7 @@ MOST_LINES = 20
 _OF_ONE_RUN = {
     "dir": "dir: is of a single run; say hydra.sweep.dir=DIR, each run of a sweep has a folder in it",
     "resume": "resume: a run is resumed by itself, without -m",
+    "overwrite": "overwrite: is of a single run; of a sweep remove the folders of the runs to be trained anew",
 }
 
 
