@@ -18,12 +18,14 @@ SWEEP = "sweep.yaml"
 """In the directory of a sweep, which no run is written to."""
 EVENTS_SUFFIX = ".lehr"
 """At the end of the name of TensorBoard's events, which other programs write into a run directory too."""
+WEIGHTS = ("best", "last", "ema")
+"""Of which a run can be asked for others than those that it has ended in."""
 GRIDS = ("aggregate", "prior", "interpolation", "reconstruction")
 
 _SAMPLER = "|".join(map(re.escape, SAMPLERS))
-_FILES = re.compile(
-    rf"config\.yaml|{re.escape(STATUS)}|metrics\.json|history\.jsonl|data\.json|evaluation(-(best|last|ema))?(-val)?(-quick)?\.json"
-)
+_EVALUATION = re.compile(rf"evaluation(-({'|'.join(WEIGHTS)}))?(-val)?(-quick)?\.json")
+_FILES = re.compile(rf"config\.yaml|{re.escape(STATUS)}|metrics\.json|history\.jsonl|data\.json|{_EVALUATION.pattern}")
+_FITTED = re.compile(rf"({_SAMPLER})\.(safetensors|json)")
 _EVENTS = re.compile(r"events\.out\.tfevents\.\d+\..+\.\d+\.\d+" + re.escape(EVENTS_SUFFIX))
 _EVENTS_OF_BEFORE = re.compile(rf"events\.out\.tfevents\.\d+\..+\.\d+\.\d+({re.escape(EVENTS_SUFFIX)})?")
 FOLDERS = {
@@ -49,6 +51,12 @@ def own_files(directory: Path, marked_events: bool = True) -> Iterator[Path]:
         yield from _matching(directory, names, folder)
     yield from _matching(directory, _EVENTS if marked_events else _EVENTS_OF_BEFORE)
     yield from sorted(_matching(directory, _FILES), key=lambda path: path.name == STATUS)
+
+
+def measured_files(directory: Path) -> Iterator[Path]:
+    """What was measured of the trained model in `directory`, and fitted to its latents."""
+    yield from _matching(directory, _EVALUATION)
+    yield from _matching(directory, _FITTED, "posterior")
 
 
 def last_words(directory: Path, rank: int) -> Path:

@@ -14,18 +14,16 @@ import socket
 import stat
 from contextlib import suppress
 from filecmp import cmp
-from itertools import product
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from lehr.config.samplers import SAMPLERS
 from lehr.errors import CheckpointError
 from lehr.files import replacing, write_json, write_text
 from lehr.reading import links_in, read_json, read_yaml
 from lehr.run.claim import holder
-from lehr.run.contents import FOLDERS, STATUS, SWEEP, foreign_names, own_files, unfinished_files
+from lehr.run.contents import FOLDERS, STATUS, SWEEP, foreign_names, measured_files, own_files, unfinished_files
 from lehr.run.identity import as_it_was
 from lehr.run.status import DONE, is_status, now
 
@@ -179,13 +177,8 @@ class RunDirectory:
 
     def remove_evaluations(self) -> None:
         """Remove what was measured of the trained model and fitted to its latents, as of one that is no more."""
-        kinds = ("-".join(filter(None, kind)) for kind in product(("", "best", "last", "ema"), ("", "val")))
-        for path in map(self.evaluation, kinds):
+        for path in measured_files(self.path):
             path.unlink(missing_ok=True)
-            path.with_name(f"{path.stem}-quick.json").unlink(missing_ok=True)
-        for name in SAMPLERS:
-            for suffix in ("safetensors", "json"):
-                (self.posterior / f"{name}.{suffix}").unlink(missing_ok=True)
 
     def remove_unfinished(self) -> None:
         """Remove the temporary files of a run that was killed while it wrote."""

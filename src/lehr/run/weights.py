@@ -15,6 +15,7 @@ from lehr.models.components import Components
 from lehr.objective.bounds import Objective
 from lehr.objective.rate import RateTerm
 from lehr.run.checkpoint_file import read_checkpoint
+from lehr.run.contents import WEIGHTS
 from lehr.run.data_record import data_of
 from lehr.run.directory import RunDirectory
 from lehr.run.execution import Execution
@@ -22,8 +23,6 @@ from lehr.run.finish import aggregate_posterior
 from lehr.run.load import Run
 from lehr.run.model_files import read_weights, weights_of
 from lehr.tensors import model_id
-
-WEIGHTS = ("best", "last", "ema")
 
 
 def load_weights(
