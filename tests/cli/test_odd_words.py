@@ -38,6 +38,11 @@ def test_of_a_very_long_word_the_two_ends_are_shown(refused):
         ("sample --run --cfg job", "ValueError: Only one of --run, --multirun, --cfg, --info and --shell_completion"),
         ("train --shell-completion", "--shell-completion: is not for lehr; there is lehr completion bash|zsh"),
         ("train ~likelihood=1", "~likelihood=1: to leave out a group, say ~likelihood alone"),
+        (
+            "train -m hydra.sweeper=0.5 seed=0,1",
+            "hydra.sweeper=0.5: is a section; its keys are set as hydra.sweeper.KEY",
+        ),
+        ("train hydra.run=x", "hydra.run=x: is a section; its keys are set as hydra.run.KEY"),
         ("train model@x=1", "model@x=1: must be the name of a choice"),
         ("train -m kl.weight={1:2} seed=0,1", "kl.weight={1: 2}: must be a number"),
     ],

@@ -173,6 +173,9 @@ class Composer:
     def is_group(self, key: str) -> bool:
         return key != "hydra" and "." not in key and bool(self.options(key))
 
+    def _is_section_of_hydra(self, key: str) -> bool:
+        return key.partition(".")[0] == "hydra" and isinstance(OmegaConf.select(self.compose(), key), DictConfig)
+
     def fitting(self, overrides: list[Override], problems: list[str]) -> list[Override]:
         """The overrides that name a group or a key there is, in order; one line for each other goes to `problems`."""
         defaults = self.choices()
@@ -191,8 +194,8 @@ class Composer:
             key = override.key_or_group
             if self.is_group(key):
                 continue
-            if key == "hydra":
-                problems.append(f"{override.input_line}: is a section; its keys are set as hydra.KEY")
+            if self._is_section_of_hydra(key) and not (override.is_delete() or isinstance(override.value(), dict)):
+                problems.append(f"{override.input_line}: is a section; its keys are set as {key}.KEY")
             elif key in known or override.is_add() or key.startswith("hydra"):
                 good.append(override)
             elif key.partition(".")[0] not in doubtful:
