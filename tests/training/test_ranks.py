@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import time
 
 import pytest
@@ -126,6 +128,23 @@ def test_an_error_on_one_rank_ends_both_and_is_said(process, tmp_path, rank):
     assert "there was no paper left" in finished.err
     assert "Traceback" not in finished.err
     assert json.loads((path / "status.json").read_text())["state"] == "failed"
+    assert started.left_behind() == []
+
+
+@pytest.mark.slow
+def test_a_rank_that_is_killed_ends_both_and_it_is_said(process, tmp_path):
+    path = tmp_path / "run"
+    started = process.start("train", *UNEVEN, *TWO, "trainer.max_epochs=2000", f"dir={path}")
+    end = time.monotonic() + 60
+    while not (path / "history.jsonl").exists() and time.monotonic() < end:
+        time.sleep(0.1)
+    (other,) = (pid for pid in started.left_behind() if pid != started.pid)
+    os.kill(other, signal.SIGKILL)
+    finished = started.wait(60)
+    assert finished.code == 1
+    assert "lehr train: rank 1: killed by SIGKILL\n" in finished.err
+    assert "Traceback" not in finished.err
+    assert json.loads((path / "status.json").read_text())["error"] == "RuntimeError: rank 1: killed by SIGKILL"
     assert started.left_behind() == []
 
 

@@ -47,13 +47,17 @@ class _RunDirectoryLauncher(_SubprocessScriptLauncher):
             self.procs.append(subprocess.Popen(command))
 
     def failures(self) -> list[str]:
-        """What ended other ranks before this one, as each has said."""
+        """What ended other ranks before this one, as each has said; of one that was killed it is said here."""
         found = []
         for rank, process in enumerate(self.procs, start=1):
             with suppress(subprocess.TimeoutExpired, OSError):
                 code = process.wait(_SECONDS_TO_EXIT)
                 said = last_words(self._run_dir, rank)
-                reason = f"killed by {signal.Signals(-code).name}" if code < 0 else said.read_text(encoding="utf-8")
+                if code < 0:
+                    reason = f"killed by {signal.Signals(-code).name}"
+                    print(f"lehr train: rank {rank}: {reason}", file=sys.stderr, flush=True)
+                else:
+                    reason = said.read_text(encoding="utf-8")
                 said.unlink(missing_ok=True)
                 found.append(f"rank {rank}: {reason}")
         return found
