@@ -200,3 +200,11 @@ def test_images_without_content_to_go_by_are_counted(common) -> None:
     assert data.equal_examples == {}
     assert data.fingerprint.difference(ready(OwnData(values / 2, Unknown, **common)).fingerprint) is None
     assert "train has" in data.fingerprint.difference(ready(OwnData(values[:500], Unknown, **common)).fingerprint)
+
+
+def test_the_digest_decides_whatever_the_blocks_say(tmp_path, common, pixels) -> None:
+    first, second = of_array(tmp_path, common, pixels), of_array(tmp_path, common, 255 - pixels)
+    plain = second.plain()
+    for name, split in plain.items():
+        split["blocks"] = first.splits[name].blocks
+    assert "train has others, the first is one of images 0 to " in str(first.difference(Fingerprint.read(plain)))

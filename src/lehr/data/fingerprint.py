@@ -71,7 +71,7 @@ class SplitPrint:
             if self.blocks[i : i + _BLOCK_DIGITS] != other.blocks[i : i + _BLOCK_DIGITS]:
                 first = i // _BLOCK_DIGITS * size
                 return first, min(first + size, self.n) - 1
-        return None
+        return 0, self.n - 1  # the digest decides, whatever the blocks tell
 
 
 @dataclass(frozen=True)
