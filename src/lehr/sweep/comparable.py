@@ -18,7 +18,6 @@ EVALUATED = ("likelihood", "collapse", "reconstruction", "generation", "represen
 
 _OF_SAMPLES = ("iwae", "iwae_standard_error", "ess")
 _DENSITIES = ("gaussian", "laplace", "continuousbernoulli")
-_NATS = ("loss", "elbo", "distortion", "iwae", "rate")
 _PIXELS = ("loss", "elbo", "distortion", "iwae", "bits_per_dim", "psnr", "ssim", "mse")
 _SAME_PIXELS = ("seed", "split_seed", "batch_size", "eval_batch_size", "workers", "flip", "crop", "root", "on_corrupt")
 _SAME_WEIGHT = ("hold", "warmup", "shape", "cycles", "unit")  # of the KL: on the way to it
