@@ -115,6 +115,8 @@ def read_evaluated(evaluation: Mapping[str, Any]) -> dict[str, Any]:
     """What an evaluation says of itself, as far as its numbers depend on it."""
     found = {key: evaluation.get(key) for key in ("dataset", "split", "examples", "split_examples")}
     if isinstance(features := evaluation.get("generation/features"), str):
-        # the kind: how good a classifier became differs with the seed, by which it had other images
-        found["features"] = features.partition(" of ")[0].partition(" with ")[0]
+        # the kind: how good a classifier became, and how many components there are, differs with the seed, by which
+        # they had other images
+        kind = features.partition(" of ")[0].partition(" with ")[0]
+        found["features"] = "principal components" if kind.endswith(" principal components") else kind
     return {key: value for key, value in found.items() if value is not None}
