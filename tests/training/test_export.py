@@ -228,3 +228,17 @@ def test_last_weights_are_not_said_to_have_the_elbo_of_an_average_that_is_no_mor
         require_exported(run, last["state_dict"])
         elbos.append(read(run / "metrics.json")["val/elbo"])
     assert elbos[0] == elbos[1] != last["evaluated"]["val/elbo"]
+
+
+@pytest.mark.parametrize("weights", ["best", "last"])
+def test_all_that_is_reported_is_of_one_weight_of_the_kl(averaged, copy, lehr, weights):
+    run = copy(averaged)
+    before = read(run / "metrics.json")
+    assert lehr("train", f"resume={run}", "kl.weight=3", f"export.weights={weights}")[0] == 0
+    metrics, status = read(run / "metrics.json"), read(run / "status.json")
+    assert metrics["val/kl_weight"] == metrics["test/kl_weight"] == 3 != before["val/kl_weight"]
+    assert metrics["val/loss"] == pytest.approx(metrics["val/distortion"] + 3 * metrics["val/rate"])
+    assert metrics["val/elbo"] == status["exported"]["val/elbo"]
+    if weights == "best":
+        best = read_checkpoint(run / "checkpoints" / "best.ckpt")
+        assert metrics["val/elbo"] == best["evaluated"]["val/elbo"]

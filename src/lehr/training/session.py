@@ -244,10 +244,14 @@ def _train_and_finish(
 
 
 def _validated(exported: Exported, parts: Parts, execution: Execution) -> Exported:
-    """With the metrics of a validation, also where the training had none of these weights."""
-    if exported.validated:
-        return exported
+    """With the metrics of a validation, also where the training had none of these weights, or with another KL weight.
+
+    A finished run that is gone on with can have another, and no step left to train.
+    """
     components, seed = parts.module.components, parts.options.config["seed"]
+    weight = exported.validated.get("val/kl_weight")
+    if exported.validated and weight in (None, components.rate_term.kl_weight(exported.step)):
+        return exported
     measured = measure_split(components, parts.data, "val", execution, seed, exported.step)
     parts.metrics.log_validation(parts.trainer, parts.module, measured)
     return replace(exported, validated=measured)
