@@ -129,6 +129,10 @@ def test_an_edited_config_is_checked_like_a_command_line(run, refused, changes, 
 def test_a_run_without_a_checkpoint_cannot_be_resumed(run, refused):
     (run / "checkpoints" / "last.ckpt").unlink()
     assert refused("train", "resume=run", "trainer.max_epochs=6") == [
+        "resume=run: has no checkpoints/last.ckpt to go on from; say resume_from=best"
+    ]
+    (run / "checkpoints" / "best.ckpt").unlink()
+    assert refused("train", "resume=run", "trainer.max_epochs=6") == [
         "resume=run: has no checkpoints/last.ckpt to go on from; start again with dir=run overwrite=true"
     ]
     status = json.loads((run / "status.json").read_text())

@@ -202,8 +202,10 @@ class RunDirectory:
         self.read_config()
         path = self.best_checkpoint if which == "best" else self.last_checkpoint
         if not path.exists():
-            anew = " overwrite=true" if self.state() == DONE else ""
-            advice = "say resume_from=last" if which == "best" else f"start again with dir={self.path}{anew}"
+            other = "last" if which == "best" else "best"
+            anew = f"start again with dir={self.path}" + (" overwrite=true" if self.state() == DONE else "")
+            has_other = (path.parent / f"{other}.ckpt").exists()
+            advice = f"say resume_from={other}" if has_other else anew
             raise CheckpointError(f"resume={self.path}: has no checkpoints/{path.name} to go on from; {advice}")
         return path
 
