@@ -122,6 +122,11 @@ def test_a_run_killed_before_its_first_checkpoint_starts_again_in_silence(tmp_pa
     assert not trainings[0].resume
 
 
+def test_a_key_of_which_a_default_changes_nothing_is_named_with_it(interrupted, refused):
+    (line,) = refused("train", f"dir={interrupted}", *SMALL, "export.weights=last", "optimizer.freeze=[encoder]")
+    assert "(export.weights=None there, last here; optimizer.freeze=[] there, ['encoder'] here); " in line
+
+
 def test_a_run_of_another_identity_is_refused_by_the_keys_that_differ(interrupted, refused):
     other = ("seed=1", "model.hidden=[16]", "kl.weight=2", "optimizer.lr=0.01", "data.split_seed=4")
     (line,) = refused("train", f"dir={interrupted}", *SMALL, *other, "evaluate=none", "trainer.log_every_n_steps=7")
