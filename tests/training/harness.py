@@ -29,6 +29,7 @@ from lehr.models import MLP
 from lehr.objective import AnnealedKL, Bernoulli
 from lehr.objective.likelihood import Likelihood
 from lehr.run.history import read_history
+from lehr.signals import STOP_SIGNALS
 from lehr.training.checkpoint import AtomicCheckpointIO
 from lehr.training.module import VAEModule
 from lehr.training.players import PlayerPlan
@@ -111,6 +112,8 @@ class Processes:
 
 def run_command(arguments: tuple[str, ...], out: str, err: str, environment: dict[str, str]) -> None:
     os.setsid()
+    for signum in STOP_SIGNALS:  # a pool in the process of the tests may have started the server, which heeds none
+        signal.signal(signum, signal.default_int_handler if signum == signal.SIGINT else signal.SIG_DFL)
     os.environ.clear()
     os.environ.update(environment)
     for path, descriptor in ((out, 1), (err, 2)):

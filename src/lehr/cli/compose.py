@@ -174,7 +174,10 @@ class Composer:
         return key != "hydra" and "." not in key and bool(self.options(key))
 
     def _is_section_of_hydra(self, key: str) -> bool:
-        return key.partition(".")[0] == "hydra" and isinstance(OmegaConf.select(self.compose(), key), DictConfig)
+        node: Any = self.compose() if key.partition(".")[0] == "hydra" else None
+        for name in key.split("."):  # without resolving: some values of Hydra's are there only within a sweep
+            node = node._get_node(name, validate_access=False) if isinstance(node, DictConfig) else None
+        return isinstance(node, DictConfig)
 
     def fitting(self, overrides: list[Override], problems: list[str]) -> list[Override]:
         """The overrides that name a group or a key there is, in order; one line for each other goes to `problems`."""

@@ -25,7 +25,6 @@ GRIDS = ("aggregate", "prior", "interpolation", "reconstruction")
 _SAMPLER = "|".join(map(re.escape, SAMPLERS))
 _EVALUATION = re.compile(rf"evaluation(-({'|'.join(WEIGHTS)}))?(-val)?(-quick)?\.json")
 _FILES = re.compile(rf"config\.yaml|{re.escape(STATUS)}|metrics\.json|history\.jsonl|data\.json|{_EVALUATION.pattern}")
-_FITTED = re.compile(rf"({_SAMPLER})\.(safetensors|json)")
 _EVENTS = re.compile(r"events\.out\.tfevents\.\d+\..+\.\d+\.\d+" + re.escape(EVENTS_SUFFIX))
 _EVENTS_OF_BEFORE = re.compile(rf"events\.out\.tfevents\.\d+\..+\.\d+\.\d+({re.escape(EVENTS_SUFFIX)})?")
 FOLDERS = {
@@ -56,7 +55,8 @@ def own_files(directory: Path, marked_events: bool = True) -> Iterator[Path]:
 def measured_files(directory: Path) -> Iterator[Path]:
     """What was measured of the trained model in `directory`, and fitted to its latents."""
     yield from _matching(directory, _EVALUATION)
-    yield from _matching(directory, _FITTED, "posterior")
+    fitted = re.compile(rf"({'|'.join(map(re.escape, SAMPLERS))})\.(safetensors|json)")
+    yield from _matching(directory, fitted, "posterior")
 
 
 def last_words(directory: Path, rank: int) -> Path:
