@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -92,3 +94,16 @@ def test_a_decoding_process_imports_neither_torch_nor_lightning() -> None:
     code = "import sys; import lehr.data.decode; print({'torch', 'lightning'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_signal_to_the_whole_group_lets_the_parent_have_its_images(tmp_path: Path, signum: int) -> None:
+    path = tmp_path / "grey.png"
+    Image.new("L", (4, 4), 7).save(path)
+    decoder = Decoder(4, 1, workers=2)
+    assert next(decoder.batches([[View(str(path))]])).shape == (1, 1, 4, 4)
+    for process in list(decoder._pool._processes):
+        os.kill(process, signum)
+    for images in decoder.batches([[View(str(path))]] * 8):
+        assert (images == 7).all()
+    decoder._pool.shutdown()

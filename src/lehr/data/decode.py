@@ -21,12 +21,14 @@ from lehr.data.checks import as_text, reason_of
 from lehr.data.picture import holds_several, opened, to_eight_bits
 from lehr.errors import DataError
 from lehr.files import content_digest
+from lehr.signals import STOP_SIGNALS
 
 if TYPE_CHECKING:
     from PIL import Image
 
 _ELONGATED = 16
 """How many times as long as wide a picture is of which only what is kept is resized."""
+_GRACE_SECONDS = 10.0  # from SIGTERM to the end of a decoding process
 In = TypeVar("In")
 Out = TypeVar("Out")
 
@@ -149,11 +151,18 @@ class Decoder:
 
 
 def _become_worker() -> None:
-    """Leave Ctrl-C to the parent, and end when the parent ends, however it does."""
+    """Leave signals, which may reach the whole group, to the parent, and end when the parent ends, however it does."""
     import multiprocessing
     import threading
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    def end_later(signum: int, frame: object) -> None:
+        # the parent may have it too, and wants images until it stands where it can stop; or a pool ends its processes
+        timer = threading.Timer(_GRACE_SECONDS, os._exit, [1])
+        timer.daemon = True
+        timer.start()
+
+    for signum in STOP_SIGNALS:
+        signal.signal(signum, end_later if signum == signal.SIGTERM else signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     assert parent is not None
 
