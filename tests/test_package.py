@@ -79,6 +79,6 @@ def test_lehr_runs_from_the_wheel_alone(installed, tmp_path):
     assert config["model"]["hidden"] == [8]
     made = {path.name.partition(".tfevents")[0] for path in (tmp_path / "run").iterdir()}
     assert made == {
-        *("checkpoints", "config.yaml", "evaluation.json", "events.out", "history.jsonl", "metrics.json"),
+        *("checkpoints", "config.yaml", "data.json", "evaluation.json", "events.out", "history.jsonl", "metrics.json"),
         *("model", "posterior", "samples", "status.json"),
     }
