@@ -44,6 +44,7 @@ def test_of_a_very_long_word_the_two_ends_are_shown(refused):
         ),
         ("train hydra.run=x", "hydra.run=x: is a section; its keys are set as hydra.run.KEY"),
         ("train model@x=1", "model@x=1: must be the name of a choice"),
+        ("train likelihood@x=null", "likelihood@x=null: must be the name of a choice"),
         ("train -m kl.weight={1:2} seed=0,1", "kl.weight={1: 2}: must be a number"),
     ],
 )

@@ -120,10 +120,11 @@ def choice_problems(override: Override, options: list[str], defaults: dict[str, 
     group, text = override.key_or_group, override.input_line or ""
     if override.is_delete() and not isinstance(override.value(), str | None):
         return [f"{text}: to leave out a group, say ~{group} alone"]
-    if override.package and not (override.is_sweep_override() or isinstance(override.value(), str | list | None)):
-        return [f"{text}: must be the name of a choice"]
-    if override.is_delete() or override.package:
+    if override.is_delete():
         return []
+    if override.package:
+        is_choice = override.is_sweep_override() or isinstance(override.value(), str | list)
+        return [] if is_choice else [f"{text}: must be the name of a choice"]
     if group not in defaults and not override.is_add():
         if all(name.startswith("hydra/") for name in defaults):
             return [f"{group}: unknown key"]
