@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from typing import Any
 
 from pydantic import ValidationError
@@ -46,7 +47,7 @@ def train_problems(config: Mapping[str, Any]) -> list[str]:
 
 def section_problems(schema: type[Section], values: Mapping[str, Any], path: str = "") -> list[str]:
     """One line for each value of `values` that `schema` does not allow; `path` is where they stand."""
-    large = {key: number for key, number in _integers(values, path) if not -_LARGE < number < _LARGE}
+    large = dict(_too_large(values, path))
     problems = [f"{key}={number}: must be between -2^63 and 2^63" for key, number in large.items()]
     try:
         schema.model_validate(dict(values))
@@ -59,13 +60,15 @@ _LARGE = 2**63
 """What is computed with is at most this large: no tensor, and no number of another library's, holds larger integers."""
 
 
-def _integers(value: Any, key: str) -> Iterable[tuple[str, int]]:
-    """Each integer in a value, with where it stands."""
-    if isinstance(value, int) and not isinstance(value, bool):
+def _too_large(value: Any, key: str) -> Iterator[tuple[str, int]]:
+    """Each integer in a value that is too large, with where it stands; of a list the first."""
+    if isinstance(value, int) and not isinstance(value, bool) and not -_LARGE < value < _LARGE:
         yield key, value
-    parts = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else ()
-    for name, part in parts:
-        yield from _integers(part, f"{key}.{name}" if key else str(name))
+    elif isinstance(value, Mapping):
+        for name, part in value.items():
+            yield from _too_large(part, f"{key}.{name}" if key else str(name))
+    elif isinstance(value, list):
+        yield from islice((found for i, part in enumerate(value) for found in _too_large(part, f"{key}.{i}")), 1)
 
 
 def _component_problems(group: str, path: str, node: Mapping[str, Any], trust: Iterable[str]) -> list[str]:
