@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import os
 import sys
 import time
@@ -35,6 +34,7 @@ from lehr.config.places import located
 from lehr.config.registry import conf_dir
 from lehr.errors import CheckpointError, ConfigError, Interrupted, LehrError, in_a_line
 from lehr.paths import absolute
+from lehr.reading import read_json
 from lehr.run.claim import Claim
 from lehr.run.directory import RunDirectory
 from lehr.run.identity import canonical, completed, flat, parts
@@ -129,7 +129,7 @@ def _evaluate(values: dict[str, Any], directory: RunDirectory) -> int:
     with claim:
         evaluate_finished(values, directory, tuple(values["trust"]))
     _print_evaluation(directory)
-    print_summary(json.loads(directory.metrics.read_text()), directory)
+    print_summary(read_json(directory.metrics), directory)
     return 0
 
 
@@ -230,7 +230,7 @@ def _print_evaluation(directory: RunDirectory) -> None:
     from lehr.cli.table import evaluation_table
 
     with suppress(OSError, ValueError):
-        print("\n" + evaluation_table(json.loads(directory.evaluation().read_text())), end="")
+        print("\n" + evaluation_table(read_json(directory.evaluation())), end="")
 
 
 def _refuse_to_run(config: DictConfig) -> None:

@@ -5,7 +5,6 @@ A digest of every split, the names of its files, what was not read and why, and 
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -16,6 +15,7 @@ from lehr.data.module import ImageDataModule
 from lehr.data.walk import in_words
 from lehr.errors import ConfigError, DataError
 from lehr.files import write_json
+from lehr.reading import read_json
 from lehr.run.directory import RunDirectory
 
 _OF_SPLIT = {"train": "training", "val": "validation", "test": "test"}
@@ -32,7 +32,7 @@ def write_data(directory: RunDirectory, data: ImageDataModule) -> None:
 def read_data(directory: RunDirectory) -> dict[str, Any]:
     """data.json; empty where there is none, as in runs of earlier versions, or it is damaged."""
     try:
-        found = json.loads(directory.data.read_text(encoding="utf-8"))
+        found = read_json(directory.data)
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -25,6 +24,7 @@ from lehr.files import is_disk_full, write_json
 from lehr.models.components import Components
 from lehr.posterior.aggregate import AggregatePosterior
 from lehr.posterior.density import LatentDensity
+from lehr.reading import read_json
 from lehr.run.data_record import data_of
 from lehr.run.directory import RunDirectory
 from lehr.run.evaluation_mode import evaluation_mode
@@ -258,7 +258,7 @@ def _require_own(path: Path) -> None:
         CheckpointError: if somebody else has put it there.
     """
     with suppress(OSError, ValueError):
-        found = json.loads(path.read_text())
+        found = read_json(path)
         if not isinstance(found, dict) or "lehr" not in found:
             raise CheckpointError(f"{path}: was not written by lehr evaluate; move it away")
 
@@ -272,7 +272,7 @@ def _path(directory: RunDirectory, plan: Plan, data: ImageDataModule, model: str
     path = _place(directory, plan, data, weights)
     if not plan.full and path.exists():
         with suppress(OSError, ValueError):
-            found = json.loads(path.read_text())
+            found = read_json(path)
             if found.get("level") == "full" and found.get(MODEL) in (None, model):
                 return path.with_name(f"{path.stem}-quick.json")
     return path
