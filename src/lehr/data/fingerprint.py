@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Self
 
 import numpy as np
@@ -82,11 +82,11 @@ class Fingerprint:
 
     def plain(self, files: bool = True) -> dict[str, Any]:
         """As plain containers, for JSON or a checkpoint; without the names of `files` if they are not wanted."""
-        found = {name: asdict(split) for name, split in self.splits.items()}
-        if not files:
-            for split in found.values():
-                del split["files"]
-        return found
+        if files:
+            return {name: asdict(split) for name, split in self.splits.items()}
+        # without copying the names first: that is asked for at every checkpoint
+        plain = {name: asdict(replace(split, files=None)) for name, split in self.splits.items()}
+        return {name: {key: value for key, value in split.items() if key != "files"} for name, split in plain.items()}
 
     @classmethod
     def read(cls, plain: Any) -> Self | None:
