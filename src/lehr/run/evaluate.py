@@ -29,11 +29,11 @@ from lehr.run.data_record import data_of
 from lehr.run.directory import RunDirectory
 from lehr.run.evaluation_mode import evaluation_mode
 from lehr.run.load import Run, load
-from lehr.run.model_files import WEIGHTS, weights_of
+from lehr.run.model_files import WEIGHTS
 from lehr.run.progress_line import ProgressLine
 from lehr.run.weights import load_weights
 from lehr.samplers.sampler import FittedSampler, find_sampler
-from lehr.tensors import MODEL, model_id, read_id
+from lehr.tensors import MODEL, read_id
 
 QUICK_EXAMPLES = 1000
 _IWAE_SAMPLES = {False: 64, True: 500}
@@ -151,12 +151,13 @@ def evaluate_trained(
     device: torch.device,
     request: Request,
     directory: RunDirectory,
+    identity: str | None,
 ) -> tuple[Table, Path]:
-    """Evaluate what has just been trained, where it is, with the statistics of its q(z) if there are any."""
+    """Evaluate what has just been trained and has this id, where it is, with the statistics of its q(z) if any."""
     model, likelihood, prior = components.model, components.likelihood, components.prior
     with evaluation_mode(model, likelihood, prior), torch.no_grad():
         subject = Subject(model, likelihood, prior.density(model.encode), aggregate, data, device)
-        return evaluate_subject(subject, request, directory, model_id(weights_of(model, likelihood, prior)))
+        return evaluate_subject(subject, request, directory, identity)
 
 
 def evaluate_finished(config: Mapping[str, Any], directory: RunDirectory, trust: tuple[str, ...] = ()) -> None:

@@ -106,8 +106,7 @@ def finish(
         NonFinite: if weights, statistics or metrics are NaN or infinite; nothing is written then.
     """
     components, aggregate, model = trained.components, None, None
-    parts = (components.model, components.likelihood, components.prior)
-    weights = weights_of(*parts)
+    weights = weights_of(components.model, components.likelihood, components.prior)
     require_finite_tensors(f"weights after step {trained.step:,}", weights)
     pictures: dict[str, Tensor] = {}
     seconds: dict[str, float] = {}
@@ -133,7 +132,7 @@ def finish(
         else:
             write_statistics(directory.posterior, aggregate, str(data.name), "train", model)
         write_grids(directory.samples, pictures, model)
-        write_model(directory.model, *parts, options.config)
+        write_model(directory.model, weights, model, components.model.image_shape, options.config)
         write_json(directory.metrics, metrics)
     return Finished(metrics, model, aggregate, seconds)
 

@@ -49,16 +49,27 @@ def build_prior(config: Mapping[str, Any], model: Autoencoder, trust: Iterable[s
 
 
 def write_model(
-    folder: Path, model: Autoencoder, likelihood: Likelihood, prior: Prior, config: Mapping[str, Any]
+    folder: Path,
+    weights: Mapping[str, Tensor],
+    model: str,
+    image_shape: Iterable[int],
+    config: Mapping[str, Any],
 ) -> None:
-    """Write `model.safetensors` and `config.json` into `folder`."""
-    weights = weights_of(model, likelihood, prior)
-    write_tensors(folder / WEIGHTS, weights, model_id(weights))
+    """Write `model.safetensors` and `config.json` into `folder`.
+
+    Args:
+        folder: `model/` of the run.
+        weights: as of `weights_of`.
+        model: their id.
+        image_shape: (c, h, w).
+        config: the resolved configuration of the run.
+    """
+    write_tensors(folder / WEIGHTS, weights, model)
     write_json(
         folder / _CONFIG,
         {
             "lehr": __version__,
-            "image_shape": list(model.image_shape),
+            "image_shape": list(image_shape),
             "model": config["model"],
             "likelihood": config["likelihood"],
             "prior": config["prior"],

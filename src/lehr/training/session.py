@@ -308,7 +308,9 @@ def _evaluate(
     assert parts.exported is not None
     with quiet(), parts.exported.applied(parts.module):
         problem = try_to_evaluate(
-            lambda request: evaluate_trained(components, aggregate, parts.data, device, request, directory),
+            lambda request: evaluate_trained(
+                components, aggregate, parts.data, device, request, directory, finished.model
+            ),
             config["evaluate"],
             directory,
         )
