@@ -37,7 +37,7 @@ from lehr.paths import absolute
 from lehr.reading import read_json
 from lehr.run.claim import Claim
 from lehr.run.directory import RunDirectory
-from lehr.run.identity import canonical, completed, flat, parts
+from lehr.run.identity import completed, differing, flat, parts
 from lehr.run.status import DONE
 from lehr.startup import quick_imports
 from lehr.sweep.point import FILE, Point
@@ -197,8 +197,8 @@ def _point_problems(values: dict[str, Any], directory: RunDirectory) -> list[str
         there, here = parts(Point.read(directory.path).config), parts(values)
         return [
             f"{key}={here.get(key)}: the run in {directory.path} is a point of a sweep with {key}={there.get(key)}"
-            for key in sorted({*there, *here})
-            if canonical(there.get(key)) != canonical(here.get(key))
+            for key in differing(there, here)
+            if there.get(key) != here.get(key)  # null, and a key that is not there, are the same to a person
         ]
     return []
 

@@ -40,6 +40,15 @@ def parts(config: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
+def differing(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
+    """The keys of `parts` in which two runs differ, sorted; one that only one of them has is among them."""
+    return [
+        key
+        for key in sorted({*there, *here})
+        if (key in there) != (key in here) or canonical(there.get(key)) != canonical(here.get(key))
+    ]
+
+
 def identity(config: Mapping[str, Any]) -> str:
     """The hash (40 hexadecimal digits) of a resolved configuration of `lehr train`, its seed included.
 

@@ -17,7 +17,7 @@ from lehr.files import write_text
 from lehr.reading import read_yaml
 from lehr.run.claim import Claim, is_claimed
 from lehr.run.directory import RunDirectory
-from lehr.run.identity import canonical, parts
+from lehr.run.identity import canonical, differing, parts
 from lehr.run.status import DONE, FAILED, INTERRUPTED, PRUNED, RUNNING, lacks_evaluation, provenance
 from lehr.sweep.names import DIGITS, digits_of, preference
 from lehr.sweep.point import FILE, Point
@@ -218,13 +218,12 @@ class SweepDirectory:
                 alike = new.get(_text(old.values(keys)))
                 there = _but_for_the_seed(old.config) if alike else {}
                 here = _but_for_the_seed(alike.config) if alike else {}
-                for key in sorted({*there, *here}):
-                    if there.get(key, _NONE) != here.get(key, _NONE):
-                        lines.setdefault(
-                            key,
-                            f"{key}={_shown(here.get(key))}: is {_shown(there.get(key))} in {path.name}, which could "
-                            "not be told apart; sweep it in both or choose another hydra.sweep.dir",
-                        )
+                for key in differing(there, here):
+                    lines.setdefault(
+                        key,
+                        f"{key}={_shown(here.get(key))}: is {_shown(there.get(key))} in {path.name}, which could "
+                        "not be told apart; sweep it in both or choose another hydra.sweep.dir",
+                    )
         return list(lines.values())[:10]
 
     def record(self, grid: Grid, typed: Iterable[str]) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from lehr.errors import CheckpointError, ConfigError
 from lehr.run.directory import RunDirectory
-from lehr.run.identity import LATER, canonical, parts
+from lehr.run.identity import LATER, differing, parts
 from lehr.run.status import DONE, FAILED, INTERRUPTED, lacks_evaluation
 from lehr.startup import quick_imports
 from lehr.training.launched import rank_from_outside
@@ -82,11 +82,7 @@ def _differences(config: Mapping[str, Any], directory: RunDirectory) -> str:
         there, here = parts(directory.read_config()), parts(config)
     except CheckpointError as error:
         raise ConfigError(f"{error}; {_ANEW}") from error
-    keys = [
-        key
-        for key in sorted({*there, *here})
-        if canonical(there.get(key)) != canonical(here.get(key)) or (key in there) != (key in here)
-    ]
+    keys = differing(there, here)
     both = [(key, *(side.get(key, LATER.get(key)) for side in (there, here))) for key in keys[:_NAMED]]
     named = [f"{key}={one} there, {other} here" for key, one, other in both]
     return "; ".join([*named, *([f"and {len(keys) - _NAMED} more"] if len(keys) > _NAMED else [])])
