@@ -16,7 +16,7 @@ import yaml
 from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import Logger
 
-from lehr.cli.compose import Command, composed
+from lehr.compose.composer import Command, composed
 from lehr.config.build import base_of, build, find_class, signature
 from lehr.config.problems import section_problems, train_problems
 from lehr.config.registry import GROUPS, conf_dir, targets

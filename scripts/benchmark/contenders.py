@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from lehr.cli.compose import Command, composed
+from lehr.compose.composer import Command, composed
 from lehr.run.directory import RunDirectory
 from lehr.training.building import Parts
 

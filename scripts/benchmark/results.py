@@ -26,7 +26,7 @@ from typing import Any
 
 import yaml
 
-from lehr.cli.compose import Command, composed
+from lehr.compose.composer import Command, composed
 from lehr.sweep.point import Point
 
 KEYS = ("kl.weight", "kl.warmup", "model.latent_dim", "seed")

@@ -176,7 +176,7 @@ def two_steps() -> Iterator[None]:
 @contextmanager
 def shared_composition() -> Iterator[None]:
     """Within it what depends on the shipped configuration alone is composed once for all commands."""
-    from lehr.cli.compose import Composer
+    from lehr.compose.composer import Composer
 
     compose, options = Composer._compose, Composer._options
     found: dict[Any, Any] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 
 
@@ -19,6 +20,11 @@ def printable(text: str) -> str:
 
 
 _LONGEST = 1000
+
+
+def wants_traceback(debug: bool = False) -> bool:
+    """Whether mistakes are to be shown with where they arose in the code."""
+    return debug or os.environ.get("HYDRA_FULL_ERROR") == "1"
 
 
 class LehrError(Exception):

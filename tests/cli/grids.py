@@ -10,9 +10,9 @@ import pytest
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-import lehr.cli.compose
-from lehr.cli.compose import Command, Composer, resolved
-from lehr.cli.grid import Grid, grid
+import lehr.compose.composer
+from lehr.compose.composer import Command, Composer, resolved
+from lehr.compose.grid import Grid, grid
 from lehr.config.places import located
 
 
@@ -50,13 +50,13 @@ def slow(*values: Any) -> Any:
 def compositions(monkeypatch) -> list[Any]:
     """What Hydra is asked to compose from now on."""
     asked: list[Any] = []
-    compose = lehr.cli.compose.compose
+    compose = lehr.compose.composer.compose
 
     def counted(*args: Any, **kwargs: Any) -> Any:
         asked.append(kwargs["overrides"])
         return compose(*args, **kwargs)
 
-    monkeypatch.setattr(lehr.cli.compose, "compose", counted)
+    monkeypatch.setattr(lehr.compose.composer, "compose", counted)
     return asked
 
 

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from omegaconf import DictConfig, OmegaConf
 
-from lehr.cli.compose import Command, Composer, composed
-from lehr.cli.structure import Structure
+from lehr.compose.composer import Command, Composer, composed
+from lehr.compose.structure import Structure
 from lehr.config.registry import conf_dir
 from lehr.errors import ConfigError
 from lehr.run.identity import identity, is_part

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from grids import SEARCH, compositions, found, problems_of, slow
 
-from lehr.cli.grid import MOST_LINES
+from lehr.compose.grid import MOST_LINES
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_whatever_is_wrong_with_any_point_is_a_line_each(typed, lines):
 
 
 def test_hydra_is_not_asked_about_thousands_of_points_that_it_refuses(monkeypatch):
-    monkeypatch.setattr("lehr.cli.grid.MOST_LINES", 3)
+    monkeypatch.setattr("lehr.compose.grid.MOST_LINES", 3)
     asked = compositions(monkeypatch)
     assert problems_of("kl.weight=${x}", "seed=range(0,100)") == ["kl.weight: Interpolation key 'x' not found"]
     assert len(asked) < 10

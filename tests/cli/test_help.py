@@ -7,9 +7,9 @@ from typing import Any, get_args
 import pytest
 import yaml
 
-from lehr.cli.compose import Command, composed
-from lehr.cli.grid import grid
 from lehr.cli.main import COMMANDS
+from lehr.compose.composer import Command, composed
+from lehr.compose.grid import grid
 from lehr.config.registry import conf_dir
 from lehr.config.schema import TrainConfig
 

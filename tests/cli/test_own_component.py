@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from lehr.cli.compose import Command
-from lehr.cli.grid import grid
+from lehr.compose.composer import Command
+from lehr.compose.grid import grid
 from lehr.run.load import load
 
 CLASS = """

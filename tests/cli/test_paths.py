@@ -173,7 +173,7 @@ def test_swept_paths_are_absolute_and_named_by_their_ends(lehr):
 @pytest.mark.parametrize("where", [(), ("hydra.sweep.dir=sweep",)])
 def test_a_sweep_that_an_earlier_version_began_goes_on_with_its_relative_paths(lehr, monkeypatch, where):
     with monkeypatch.context() as earlier:
-        earlier.setattr("lehr.cli.recipe.located", lambda values: values)
+        earlier.setattr("lehr.compose.recipe.located", lambda values: values)
         assert sweep(lehr, "data.path=pixels.npy", *where)[0] == 0
     (record,) = Path().glob("**/sweep.yaml")
     found = yaml.safe_load(record.read_text())

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lehr.cli.compose import Command
-from lehr.cli.grid import grid
-from lehr.cli.overrides import line, parsed
+from lehr.compose.composer import Command
+from lehr.compose.grid import grid
+from lehr.compose.overrides import line, parsed
 
 AWKWARD = "ünï çödé, a=b (1) {x} #~"
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from lehr.cli.compose import Command, composed
+from lehr.compose.composer import Command, composed
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from lehr.cli.compose import Command, composed
+from lehr.compose.composer import Command, composed
 from lehr.config.registry import GROUPS, targets
 from lehr.config.schema import TrainConfig, schema_of
 from lehr.run.identity import LATER, completed, flat, identity, is_part, parts

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from lehr.cli.compose import Command
-from lehr.cli.grid import grid
 from lehr.cli.main import main
+from lehr.compose.composer import Command
+from lehr.compose.grid import grid
 
 LAUGHS = "a: &a [lol]\n" + "".join(
     f"{b}: &{b} [{', '.join([f'*{a}'] * 9)}]\n" for a, b in zip("abcdefgh", "bcdefghi", strict=True)

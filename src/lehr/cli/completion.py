@@ -67,7 +67,8 @@ def _results(word: str) -> Iterable[str]:
 
 
 def _overrides(name: str, before: list[str], word: str) -> Iterable[str]:
-    from lehr.cli.compose import Command, keys, parse, plain, vocabulary
+    from lehr.cli.flags import parse
+    from lehr.compose.composer import Command, keys, plain, vocabulary
     from lehr.config.schema import EvaluateConfig, SampleConfig
     from lehr.config.words import train_words, words_of
     from lehr.errors import ConfigError

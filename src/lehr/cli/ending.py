@@ -18,11 +18,6 @@ def report(problems: Iterable[str], command: str) -> int:
     return 2
 
 
-def wants_traceback(debug: bool = False) -> bool:
-    """Whether mistakes are to be shown with where they arose in the code."""
-    return debug or os.environ.get("HYDRA_FULL_ERROR") == "1"
-
-
 def told(error: BaseException, command: str, debug: bool = False) -> int:
     """Say in a line what has ended `command`; the exit code: 128 + n after signal n, 2 for a mistake, else 1.
 

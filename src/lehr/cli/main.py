@@ -9,8 +9,8 @@ import time
 from collections.abc import Sequence
 
 from lehr import __version__
-from lehr.cli.ending import told, wants_traceback
-from lehr.errors import Interrupted
+from lehr.cli.ending import told
+from lehr.errors import Interrupted, wants_traceback
 from lehr.signals import end_at_once, ending_in_order, put
 from lehr.streams import lost, need_no_reader
 

@@ -6,13 +6,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from lehr.cli.components import let_import
-from lehr.cli.compose import Command, at_home, composed, parse
-from lehr.cli.ending import report, told, wants_traceback
+from lehr.cli.ending import report, told
+from lehr.cli.flags import parse
 from lehr.cli.train import run_hydra
+from lehr.compose.components import let_import
+from lehr.compose.composer import Command, at_home, composed
 from lehr.config.problems import section_problems
 from lehr.config.schema import Section
-from lehr.errors import ConfigError
+from lehr.errors import ConfigError, wants_traceback
 from lehr.paths import absolute
 from lehr.run.directory import RunDirectory
 

@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from lehr.cli.compose import Command
 from lehr.cli.ending import report
-from lehr.cli.grid import SEARCH, Grid, grid
+from lehr.compose.composer import Command
+from lehr.compose.grid import SEARCH, Grid, grid
 from lehr.config.problems import section_problems
 from lehr.config.schema import RayLauncher as RaySettings
 from lehr.errors import ConfigError, Interrupted, LehrError

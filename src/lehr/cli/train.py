@@ -16,23 +16,23 @@ import yaml
 from omegaconf import DictConfig
 
 from lehr.cli import main as entry
-from lehr.cli.components import run_problems
-from lehr.cli.compose import (
+from lehr.cli.ending import report, told
+from lehr.cli.flags import parse
+from lehr.cli.help import train_help
+from lehr.compose.components import run_problems
+from lehr.compose.composer import (
     VERSION_BASE,
     Command,
     at_home,
     changed,
     composed,
-    parse,
     register_conf_dir,
     typed_value,
 )
-from lehr.cli.ending import report, told, wants_traceback
-from lehr.cli.help import train_help
-from lehr.cli.overrides import literal, notes
+from lehr.compose.overrides import literal, notes
 from lehr.config.places import located
 from lehr.config.registry import conf_dir
-from lehr.errors import CheckpointError, ConfigError, Interrupted, LehrError, in_a_line
+from lehr.errors import CheckpointError, ConfigError, Interrupted, LehrError, in_a_line, wants_traceback
 from lehr.paths import absolute
 from lehr.reading import read_json
 from lehr.run.claim import Claim

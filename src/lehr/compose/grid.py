@@ -11,9 +11,9 @@ from typing import Any
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 
-from lehr.cli.compose import NOT_OF_A_RUN, Command, Composer, at_home, plain, told_in_a_line
-from lehr.cli.overrides import parsed, to_write_out
-from lehr.cli.recipe import Option, Recipe, RefusedByHydra, options, place
+from lehr.compose.composer import NOT_OF_A_RUN, Command, Composer, at_home, plain, told_in_a_line
+from lehr.compose.overrides import parsed, to_write_out
+from lehr.compose.recipe import Option, Recipe, RefusedByHydra, options, place
 from lehr.config.problems import section_problems
 from lehr.config.schema import Pool, Sweep
 from lehr.errors import ConfigError

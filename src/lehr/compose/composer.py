@@ -1,19 +1,17 @@
-"""From command line to configuration: Hydra composes it, and every mistake is found and reported at once."""
+"""From words to a configuration: Hydra composes it, and every mistake is found and reported at once."""
 
 from __future__ import annotations
 
 import traceback
-from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import yaml
 from hydra import compose, initialize_config_dir
-from hydra._internal.utils import get_args_parser
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.global_hydra import GlobalHydra
@@ -26,11 +24,10 @@ from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException, ValidationError
 
-from lehr.cli.ending import wants_traceback
-from lehr.cli.overrides import choice_problems, line, meant, parsed
+from lehr.compose.overrides import choice_problems, line, meant, parsed
 from lehr.config.problems import did_you_mean
 from lehr.config.registry import conf_dir
-from lehr.errors import ConfigError
+from lehr.errors import ConfigError, wants_traceback
 from lehr.paths import expanded
 
 NOT_OF_A_RUN = ("hydra", "pool", "sweep")
@@ -50,35 +47,6 @@ class ShippedConfiguration(SearchPathPlugin):
 def register_conf_dir() -> None:
     """Let Hydra find the shipped configuration, whatever its main folder is."""
     Plugins.instance().register(ShippedConfiguration)
-
-
-def parse(argv: list[str]) -> Namespace:
-    """Flags and overrides.
-
-    Raises:
-        ConfigError: for a flag that is not known, or not for lehr.
-    """
-    parser = get_args_parser()
-    parser.allow_abbrev = False
-
-    def refuse(message: str) -> NoReturn:
-        raise ConfigError(message)
-
-    parser.error = refuse  # type: ignore[method-assign]  # instead of printing how Hydra is used
-    arguments = parser.parse_args(argv)
-    if arguments.config_dir:
-        arguments.config_dir = at_home("--config-dir ", arguments.config_dir)
-    if arguments.config_path or arguments.experimental_rerun:
-        raise ConfigError("--config-path and --experimental-rerun are not for lehr; there is --config-dir DIR")
-    if arguments.shell_completion:
-        raise ConfigError("--shell-completion: is not for lehr; there is lehr completion bash|zsh")
-    if (arguments.resolve or arguments.package) and not arguments.cfg:
-        raise ConfigError(f"{'--resolve' if arguments.resolve else '--package'}: goes with --cfg job")
-    if arguments.multirun and arguments.cfg:
-        raise ConfigError("-m and --cfg: say only one of them; --cfg shows the configuration of a single run")
-    if arguments.multirun and arguments.info:
-        raise ConfigError("-m and --info: say only one of them; --info is of a single run")
-    return arguments
 
 
 @dataclass(frozen=True)

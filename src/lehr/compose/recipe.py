@@ -11,10 +11,10 @@ from typing import Any
 from hydra.core.override_parser.types import Override, OverrideType, RangeSweep, Transformer
 from omegaconf import DictConfig, OmegaConf
 
-from lehr.cli.components import run_problems
-from lehr.cli.compose import NOT_OF_A_RUN, Composer, resolved, told_in_a_line
-from lehr.cli.overrides import line, meant, parsed
-from lehr.cli.structure import Structure
+from lehr.compose.components import run_problems
+from lehr.compose.composer import NOT_OF_A_RUN, Composer, resolved, told_in_a_line
+from lehr.compose.overrides import line, meant, parsed
+from lehr.compose.structure import Structure
 from lehr.config.places import located, path_keys
 from lehr.errors import ConfigError
 from lehr.run.identity import is_part
