@@ -9,11 +9,11 @@ import torch
 from harness import Tiny
 from torch import Tensor, nn
 
-from lehr.cli.table import evaluation_table
 from lehr.evaluation.catalogue import find_metric
 from lehr.evaluation.evaluate import evaluate
 from lehr.evaluation.section import Plan
 from lehr.evaluation.subject import Subject, encode, silent
+from lehr.evaluation.table import evaluation_table
 from lehr.models.wrapped import wrap
 from lehr.objective.likelihood import Bernoulli
 from lehr.posterior.aggregate import AggregatePosterior

@@ -8,7 +8,6 @@ import pytest
 import torch
 from harness import Tiny, vae
 
-from lehr.cli.table import evaluation_table
 from lehr.data.images import ArrayImages
 from lehr.data.splits import with_test_held_out
 from lehr.errors import NonFinite
@@ -16,6 +15,7 @@ from lehr.evaluation.evaluate import evaluate
 from lehr.evaluation.mutual_information import MutualInformation
 from lehr.evaluation.section import Plan
 from lehr.evaluation.subject import Subject
+from lehr.evaluation.table import evaluation_table
 from lehr.evaluation.verdict import Evidence, verdict
 from lehr.posterior.density import StandardNormal
 

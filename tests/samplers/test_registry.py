@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 import lehr as library
-from lehr.cli.table import evaluation_table
 from lehr.config.samplers import SAMPLERS, SamplerEntry
 from lehr.config.schema import EvaluateConfig, SampleConfig
 from lehr.config.words import words_of
+from lehr.evaluation.table import evaluation_table
 from lehr.posterior.density import Normal
 from lehr.posterior.posterior import Posterior
 from lehr.run.directory import RunDirectory

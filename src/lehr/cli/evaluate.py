@@ -17,7 +17,7 @@ def main(argv: list[str]) -> int:
 
 def _act(values: dict[str, Any]) -> None:
     with quick_imports():
-        from lehr.cli.table import evaluation_table
+        from lehr.evaluation.table import evaluation_table
         from lehr.run.evaluate import Request, evaluate_run, evaluate_weights
         from lehr.run.load import load
 

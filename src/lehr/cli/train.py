@@ -227,7 +227,7 @@ def run(values: dict[str, Any], directory: RunDirectory, resume: bool = False) -
 
 
 def _print_evaluation(directory: RunDirectory) -> None:
-    from lehr.cli.table import evaluation_table
+    from lehr.evaluation.table import evaluation_table
 
     with suppress(OSError, ValueError):
         print("\n" + evaluation_table(read_json(directory.evaluation())), end="")
