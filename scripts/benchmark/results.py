@@ -27,7 +27,7 @@ from typing import Any
 import yaml
 
 from lehr.compose.composer import Command, composed
-from lehr.sweep.point import Point
+from lehr.sweeps.point import Point
 
 KEYS = ("kl.weight", "kl.warmup", "model.latent_dim", "seed")
 COMMANDS = {
@@ -36,7 +36,7 @@ COMMANDS = {
     "lehr results out=runs.csv": ["runs=true", "metrics=[*]", "out={folder}/runs.csv"],
 }
 PYTHON = {
-    "write_results": "from lehr.sweep.results import *; f = lambda path: write_results(read_runs(path))",
+    "write_results": "from lehr.sweeps.results import *; f = lambda path: write_results(read_runs(path))",
     "lehr.load_sweep": "from lehr import load_sweep as f",
 }
 

@@ -34,9 +34,9 @@ from tempfile import TemporaryDirectory
 from killed import single
 from watched import DIARY, ERRORS, FAULT, FAULTS, IMPOSSIBLE, WITNESS, Sweep, group, kill
 
-from lehr.sweep.directory import SweepDirectory
-from lehr.sweep.point import Point
-from lehr.sweep.results import read_runs, write_results
+from lehr.sweeps.directory import SweepDirectory
+from lehr.sweeps.point import Point
+from lehr.sweeps.results import read_runs, write_results
 
 
 class Ledger:

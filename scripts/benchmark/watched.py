@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from lehr.sweep.directory import SweepDirectory, state_of
+from lehr.sweeps.directory import SweepDirectory, state_of
 
 DIARY = "witness.txt"
 WITNESS = f"""

@@ -35,7 +35,7 @@ _TARGETS = (
     "lehr.run.claim.Claim", "torch.nn.Linear", "torch.hub.load", "lehr.objective.Bernoulli", "torch.optim.SGD",
     "lehr", "torch", ".", "", "lehr.", ".lehr", "lehr..x", "lehr.objective", "lehr.models.MLP",
     "lehr.data.ImageDataModule", "lightning.pytorch.Trainer", "lightning.pytorch.callbacks.Timer", "1", "null",
-    "[a]", "a b", "lehr.__main__.main", "lehr.objective.__class__", "lehr.sweep.pool.Pool",
+    "[a]", "a b", "lehr.__main__.main", "lehr.objective.__class__", "lehr.sweeps.pool.Pool",
     "lehr.training.worker.main", "ünï.x", "torch.optim.LBFGS", "lightning.pytorch.loggers.CSVLogger",
     "torch.distributed.launch.main", "hydra.utils.instantiate", "yaml.load",
 )  # fmt: skip

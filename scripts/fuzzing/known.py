@@ -11,7 +11,7 @@ import yaml
 
 from lehr.config.registry import GROUPS, conf_dir
 from lehr.config.schema import Pool, RayLauncher, Section, Sweep, TrainConfig, Trainer, schema_of
-from lehr.sweep.study import Settings
+from lehr.sweeps.study import Settings
 
 
 def train_keys(chosen: Mapping[str, str]) -> dict[str, Any]:

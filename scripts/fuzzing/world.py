@@ -128,7 +128,7 @@ def _write_idx(folder: Path, images: np.ndarray) -> None:
 def in_this_process() -> Iterator[None]:
     """Within it sweeps train here, one run after another and no more than two, instead of starting processes."""
     import lehr.cli.sweep as commands
-    from lehr.sweep.runner import run_point
+    from lehr.sweeps.runner import run_point
 
     original = commands._launcher
 

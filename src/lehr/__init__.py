@@ -17,6 +17,6 @@ __getattr__, __dir__ = exports(
         "LehrError": "errors",
         "Run": "run.load",
         "load": "run.load",
-        "load_sweep": "sweep.frame",
+        "load_sweep": "sweeps.frame",
     },
 )

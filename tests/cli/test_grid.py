@@ -170,7 +170,7 @@ def test_what_a_grid_says_of_its_points():
     assert result.pool == {"workers": 3, "gpus": "auto", "gpus_per_run": 1, "per_gpu": 1}
     assert result.settings == {"retry": "none"}
     assert (result.launcher_name, result.sweeper_name) == ("pool", "basic")
-    assert result.launcher["_target_"] == "lehr.sweep.pool.Pool"
+    assert result.launcher["_target_"] == "lehr.sweeps.pool.Pool"
     assert result.space == {"model": "mlp,conv", "kl.weight": "0.5,1"}
     assert result.recipe.base().trainer.max_epochs == 50
     for point in result.points:

@@ -14,8 +14,8 @@ import yaml
 from lehr.config.places import located, path_keys
 from lehr.errors import ConfigError
 from lehr.paths import absolute, expanded
-from lehr.sweep.directory import SweepDirectory
-from lehr.sweep.point import Point
+from lehr.sweeps.directory import SweepDirectory
+from lehr.sweeps.point import Point
 
 QUICK = ("kl.warmup=0", "evaluate=none", "model.hidden=[8]", "logger=none", "callbacks.samples=null",
          "trainer.max_epochs=1", "data=arrays", "likelihood=gaussian")  # fmt: skip

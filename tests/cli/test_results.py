@@ -16,10 +16,10 @@ import pytest
 import yaml
 
 from lehr.config.schema import ResultsConfig
-from lehr.sweep.groups import Query, answer
-from lehr.sweep.point import Point
-from lehr.sweep.results import read_runs, write_results
-from lehr.sweep.tables import markdown_table, terminal_table
+from lehr.sweeps.groups import Query, answer
+from lehr.sweeps.point import Point
+from lehr.sweeps.results import read_runs, write_results
+from lehr.sweeps.tables import markdown_table, terminal_table
 
 
 @pytest.fixture
@@ -113,7 +113,7 @@ def test_parquet_has_typed_columns(lehr, sweep):
 
 def test_parquet_without_pyarrow_says_which_extra_has_it(refused, sweep, monkeypatch):
     find_spec = importlib.util.find_spec
-    monkeypatch.setattr("lehr.sweep.frame.find_spec", lambda name: None if name == "pyarrow" else find_spec(name))
+    monkeypatch.setattr("lehr.sweeps.frame.find_spec", lambda name: None if name == "pyarrow" else find_spec(name))
     assert refused("results", str(sweep), "out=x.parquet") == [
         "x.parquet: Parquet needs pyarrow: pip install 'lehr[parquet]'"
     ]

@@ -12,7 +12,7 @@ import pytest
 
 from lehr.errors import Interrupted
 from lehr.files import write_json
-from lehr.sweep.runner import run_point
+from lehr.sweeps.runner import run_point
 
 
 @pytest.mark.parametrize(
@@ -210,7 +210,7 @@ def test_no_room_for_the_small_files_of_a_sweep_is_a_full_disk_too(lehr, here, m
     def write(self, directory):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("lehr.sweep.point.Point.write", write)
+    monkeypatch.setattr("lehr.sweeps.point.Point.write", write)
     code, _, err = lehr("train", "-m", "seed=1,2", "hydra.sweep.dir=grid")
     assert code == 1
     assert "no space left" in err.lower()

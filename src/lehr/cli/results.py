@@ -88,9 +88,9 @@ def _out_problems(values: dict[str, Any], directory: str) -> list[str]:
 
 
 def _act(directory: Path, values: dict[str, Any]) -> None:
-    from lehr.sweep.groups import Query, answer
-    from lehr.sweep.results import read_runs
-    from lehr.sweep.tables import terminal_table
+    from lehr.sweeps.groups import Query, answer
+    from lehr.sweeps.results import read_runs
+    from lehr.sweeps.tables import terminal_table
 
     results = read_runs(directory)
     if not results.runs:
@@ -102,7 +102,7 @@ def _act(directory: Path, values: dict[str, Any]) -> None:
     if values["out"]:
         out = Path(values["out"])
         if out.suffix.lower() == ".parquet":
-            from lehr.sweep.frame import write_parquet
+            from lehr.sweeps.frame import write_parquet
 
             write_parquet(table, out)
         else:
@@ -117,8 +117,8 @@ def _act(directory: Path, values: dict[str, Any]) -> None:
 
 
 def _text(table: Any, format: str) -> str:
-    from lehr.sweep.results import write_csv
-    from lehr.sweep.tables import markdown_table, write_groups_csv
+    from lehr.sweeps.results import write_csv
+    from lehr.sweeps.tables import markdown_table, write_groups_csv
 
     if format == "markdown":
         return markdown_table(table)

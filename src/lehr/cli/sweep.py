@@ -21,19 +21,19 @@ from lehr.errors import ConfigError, Interrupted, LehrError
 from lehr.run.identity import canonical
 from lehr.run.status import DONE, FAILED, now
 from lehr.surroundings import places
-from lehr.sweep.coordinator import run_grid, run_search
-from lehr.sweep.directory import STATES, SweepDirectory
-from lehr.sweep.groups import answer
-from lehr.sweep.launching import Launcher
-from lehr.sweep.names import words_of
-from lehr.sweep.point import Point
-from lehr.sweep.pool import Pool, slots, visible_gpus
-from lehr.sweep.results import read_runs, write_results
-from lehr.sweep.runner import LOG
-from lehr.sweep.tables import terminal_table
+from lehr.sweeps.coordinator import run_grid, run_search
+from lehr.sweeps.directory import STATES, SweepDirectory
+from lehr.sweeps.groups import answer
+from lehr.sweeps.launching import Launcher
+from lehr.sweeps.names import words_of
+from lehr.sweeps.point import Point
+from lehr.sweeps.pool import Pool, slots, visible_gpus
+from lehr.sweeps.results import read_runs, write_results
+from lehr.sweeps.runner import LOG
+from lehr.sweeps.tables import terminal_table
 
 if TYPE_CHECKING:
-    from lehr.sweep.search import Search
+    from lehr.sweeps.search import Search
 
 _AUTO = "auto"
 
@@ -123,9 +123,9 @@ def _counted(states: Sequence[str]) -> str:
 
 
 def _search(found: Grid, directory: SweepDirectory) -> Search:
-    from lehr.sweep.search import Search
-    from lehr.sweep.space import space
-    from lehr.sweep.study import Settings
+    from lehr.sweeps.search import Search
+    from lehr.sweeps.space import space
+    from lehr.sweeps.study import Settings
 
     settings = Settings.model_validate(found.sweeper)
     return Search(directory.path, settings, space(found.space), found.compose_point, directory.prepare)
@@ -134,8 +134,8 @@ def _search(found: Grid, directory: SweepDirectory) -> Search:
 def _search_problems(found: Grid) -> list[str]:
     if found.sweeper_name != SEARCH:
         return []
-    from lehr.sweep.space import space
-    from lehr.sweep.study import Settings
+    from lehr.sweeps.space import space
+    from lehr.sweeps.study import Settings
 
     problems = section_problems(Settings, found.sweeper, "hydra.sweeper")
     if found.settings["retry"] != "none":
@@ -157,12 +157,12 @@ def _launcher(found: Grid, count: int, retry: str | None) -> Launcher:
     if found.launcher_name == "pool":
         return Pool(slots(count, **pool, devices=found.devices), retry)
     if found.launcher_name == "ray":
-        from lehr.sweep.ray_launcher import RayLauncher
+        from lehr.sweeps.ray_launcher import RayLauncher
 
         settings = RaySettings.model_validate(found.launcher)
         return RayLauncher(settings.address, settings.cpus_per_run, settings.gpus_per_run, retry)
-    from lehr.sweep.hydra_launcher import HydraLauncher
-    from lehr.sweep.submitit_launcher import Submitit
+    from lehr.sweeps.hydra_launcher import HydraLauncher
+    from lehr.sweeps.submitit_launcher import Submitit
 
     at_once = None
     if found.launcher_name == "basic":

@@ -40,7 +40,7 @@ from lehr.run.directory import RunDirectory
 from lehr.run.identity import completed, differing, flat, parts
 from lehr.run.status import DONE
 from lehr.startup import quick_imports
-from lehr.sweep.point import FILE, Point
+from lehr.sweeps.point import FILE, Point
 from lehr.training.beginning import beginning
 from lehr.training.going_on import ended_by
 from lehr.training.kept import kept_problems

@@ -1,1 +1,1 @@
-"""From words, typed or given in Python, to a checked configuration. Only this room, sweep and cli know Hydra."""
+"""From words, typed or given in Python, to a checked configuration. Only this room, sweeps and cli know Hydra."""

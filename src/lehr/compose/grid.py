@@ -19,8 +19,8 @@ from lehr.config.schema import Pool, Sweep
 from lehr.errors import ConfigError
 from lehr.run.directory import RunDirectory
 from lehr.run.identity import flat, is_part, parts
-from lehr.sweep import directory
-from lehr.sweep.point import Point
+from lehr.sweeps import directory
+from lehr.sweeps.point import Point
 
 SEARCH = "optuna"
 """The sweeper that is a search: it may be given intervals, and its points are found one by one."""

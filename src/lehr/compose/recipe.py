@@ -18,7 +18,7 @@ from lehr.compose.structure import Structure
 from lehr.config.places import located, path_keys
 from lehr.errors import ConfigError
 from lehr.run.identity import is_part
-from lehr.sweep.point import Point
+from lehr.sweeps.point import Point
 
 
 class RefusedByHydra(ConfigError):
