@@ -127,10 +127,10 @@ def _write_idx(folder: Path, images: np.ndarray) -> None:
 @contextmanager
 def in_this_process() -> Iterator[None]:
     """Within it sweeps train here, one run after another and no more than two, instead of starting processes."""
-    import lehr.cli.sweep as commands
+    import lehr.api.sweep as commands
     from lehr.sweeps.runner import run_point
 
-    original = commands._launcher
+    original = commands.launcher
 
     class Here:
         def __init__(self, retry: str | None) -> None:
@@ -147,11 +147,11 @@ def in_this_process() -> Iterator[None]:
         original(found, count, retry)  # it may find that something is wrong
         return Here(retry)
 
-    commands._launcher = launcher  # type: ignore[assignment]
+    commands.launcher = launcher  # type: ignore[assignment]
     try:
         yield
     finally:
-        commands._launcher = original
+        commands.launcher = original
 
 
 @contextmanager

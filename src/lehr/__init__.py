@@ -16,7 +16,10 @@ __getattr__, __dir__ = exports(
         "DataError": "errors",
         "LehrError": "errors",
         "Run": "run.load",
+        "Stopped": "errors",
         "load": "run.load",
         "load_sweep": "sweeps.frame",
+        "sweep": "api.sweep",
+        "train": "api.train",
     },
 )

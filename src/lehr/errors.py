@@ -34,6 +34,10 @@ class LehrError(Exception):
         super().__init__("\n".join(problems))
         self.problems = problems
 
+    def _render_traceback_(self) -> list[str]:
+        """What IPython and Jupyter show of it."""
+        return [f"{type(self).__name__}: {printable(problem)}" for problem in self.problems]
+
 
 class ConfigError(LehrError):
     """The configuration is wrong, with one line for each mistake."""
@@ -61,6 +65,14 @@ class Interrupted(BaseException):
     def __init__(self, signum: int) -> None:
         super().__init__(f"interrupted by {signal.Signals(signum).name}")
         self.exit_code = 128 + signum
+
+
+class Stopped(KeyboardInterrupt):
+    """Ctrl-C has ended what was called from Python, in order."""
+
+    def _render_traceback_(self) -> list[str]:
+        """What IPython and Jupyter show of it."""
+        return [f"{type(self).__name__}: {self}"]
 
 
 class NonFinite(LehrError):

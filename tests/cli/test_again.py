@@ -172,7 +172,7 @@ def test_processes_that_were_started_together_are_each_told_to_resume(interrupte
 
 def test_a_run_that_another_process_has_finished_meanwhile_is_left_alone(finished_run, tmp_path, lehr, monkeypatch):
     """Two commands at once, of which the second looks before the first has begun, and claims after it has ended."""
-    from lehr.cli import train as command
+    from lehr.api import start as command
 
     run = tmp_path / "run"
     decide = command.beginning

@@ -81,7 +81,7 @@ def here(monkeypatch):
             return [config["seed"] for config in self.configs]
 
     fake = Here()
-    monkeypatch.setattr("lehr.cli.sweep._launcher", fake.launcher)
+    monkeypatch.setattr("lehr.api.sweep.launcher", fake.launcher)
     monkeypatch.setattr("lehr.training.session.train", fake.train)
     return fake
 

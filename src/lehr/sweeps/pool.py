@@ -15,17 +15,18 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing import forkserver
 from multiprocessing.connection import wait
 from multiprocessing.util import Finalize
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from lehr.errors import DiskFull, Interrupted
 from lehr.run.claim import TAKEN_OVER
-from lehr.signals import STOP_SIGNALS, STOPPED, have_one_wish
+from lehr.signals import STOPPED, give_back, have_one_wish, put
 from lehr.sweeps.launching import Finished, Jobs, record_end
 from lehr.sweeps.runner import LOG, run_point
 
@@ -80,7 +81,8 @@ class Pool:
                         assert isinstance(job, Path)
                         slot = free.pop(0)
                         process = context.Process(target=_child, args=(job, slot, self._retry), name=job.name)
-                        process.start()
+                        with _without_main():
+                            process.start()
                         self._running[process] = job, slot, _kills_for_memory()
                 if not self._running:
                     if waiting:
@@ -176,21 +178,34 @@ def _give_sockets_short_names() -> None:
 def _template(threads: int) -> Any:
     """A multiprocessing context whose processes are forked off one that has imported what a run needs."""
     # read by the libraries when the template loads them; the GPUs must not be touched before the fork
-    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-        os.environ.setdefault(name, str(threads))
-    os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
+    wanted = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(threads))
+    wanted["PYTORCH_NVML_BASED_CUDA_CHECK"] = "1"
+    absent = [name for name in wanted if name not in os.environ]
+    os.environ.update({name: wanted[name] for name in absent})
     _give_sockets_short_names()
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["lehr.sweeps.template"])
     # Ctrl-C reaches every process of a terminal's command, and so do other signals that are sent to a whole group; the
     # processes of the pool wait for what the pool makes of it
-    before = {signum: signal.signal(signum, signal.SIG_IGN) for signum in STOP_SIGNALS}
+    before = put(signal.SIG_IGN, over_others=True)
     try:
         forkserver.ensure_running()
     finally:
-        for signum, handler in before.items():
-            signal.signal(signum, handler)
+        give_back(before)
+        for name in absent:
+            del os.environ[name]
     return context
+
+
+@contextmanager
+def _without_main() -> Iterator[None]:
+    """Within it a process that is started does not run the user's script once more, to have what that defines."""
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
 
 
 def _child(run_dir: Path, slot: Slot, retry: str | None) -> None:

@@ -1,0 +1,62 @@
+"""From the configuration of a sweep to what trains its points."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+
+from lehr.compose.grid import SEARCH, Grid
+from lehr.config.problems import section_problems
+from lehr.config.schema import RayLauncher as RaySettings
+from lehr.surroundings import places
+from lehr.sweeps.launching import Launcher
+from lehr.sweeps.pool import Pool, slots, visible_gpus
+
+
+def launcher(found: Grid, count: int, retry: str | None) -> Launcher:
+    """What trains `count` points.
+
+    Raises:
+        ConfigError: if it does not take its settings.
+    """
+    pool = found.pool
+    if found.launcher_name == "pool":
+        return Pool(slots(count, **pool, devices=found.devices), retry)
+    if found.launcher_name == "ray":
+        from lehr.sweeps.ray_launcher import RayLauncher
+
+        settings = RaySettings.model_validate(found.launcher)
+        return RayLauncher(settings.address, settings.cpus_per_run, settings.gpus_per_run, retry)
+    from lehr.sweeps.hydra_launcher import HydraLauncher
+    from lehr.sweeps.submitit_launcher import Submitit
+
+    at_once = None
+    if found.launcher_name == "basic":
+        at_once = 1
+    elif found.sweeper_name == SEARCH:  # the next trials are asked for when these have ended
+        at_once = pool["workers"] if isinstance(pool["workers"], int) else os.cpu_count()
+    if found.launcher_name.startswith("submitit_"):
+        return Submitit(found.recipe.base(), retry, at_once)
+    return HydraLauncher(found.recipe.base(), found.recipe.composer.loader(), retry, at_once)
+
+
+def launcher_problems(found: Grid) -> list[str]:
+    if any(place.world > 1 and place.starter == "torchrun" for place in places()):
+        return ["-m: torchrun starts a single run; a sweep starts the processes of each run itself (trainer.devices)"]
+    if found.launcher_name == "ray":
+        if importlib.util.find_spec("ray") is None:
+            return ["hydra/launcher=ray: Ray is not installed; pip install 'lehr[ray]'"]
+        return section_problems(RaySettings, found.launcher, "hydra.launcher")
+    if found.launcher_name != "pool":
+        return []
+    if others := [key for key in found.launcher if key != "_target_"]:
+        own = ", ".join(f"pool.{key}" for key in found.pool)
+        return [f"hydra.launcher.{others[0]}: is of another launcher; the pool has {own}"]
+    wanted, gpus, devices = found.pool["gpus"], found.pool["gpus_per_run"], found.devices
+    if gpus > 1 and devices not in (1, gpus):
+        return [f"trainer.devices={devices}: a run has pool.gpus_per_run={gpus}; leave trainer.devices out"]
+    needed = max(gpus if wanted != 0 and gpus > 1 else 0, wanted if isinstance(wanted, int) else 0)
+    if needed and needed > (there := len(visible_gpus())):
+        key = "pool.gpus_per_run" if needed == gpus else "pool.gpus"
+        return [f"{key}={needed}: this machine has {there} GPUs"]
+    return []

@@ -1,0 +1,121 @@
+"""`lehr.train`: one run, from Python."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lehr.api.start import Start, checked, resume, resumption, start, to_resume
+from lehr.compose.composer import Command
+from lehr.compose.words import words_of
+from lehr.errors import ConfigError, Interrupted, LehrError, Stopped
+from lehr.reading import read_json
+from lehr.run.claim import Claim
+from lehr.run.directory import RunDirectory
+from lehr.run.status import RUNNING
+from lehr.startup import quick_imports
+from lehr.sweeps.launching import FILE_SECONDS
+from lehr.training.launched import rank_from_outside
+
+if TYPE_CHECKING:
+    from lehr.run.load import Run
+
+
+def train(words: str | Iterable[str] = (), *, config_dir: str | Path | None = None, **keys: Any) -> Run:
+    """Train a VAE, or go on with a training, as `lehr train` does; the finished run.
+
+        lehr.train(data="digits", model="mlp", **{"kl.weight": 4, "model.latent_dim": 8})
+        lehr.train(["experiment=mnist", "kl.weight=4"])
+        lehr.train(resume="outputs/...")
+
+    Notes, the progress of the training and a summary of what is trained go to standard error.
+
+    Args:
+        words: as on the command line, "group=choice" and "key=value".
+        config_dir: a folder of configuration files of your own, which come before the shipped ones.
+        keys: groups and keys, whose values are put on top of `words`.
+
+    Raises:
+        ConfigError: with a line for each mistake, also in `problems`; nothing was begun then.
+        LehrError: for what comes to light later: damaged data, a loss that is not finite.
+        Stopped: (a KeyboardInterrupt) after Ctrl-C; the run can be gone on with.
+    """
+    since = time.perf_counter()
+    with _short():
+        command = Command("train", Path(config_dir) if config_dir else None, words_of(words, keys))
+        directory = to_resume(command)
+        begun = resume(resumption(directory, command)) if directory else start(checked(command))
+        with stopping(f"lehr.train(resume={str(begun.directory.path)!r})"):
+            carry_out(begun, since)
+        if rank_from_outside(begun.values):
+            _wait_for_the_first_rank(begun.directory)
+        with quick_imports():
+            from lehr.run.load import load
+        return load(begun.directory.path, begun.values["trust"])
+
+
+def carry_out(begun: Start, since: float | None = None) -> dict[str, float]:
+    """Train, or evaluate where only that is left to do; the final metrics.
+
+    Args:
+        begun: what.
+        since: when the program started (`time.perf_counter`), for the record of how long that took.
+
+    Raises:
+        LehrError: as of `lehr.training.session.train`.
+        Interrupted: upon a signal to end, after everything was saved.
+    """
+    values, directory = begun.values, begun.directory
+    if begun.note:
+        print(f"note: {begun.note}", file=sys.stderr, flush=True)
+    trust = tuple(values["trust"])
+    if begun.evaluate:
+        with quick_imports():
+            from lehr.run.evaluate import evaluate_finished
+        claim = Claim.take(directory.path)
+        if claim is None:
+            raise ConfigError(f"dir={directory.path}: {directory.holder() or 'another process'} is running there")
+        with claim:
+            evaluate_finished(values, directory, trust)
+        return dict(read_json(directory.metrics))
+    with quick_imports():
+        from lehr.training import session
+    imported = time.perf_counter() - since if since is not None else 0.0
+    return session.train(values, directory, resume=begun.resume, trust=trust, import_seconds=imported)
+
+
+def _wait_for_the_first_rank(directory: RunDirectory) -> None:
+    until = time.monotonic() + FILE_SECONDS
+    while directory.state() == RUNNING and time.monotonic() < until:
+        time.sleep(0.1)
+
+
+@contextmanager
+def stopping(again: str) -> Iterator[None]:
+    """Let a signal that has ended a training in order end what called it too, once `again` is said.
+
+    Raises:
+        Stopped: after Ctrl-C.
+        SystemExit: after another signal.
+    """
+    try:
+        yield
+    except Interrupted as stop:
+        print(f"note: {stop}; go on with {again}", file=sys.stderr, flush=True)
+        if stop.exit_code == 128 + signal.SIGINT:
+            raise Stopped(f"go on with {again}") from None
+        raise SystemExit(stop.exit_code) from None
+
+
+@contextmanager
+def _short() -> Iterator[None]:
+    """Let a mistake of the user's say what it is, and not where in Hydra it came to light."""
+    try:
+        yield
+    except LehrError as error:
+        raise error from None

@@ -1,0 +1,104 @@
+"""`lehr.train` and `lehr.sweep` against their commands: the same directory, the same bits."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+import lehr as library
+from lehr.cli.main import main
+
+KEYS = {"trainer.max_epochs": 4, "kl.warmup": 1, "trainer.check_val_every_n_epoch": 2, "model.hidden": [32]}
+"""As SMALL of conftest."""
+SAME = (
+    "model/model.safetensors", "model/config.json", "posterior/statistics.safetensors", "samples/aggregate.png",
+    "samples/reconstruction.png", "data.json",
+)  # fmt: skip
+
+
+def numbers(path: Path) -> dict[str, float]:
+    return {name: value for name, value in json.loads(path.read_text()).items() if not name.startswith("time/")}
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    return library.train(data="digits", model="mlp", dir=tmp_path_factory.mktemp("python") / "run", **KEYS)
+
+
+def test_the_directory_is_that_of_the_command_to_the_bit(run, finished_run):
+    for name in SAME:
+        assert (run.path / name).read_bytes() == (finished_run / name).read_bytes(), name
+    assert numbers(run.path / "metrics.json") == numbers(finished_run / "metrics.json")
+    assert numbers(run.path / "evaluation.json") == numbers(finished_run / "evaluation.json")
+    mine, theirs = (yaml.safe_load((path / "config.yaml").read_text()) for path in (run.path, finished_run))
+    assert {**mine, "dir": None} == {**theirs, "dir": None}
+    assert {path.relative_to(run.path).parts[0] for path in run.path.rglob("*") if "tfevents" not in path.name} == {
+        path.relative_to(finished_run).parts[0] for path in finished_run.rglob("*") if "tfevents" not in path.name
+    }
+
+
+def test_all_mistakes_are_one_exception_without_hydras(tmp_path):
+    with pytest.raises(library.ConfigError) as error:
+        library.train(["data=digit"], **{"kl.weigth": 3, "model.latent_dim": -1})
+    assert error.value.problems == (
+        "data=digit: there is no such choice; did you mean digits?",
+        "kl.weigth: unknown key; did you mean kl.weight?",
+        "model.latent_dim=-1: must be greater than 0",
+    )
+    assert error.value.__suppress_context__
+    assert error.value._render_traceback_() == [f"ConfigError: {line}" for line in error.value.problems]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_interrupted_can_be_gone_on_with(tmp_path, monkeypatch, run, capsys):
+    from lehr.training.callbacks.progress import Progress
+
+    original = Progress.on_train_batch_end
+
+    def press(self, trainer, *rest):
+        original(self, trainer, *rest)
+        if trainer.global_step == 30:
+            signal.raise_signal(signal.SIGINT)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Progress, "on_train_batch_end", press)
+        with pytest.raises(KeyboardInterrupt, match=r"go on with lehr\.train"):
+            library.train(dir="again", **KEYS)
+    assert "note: interrupted by SIGINT; go on with lehr.train(resume='again')" in capsys.readouterr().err
+    assert json.loads(Path("again/status.json").read_text())["state"] == "interrupted"
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    again = library.train(resume="again")
+    assert (again.path / SAME[0]).read_bytes() == (run.path / SAME[0]).read_bytes()
+
+
+def test_a_finished_run_is_not_trained_again(run):
+    with pytest.raises(library.ConfigError, match="holds a finished run; choose another directory"):
+        library.train(dir=run.path, **KEYS)
+
+
+def test_a_sweep_is_that_of_the_command(capsys):
+    keys = {**KEYS, "trainer.max_epochs": 2, "evaluate": "none", "logger": "none"}
+    frame = library.sweep({"kl.weight": [1, 2], "seed": range(2)}, **keys)
+    assert list(frame["kl.weight"]) == [1, 1, 2, 2]
+    assert list(frame["state"]) == ["done"] * 4
+    capsys.readouterr()
+    typed = ["kl.weight=1,2", "seed=0,1", "trainer.max_epochs=2", "kl.warmup=1", "trainer.check_val_every_n_epoch=2"]
+    assert main(["train", "-m", *typed, "model.hidden=[32]", "evaluate=none", "logger=none"]) == 0
+    assert "4 runs: 4 done" in capsys.readouterr().err
+    with pytest.raises(library.ConfigError) as error:
+        library.sweep({"kl.weight": [-1, 2], "sed": [0, 1]})
+    assert error.value.problems == (
+        "sed: unknown key; did you mean seed?",
+        "kl.weight=-1: must be greater than or equal to 0",
+    )
