@@ -13,7 +13,7 @@ from lehr.cli.main import main
 # tests start some two hundred processes, each of which would compile all of lehr again
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
-SMALL = ("trainer.max_epochs=4", "kl.warmup=1", "trainer.check_val_every_n_epoch=2", "model.hidden=[32]")
+SMALL = ("trainer.max_epochs=4", "kl.hold=0", "kl.warmup=1", "trainer.check_val_every_n_epoch=2", "model.hidden=[32]")
 """A training of the digits that takes a second."""
 
 

@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parents[1]
-SHORT = ("trainer.max_epochs=1", "kl.warmup=0", "model.hidden=[8]", "callbacks.samples.n=4")
+SHORT = ("trainer.max_epochs=1", "kl=constant", "model.hidden=[8]", "callbacks.samples.n=4")
 
 
 def run(*command: object, cwd: Path, timeout: int = 200) -> subprocess.CompletedProcess[str]:

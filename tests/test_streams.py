@@ -67,7 +67,7 @@ def test_a_name_that_is_no_text_is_printed_as_it_is_and_a_character_that_there_i
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_neither_a_run_nor_a_sweep_nor_an_evaluation_depends_on_who_watches(tmp_path):
-    small = ("trainer.max_epochs=3", "kl.warmup=0", "model.hidden=[8]", "evaluate=none", "trainer.accelerator=cpu")
+    small = ("trainer.max_epochs=3", "kl=constant", "model.hidden=[8]", "evaluate=none", "trainer.accelerator=cpu")
     lehr = (sys.executable, "-m", "lehr")
     environment = {"OMP_NUM_THREADS": "1"}
 

@@ -63,7 +63,7 @@ class Life:
         self._site = site
         self._command = [
             sys.executable, "-m", "lehr", "train", f"dir={path}", f"trainer.max_epochs={options.epochs}",
-            f"kl.warmup={max(1, options.epochs // 5)}", "callbacks.checkpoints.every_seconds=0.2",
+            "kl.hold=0", f"kl.warmup={max(1, options.epochs // 5)}", "callbacks.checkpoints.every_seconds=0.2",
             f"evaluate={options.evaluate}",
         ]  # fmt: skip
 

@@ -50,7 +50,7 @@ def shell_loop(keys: dict[str, list[str]], options: list[str]) -> list[str]:
 
 def command(name: str, points: int, epochs: int) -> list[str]:
     keys = grid(points)
-    options = [f"trainer.max_epochs={epochs}", f"kl.warmup={epochs // 3}"]
+    options = [f"trainer.max_epochs={epochs}", "kl.hold=0", f"kl.warmup={epochs // 3}"]
     if name == "shell loop":
         return shell_loop(keys, options)
     swept = [f"{key}={','.join(values)}" for key, values in keys.items()]

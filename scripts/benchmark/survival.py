@@ -191,8 +191,8 @@ def faults(options: argparse.Namespace, folder: Path) -> list[str]:
 def grid(options: argparse.Namespace) -> list[str]:
     return [
         "kl.weight=0.5,2", f"seed=range(0,{options.points // 2})", f"trainer.max_epochs={options.epochs}",
-        f"kl.warmup={max(1, options.epochs // 5)}", "callbacks.checkpoints.every_seconds=1", "trust=[witness]",
-        "+callbacks.witness._target_=witness.Witness",
+        "kl.hold=0", f"kl.warmup={max(1, options.epochs // 5)}", "callbacks.checkpoints.every_seconds=1",
+        "trust=[witness]", "+callbacks.witness._target_=witness.Witness",
     ]  # fmt: skip
 
 

@@ -18,7 +18,10 @@ from lehr.config.schema import EvaluateConfig, ResultsConfig, SampleConfig, Sect
 
 COMMANDS = {"train": 45, "train -m": 18, "sample": 11, "evaluate": 9, "results": 9, "completion": 8}
 """And how often each is tried."""
-TINY = ("trainer.max_steps=2", "kl.warmup=0", "evaluate=none", "callbacks.samples.n=4", "callbacks.samples.steps=2")
+TINY = (
+    "trainer.max_steps=2", "kl.hold=0", "kl.warmup=0", "evaluate=none", "callbacks.samples.n=4",
+    "callbacks.samples.steps=2",
+)  # fmt: skip
 _DATA = {
     "arrays": ("data.path=x.npy",),
     "images": ("data.path=pictures", "data.size=8", "data.workers=0", "data.channels=1"),

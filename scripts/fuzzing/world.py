@@ -21,7 +21,7 @@ from lehr.config.registry import conf_dir
 
 _SMALL = (
     "trainer.max_steps=2",
-    "kl.warmup=0",
+    "kl=constant",
     "evaluate=none",
     "model.hidden=[8]",
     "model.latent_dim=2",

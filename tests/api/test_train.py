@@ -13,7 +13,13 @@ import yaml
 import lehr as library
 from lehr.cli.main import main
 
-KEYS = {"trainer.max_epochs": 4, "kl.warmup": 1, "trainer.check_val_every_n_epoch": 2, "model.hidden": [32]}
+KEYS = {
+    "trainer.max_epochs": 4,
+    "kl.hold": 0,
+    "kl.warmup": 1,
+    "trainer.check_val_every_n_epoch": 2,
+    "model.hidden": [32],
+}
 """As SMALL of conftest."""
 SAME = (
     "model/model.safetensors", "model/config.json", "posterior/statistics.safetensors", "samples/aggregate.png",
@@ -93,7 +99,14 @@ def test_a_sweep_is_that_of_the_command(capsys):
     assert list(frame["kl.weight"]) == [1, 1, 2, 2]
     assert list(frame["state"]) == ["done"] * 4
     capsys.readouterr()
-    typed = ["kl.weight=1,2", "seed=0,1", "trainer.max_epochs=2", "kl.warmup=1", "trainer.check_val_every_n_epoch=2"]
+    typed = [
+        "kl.weight=1,2",
+        "seed=0,1",
+        "trainer.max_epochs=2",
+        "kl.hold=0",
+        "kl.warmup=1",
+        "trainer.check_val_every_n_epoch=2",
+    ]
     assert main(["train", "-m", *typed, "model.hidden=[32]", "evaluate=none", "logger=none"]) == 0
     assert "4 runs: 4 done" in capsys.readouterr().err
     with pytest.raises(library.ConfigError) as error:

@@ -16,7 +16,7 @@ from lehr.run.status import Status
 from lehr.training import beginning
 from lehr.training.module import VAEModule
 
-SMALL = ("trainer.max_epochs=4", "kl.warmup=1", "trainer.check_val_every_n_epoch=2", "model.hidden=[32]")
+SMALL = ("trainer.max_epochs=4", "kl.hold=0", "kl.warmup=1", "trainer.check_val_every_n_epoch=2", "model.hidden=[32]")
 """As `finished_run` was trained."""
 LAST = Path("checkpoints/last.ckpt")
 

@@ -14,7 +14,7 @@ import lehr as package
 from lehr.cli.main import main
 from lehr.evaluation.catalogue import find_metric
 
-SMALL = ("trainer.max_epochs=2", "kl.warmup=0", "model.hidden=[16]", "logger=none", "callbacks.samples=null")
+SMALL = ("trainer.max_epochs=2", "kl=constant", "model.hidden=[16]", "logger=none", "callbacks.samples=null")
 
 
 @pytest.fixture
@@ -251,7 +251,7 @@ def test_labels_that_nothing_can_be_learnt_from_are_said_and_nothing_is_lost(leh
 def test_a_run_without_statistics_is_evaluated_and_used_as_far_as_it_can_be(lehr, tmp_path):
     small = (
         "trainer.max_epochs=1",
-        "kl.warmup=0",
+        "kl=constant",
         "model.hidden=[16]",
         "callbacks.aggregate=null",
         "data.split_seed=3",

@@ -54,7 +54,7 @@ trainer:
   max_epochs: ${model.latent_dim}
 """,
     "experiment/grid.yaml": """# @package _global_
-kl: {warmup: 3}
+kl: {hold: 0, warmup: 3}
 hydra:
   sweeper:
     params:
@@ -221,7 +221,7 @@ def test_a_grid_in_a_file_is_a_grid_and_the_command_line_comes_first(own):
     ]
     assert problems_of("experiment=grid", "seed=1,-1", "trainer.max_epochs=2", config_dir=own) == [
         "kl.hold=0 + kl.warmup=3 must be shorter than a training of 2 epochs: the target would never be reached; "
-        "lower them or train for longer (in kl.weight=0.5 seed=1 model.hidden=[8] and 3 more)",
+        "say kl.hold=0 kl.warmup=1, or train for longer (in kl.weight=0.5 seed=1 model.hidden=[8] and 3 more)",
         "seed=-1: must be greater than or equal to 0",
     ]
     config, problems = composed(Command("train", own, ["experiment=grid"]))

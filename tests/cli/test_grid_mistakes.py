@@ -93,7 +93,7 @@ def test_hydra_is_not_asked_about_thousands_of_points_that_it_refuses(monkeypatc
 
 
 def test_a_combination_that_cannot_work_is_found_where_one_value_makes_it():
-    (line,) = problems_of("trainer.max_epochs=5,50", "kl.warmup=2,10")
+    (line,) = problems_of("trainer.max_epochs=5,50", "kl.hold=0", "kl.warmup=2,10")
     assert line.startswith("kl.hold=0 + kl.warmup=10 must be shorter than a training of 5 epochs")
     (line,) = problems_of("objective=elbo,iwae", "kl=geco", "seed=0,1,2")
     assert line.startswith("kl._target_=lehr.objective.GECO: needs a rate by itself, which this objective has not")

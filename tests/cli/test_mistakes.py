@@ -49,8 +49,8 @@ TWICE = "if the value is one string, quote it twice:"
                 "discretized_logistic, gaussian, laplace",
                 "optimizer=: there is no such choice; there are: adam, adamw",
                 "trainer=null: must be one of default; its keys are set as trainer.KEY",
-                "logger={}: must be one of csv, mlflow, none, tensorboard, wandb; its keys are set as logger.KEY",
-                "logger=1: must be one of csv, mlflow, none, tensorboard, wandb; its keys are set as logger.KEY",
+                "logger={}: must be one of none, tensorboard; its keys are set as logger.KEY",
+                "logger=1: must be one of none, tensorboard; its keys are set as logger.KEY",
                 "callbacks=mine: there is no such choice; there are: default",
                 "+data=mnist: data has a choice already; say data=mnist",
                 "++optimizer=adamw: optimizer has a choice already; say optimizer=adamw",
@@ -119,16 +119,16 @@ def test_each_mistake_is_one_line_and_all_are_reported(refused, arguments, lines
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        ("kl.warmup=100", "kl.hold=0 + kl.warmup=100 must be shorter than a training of 100 epochs"),
+        ("kl.warmup=100", "kl.hold=5 + kl.warmup=100 must be shorter than a training of 100 epochs"),
         ("kl.unit=fraction kl.hold=0.5 kl.warmup=0.6", "kl.hold=0.5 + kl.warmup=0.6 must be shorter than 1, the whole"),
         (
             "kl.unit=step kl.warmup=600 trainer.max_epochs=null trainer.max_steps=500",
-            "kl.hold=0 + kl.warmup=600 must be shorter than a training of 500 steps",
+            "kl.hold=5 + kl.warmup=600 must be shorter than a training of 500 steps",
         ),
         (
-            "kl.cycles=10",
-            "kl.warmup=10 must be shorter than a cycle, and 10 cycles after kl.hold=0 in a training of 100 epochs have "
-            "10 epochs each",
+            "kl.cycles=20",
+            "kl.warmup=5 must be shorter than a cycle, and 20 cycles after kl.hold=5 in a training of 100 epochs have "
+            "4.75 epochs each",
         ),
         ("trainer.max_epochs=null", "trainer.max_epochs=null, trainer.max_steps=null: give one of them"),
         ("data=images", "data.path: is missing; say data.path=PATH"),
@@ -150,7 +150,7 @@ def test_an_impossible_combination_is_one_line(refused, arguments, line):
 def test_a_device_or_a_precision_that_there_is_not_is_refused_with_what_there_is(refused):
     cpu = "32-true, bf16-mixed, bf16-true, 64-true"
     (length, precision) = refused("train", "trainer.precision=16-mixed", "kl.warmup=500")
-    assert length.startswith("kl.hold=0 + kl.warmup=500 must be shorter than a training of 100 epochs")
+    assert length.startswith("kl.hold=5 + kl.warmup=500 must be shorter than a training of 100 epochs")
     assert precision == f"trainer.precision=16-mixed: needs a GPU; a CPU has {cpu}"
     assert refused("train", "trainer.accelerator=cuda", "trainer.precision=32-true") == [
         "trainer.accelerator=cuda: this machine has no CUDA GPU; use auto or cpu"
@@ -184,7 +184,7 @@ def test_a_target_that_must_not_be_built_is_refused_before_anything_is_read(refu
             "likelihood._target_=lehr.nothing.Foo",
             "kl._target_=lehr.objective.annealing.Schedule",
             "optimizer._target_=torch.optim.adam",
-            "logger.tensorboard._target_=torch.hub.load",
+            "logger._target_=torch.hub.load",
             "+callbacks.mine._target_=os.system",
             "+callbacks.other._target_=nowhere.Callback",
             "trust=[os,nowhere]",
@@ -195,7 +195,7 @@ def test_a_target_that_must_not_be_built_is_refused_before_anything_is_read(refu
         "data._target_=torch.nn.Linear: must be a subclass of lehr.data.module.ImageDataModule",
         "kl._target_=lehr.objective.annealing.Schedule: must be a subclass of lehr.objective.rate.RateTerm",
         "likelihood._target_=lehr.nothing.Foo: there is no such class (No module named 'lehr.nothing')",
-        "logger.tensorboard._target_=torch.hub.load: is not a class of lehr, torch, lightning, diffusers, os, nowhere",
+        "logger._target_=torch.hub.load: is not a class of lehr, torch, lightning, diffusers, os, nowhere",
         "model._target_=torch.os.system: there is no such class (No module named 'torch.os')",
         "optimizer._target_=torch.optim.adam: there is no such class (module 'torch.optim' has no attribute 'adam')",
     ]
@@ -206,8 +206,8 @@ def test_a_class_without_a_schema_is_checked_against_its_signature(refused, trai
         "optimizer.betas: unknown key of torch.optim.SGD",
         "optimizer.eps: unknown key of torch.optim.SGD",
     ]
-    assert refused("train", "logger.tensorboard._target_=lightning.pytorch.loggers.CSVLogger") == [
-        "logger.tensorboard.save_dir: is missing; lightning.pytorch.loggers.CSVLogger needs it"
+    assert refused("train", "logger._target_=lightning.pytorch.loggers.CSVLogger") == [
+        "logger.save_dir: is missing; lightning.pytorch.loggers.CSVLogger needs it"
     ]
     sgd = ("optimizer._target_=torch.optim.SGD", "~optimizer.betas", "~optimizer.eps", "+optimizer.momentum=0.9")
     assert lehr("train", *sgd, "model._target_=lehr.models.mlp.MLP")[0] == 0

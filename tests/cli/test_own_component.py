@@ -106,7 +106,7 @@ def test_the_shell_completes_it(lehr):
 
 
 def test_it_is_trained_and_loaded(lehr):
-    short = ("data.binarize=none", "trainer.max_epochs=null", "trainer.max_steps=2", "kl.warmup=0", "evaluate=none")
+    short = ("data.binarize=none", "trainer.max_epochs=null", "trainer.max_steps=2", "kl=constant", "evaluate=none")
     code, _, err = lehr(
         "train", *TRUSTED, *short, "logger=none", "callbacks.progress=null", "model.hidden=[8]", "dir=run"
     )
@@ -178,7 +178,7 @@ def test_a_model_without_a_density_need_not_say_so(lehr):
     )
     Path("own/model").mkdir()
     Path("own/model/silent.yaml").write_text("_target_: own_silent.Silent\nwidth: 2\n")
-    own = ("--config-dir", "own", "model=silent", "trust=[own_silent]", "dir=run", "kl.warmup=0")
+    own = ("--config-dir", "own", "model=silent", "trust=[own_silent]", "dir=run", "kl=constant")
     try:
         for group, choice, name in (("objective", "iwae", "IWAE"), ("prior", "vamp", "VampPrior")):
             code, _, err = lehr("train", *own, f"{group}={choice}", "data.binarize=threshold")

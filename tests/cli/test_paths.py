@@ -17,7 +17,7 @@ from lehr.paths import absolute, expanded
 from lehr.sweeps.directory import SweepDirectory
 from lehr.sweeps.point import Point
 
-QUICK = ("kl.warmup=0", "evaluate=none", "model.hidden=[8]", "logger=none", "callbacks.samples=null",
+QUICK = ("kl=constant", "evaluate=none", "model.hidden=[8]", "logger=none", "callbacks.samples=null",
          "trainer.max_epochs=1", "data=arrays", "likelihood=gaussian")  # fmt: skip
 
 

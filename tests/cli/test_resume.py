@@ -55,7 +55,7 @@ def edit(run: Path, **changes) -> None:
             "kl.warmup=9",
             [
                 "kl.hold=0 + kl.warmup=9 must be shorter than a training of 4 epochs: the target would never be "
-                "reached; lower them or train for longer"
+                "reached; say kl.hold=0 kl.warmup=2, or train for longer"
             ],
         ),
         ("kl.weight=${x}", ["kl.weight: Interpolation key 'x' not found"]),

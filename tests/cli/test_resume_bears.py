@@ -86,7 +86,7 @@ def trained(lehr, *words: str) -> None:
 
 
 def test_a_schedule_that_is_a_part_of_the_training_does_not_jump_unsaid(lehr):
-    trained(lehr, "kl.unit=fraction", "kl.warmup=0.8", "trainer.max_epochs=5")
+    trained(lehr, "kl.unit=fraction", "kl.hold=0", "kl.warmup=0.8", "trainer.max_epochs=5")
     code, _, err = lehr("train", "resume=run", "trainer.max_epochs=10")
     assert code == 1
     assert err == (
@@ -99,14 +99,14 @@ def test_a_schedule_that_is_a_part_of_the_training_does_not_jump_unsaid(lehr):
 
 
 def test_a_weight_that_one_changes_oneself_is_said(lehr):
-    trained(lehr, "kl.unit=fraction", "kl.warmup=0.8", "trainer.max_epochs=5")
+    trained(lehr, "kl.unit=fraction", "kl.hold=0", "kl.warmup=0.8", "trainer.max_epochs=5")
     code, _, err = lehr("train", "resume=run", "trainer.max_epochs=6", "kl.weight=2")
     assert code == 0
     assert "note: kl: the KL weight (now 1, then 2) at step 35\n" in err
 
 
 def test_cycles_that_a_longer_training_would_stretch_are_kept_by_more_of_them(lehr):
-    trained(lehr, "kl.cycles=2", "kl.warmup=1", "trainer.max_epochs=4", "trainer.max_steps=25")
+    trained(lehr, "kl.cycles=2", "kl.hold=0", "kl.warmup=1", "trainer.max_epochs=4", "trainer.max_steps=25")
     code, _, err = lehr("train", "resume=run", "trainer.max_steps=50", "trainer.max_epochs=null")
     assert code == 1
     assert err == (
@@ -130,7 +130,7 @@ def test_what_only_moves_what_is_still_to_come_is_said(lehr, capsys):
 
 
 def test_a_rate_that_decays_over_the_whole_training_is_said(lehr):
-    trained(lehr, "kl.warmup=0", "optimizer.decay=cosine", "trainer.max_epochs=2")
+    trained(lehr, "kl=constant", "optimizer.decay=cosine", "trainer.max_epochs=2")
     code, _, err = lehr("train", "resume=run", "trainer.max_epochs=4")
     assert code == 0
     assert (

@@ -14,7 +14,7 @@ from PIL import Image
 
 from lehr.cli.main import main
 
-QUICK = ("kl.warmup=0", "evaluate=none", "model.hidden=[8]", "logger=none", "callbacks.samples=null")
+QUICK = ("kl=constant", "evaluate=none", "model.hidden=[8]", "logger=none", "callbacks.samples=null")
 OF_FOLDER = (*QUICK, "data=images", "data.size=8", "data.workers=0", "likelihood=gaussian", "data.batch_size=16")
 
 

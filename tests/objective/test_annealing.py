@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -110,6 +111,24 @@ UNREACHED = [
     (Annealing(1.0, hold=0.9, warmup=1.05, unit="epoch"), 10, 5, ["kl.hold=0.9", "kl.warmup=1.05", "10 steps"]),
     (Annealing(1.0, warmup=0.49, cycles=2, unit="fraction"), 10, 5, ["kl.warmup=0.49", "10 steps"]),
 ]
+
+
+SAID = [
+    (Annealing(1.0, hold=5, warmup=5), 10, "kl.hold=2 kl.warmup=3, or train for longer"),
+    (Annealing(1.0, hold=5, warmup=20), 20, "kl.hold=5 kl.warmup=5, or train for longer"),
+    (Annealing(1.0, hold=5, warmup=5), 1, "kl.hold=0 kl.warmup=0, or train for longer"),
+    (Annealing(1.0, hold=5, warmup=5, unit="step"), 9, "kl.hold=2 kl.warmup=2, or train for longer"),
+    (Annealing(1.0, hold=5, warmup=0.3, unit="fraction"), 1, "kl.hold=0.2 kl.warmup=0.3"),
+    (Annealing(1.0, hold=3), 3, "kl.hold=1 kl.warmup=0, or train for longer"),
+]
+
+
+@pytest.mark.parametrize(("annealing", "length", "words"), SAID)
+def test_the_words_that_a_refusal_says_fit(annealing, length, words):
+    problem = annealing.problem(length)
+    assert problem.endswith(f"the target would never be reached; say {words}")
+    hold, warmup = (float(word.rstrip(",").partition("=")[2]) for word in words.split()[:2])
+    assert replace(annealing, hold=hold, warmup=warmup).problem(length) is None
 
 
 @pytest.mark.parametrize(("annealing", "total", "per_epoch", "words"), UNREACHED)

@@ -22,7 +22,7 @@ def claim_of(pid, folder):
     (folder / ".claim-1").write_text(json.dumps(about))
 
 
-SHORT = ("trainer.max_epochs=2", "kl.warmup=1", "model.hidden=[8]")
+SHORT = ("trainer.max_epochs=2", "kl.hold=0", "kl.warmup=1", "model.hidden=[8]")
 
 
 def status(folder, **fields):

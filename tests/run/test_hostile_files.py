@@ -27,7 +27,7 @@ COMMANDS = {
     "sample": ("sample", "n=1"),
     "evaluate": ("evaluate", "level=quick", "examples=20", "iwae_samples=2"),
     "resume": ("train", "trainer.max_epochs=9"),
-    "train": ("train", "trainer.max_steps=2", "kl.warmup=0", "overwrite=true", "evaluate=none"),
+    "train": ("train", "trainer.max_steps=2", "kl=constant", "overwrite=true", "evaluate=none"),
 }
 READING = ("sample", "evaluate", "resume")
 LAUGHS = "a: &a [lol]\n" + "".join(

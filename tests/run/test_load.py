@@ -20,7 +20,7 @@ from lehr.data import Digits
 from lehr.evaluation.statistics import read_statistics
 from lehr.training.checkpoint import read_checkpoint
 
-SMALL = ("trainer.max_epochs=2", "kl.warmup=1", "model.hidden=[16]", "model.latent_dim=3")
+SMALL = ("trainer.max_epochs=2", "kl.hold=0", "kl.warmup=1", "model.hidden=[16]", "model.latent_dim=3")
 
 
 @pytest.fixture

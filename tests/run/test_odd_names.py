@@ -14,7 +14,7 @@ from lehr.files import write_json
 from lehr.run.directory import RunDirectory
 
 ODD = os.fsdecode(b"caf\xe9")
-SMALL = ("trainer.max_epochs=1", "kl.warmup=0", "model.hidden=[4]", "evaluate=none", "trainer.accelerator=cpu")
+SMALL = ("trainer.max_epochs=1", "kl=constant", "model.hidden=[4]", "evaluate=none", "trainer.accelerator=cpu")
 
 
 @pytest.mark.parametrize("text", [ODD, "\ud800 \ud83d", "a\0b", "two\nlines"])

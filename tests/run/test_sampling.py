@@ -92,7 +92,7 @@ def test_the_validation_split_stands_in_where_there_is_no_test_split(lehr, tmp_p
     np.save(tmp_path / "a.npy", pixels)
     code, *_ = lehr(
         "train", "data=arrays", f"data.path={tmp_path}/a.npy", "data.test_fraction=0", "trainer.max_epochs=2",
-        "kl.warmup=1", "model.hidden=[8]", f"dir={tmp_path}/run",
+        "kl.hold=0", "kl.warmup=1", "model.hidden=[8]", f"dir={tmp_path}/run",
     )  # fmt: skip
     assert code == 0
     run = package.load(tmp_path / "run")

@@ -15,7 +15,7 @@ from lehr.run.checkpoint_file import read_checkpoint
 from lehr.tensors import read_id
 
 RUN = (
-    "kl.warmup=0", "model.hidden=[16]", "model.latent_dim=4", "callbacks.samples=null", "trainer.max_epochs=12",
+    "kl=constant", "model.hidden=[16]", "model.latent_dim=4", "callbacks.samples=null", "trainer.max_epochs=12",
     "trainer.check_val_every_n_epoch=1", "optimizer.lr=0.05", "ema.decay=0.9", "export.weights=ema",
 )  # fmt: skip
 

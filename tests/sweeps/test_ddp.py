@@ -157,7 +157,9 @@ def test_a_broken_connection_does_not_leave_a_process_waiting_for_itself(tmp_pat
 
 def test_ranks_that_were_given_different_configurations_do_not_start(commands):
     tamper = ("+callbacks.tamper._target_=user.Tamper", "+callbacks.tamper.config=run/config.yaml", "trust=[user]")
-    ended = commands("train", "trainer.max_epochs=3", "kl.warmup=1", "seed=0", *TWO[:2], *tamper, "dir=run")
+    ended = commands(
+        "train", "trainer.max_epochs=3", "kl.hold=0", "kl.warmup=1", "seed=0", *TWO[:2], *tamper, "dir=run"
+    )
     assert ended.returncode == 1
     assert ended.stderr == (
         "lehr train: rank 1: not the configuration of rank 0; start every rank with the same command line, "

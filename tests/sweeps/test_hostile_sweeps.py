@@ -81,7 +81,7 @@ def test_the_record_of_a_sweep_is_plain_values(run_dir, capsys, command, content
 
 @pytest.mark.parametrize("linked", ["", "log.txt", "checkpoints", "history.jsonl"])
 def test_a_run_of_a_sweep_that_is_a_link_is_not_trained(outside, run_dir, capsys, linked):
-    small = ("trainer.max_steps=2", "kl.warmup=0", "evaluate=none", "hydra.sweep.dir=sweep", "seed=0")
+    small = ("trainer.max_steps=2", "kl=constant", "evaluate=none", "hydra.sweep.dir=sweep", "seed=0")
     found, problems = grid(Command("train", None, list(small), multirun=True))
     assert not problems
     place = Path("sweep") / found.points[0].name

@@ -23,7 +23,7 @@ from lehr.sweeps.directory import SweepDirectory, state_of
 pytestmark = pytest.mark.slow
 
 SMALL = (
-    "trainer.max_epochs=3", "kl.warmup=1", "model.hidden=[8]", "evaluate=none", "callbacks.samples=null",
+    "trainer.max_epochs=3", "kl.hold=0", "kl.warmup=1", "model.hidden=[8]", "evaluate=none", "callbacks.samples=null",
     "callbacks.checkpoints.every_seconds=0.3", "pool.workers=2",
 )  # fmt: skip
 # as a user's own component: notes each attempt and each end, takes as long as SLOW says, and fails as FAULTS says

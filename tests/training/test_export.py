@@ -14,7 +14,7 @@ import lehr.cli.main
 from lehr.run.history import read_history
 from lehr.training.checkpoint import read_checkpoint
 
-COMMON = ("kl.warmup=0", "evaluate=none", "model.hidden=[16]", "callbacks.samples=null", "callbacks.progress=null")
+COMMON = ("kl=constant", "evaluate=none", "model.hidden=[16]", "callbacks.samples=null", "callbacks.progress=null")
 STOPPED = (
     *COMMON, "optimizer.lr=0.02", "trainer.max_epochs=60", "trainer.check_val_every_n_epoch=1",
     "trainer.log_every_n_steps=7",

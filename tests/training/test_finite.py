@@ -21,7 +21,7 @@ from lehr.training.callbacks.interruption import Interruption
 from lehr.training.checkpoint import read_checkpoint
 
 SHORT = (
-    "trainer.max_epochs=3", "kl.warmup=1", "model.hidden=[32]", "trainer.check_val_every_n_epoch=1",
+    "trainer.max_epochs=3", "kl.hold=0", "kl.warmup=1", "model.hidden=[32]", "trainer.check_val_every_n_epoch=1",
     "callbacks.checkpoints.every_seconds=0",
 )  # fmt: skip
 
@@ -106,7 +106,7 @@ def test_a_spoilt_batch_is_noticed_in_its_own_step(tmp_path):
         fit(tmp_path, Spoil(at=4))
 
 
-ONE_STEP = ("kl.warmup=0", "evaluate=none", "model.hidden=[32]", "trainer.max_steps=1", "data.batch_size=2000")
+ONE_STEP = ("kl=constant", "evaluate=none", "model.hidden=[32]", "trainer.max_steps=1", "data.batch_size=2000")
 
 
 @pytest.mark.parametrize("lr", ["1e20", "1e38", "1e39"])
@@ -162,7 +162,7 @@ def test_a_validation_that_is_not_finite_ends_the_training(tmp_path):
 
 
 def test_posteriors_next_to_points_end_in_a_table_without_a_traceback(lehr, tmp_path):
-    small = ("kl.warmup=0", "trainer.max_epochs=2", "model.logvar_min=-1000", "optimizer.lr=1")
+    small = ("kl=constant", "trainer.max_epochs=2", "model.logvar_min=-1000", "optimizer.lr=1")
     code, out, err = lehr("train", *small, f"dir={tmp_path}/run")
     assert code == 0
     assert "Traceback" not in err
@@ -178,7 +178,7 @@ def test_posteriors_next_to_points_end_in_a_table_without_a_traceback(lehr, tmp_
 
 def test_a_kl_beyond_the_bins_of_tensorboard_is_no_error(lehr, tmp_path):
     code, _, err = lehr(
-        "train", "kl.warmup=0", "evaluate=none", "trainer.max_epochs=1", "data.batch_size=2000", "optimizer.lr=1e5",
+        "train", "kl=constant", "evaluate=none", "trainer.max_epochs=1", "data.batch_size=2000", "optimizer.lr=1e5",
         f"dir={tmp_path}/run",
     )  # fmt: skip
     assert "histogram" not in err

@@ -13,9 +13,11 @@ from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lehr.surroundings import hidden, places
 from lehr.training.launched import rank_from_outside
 
-SMALL_RUN = ("trainer.max_epochs=4", "kl.warmup=1", "trainer.check_val_every_n_epoch=2", "model.hidden=[32]")
+SMALL_RUN = (
+    "trainer.max_epochs=4", "kl.hold=0", "kl.warmup=1", "trainer.check_val_every_n_epoch=2", "model.hidden=[32]"
+)  # fmt: skip
 """As `finished_run`."""
-SMALL = ("trainer.max_epochs=2", "kl.warmup=1", "model.hidden=[8]", "trainer.devices=2", "evaluate=none")
+SMALL = ("trainer.max_epochs=2", "kl.hold=0", "kl.warmup=1", "model.hidden=[8]", "trainer.devices=2", "evaluate=none")
 
 
 @pytest.mark.parametrize(

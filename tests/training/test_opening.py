@@ -106,7 +106,7 @@ def test_only_steps_are_timed_and_not_the_first(monkeypatch):
 
 
 def test_a_run_says_three_lines_before_it_tells_how_far_it_is(lehr, tmp_path):
-    words = ["kl.warmup=0", "model.hidden=[8]", "model.latent_dim=2", "evaluate=none", "callbacks.samples=null"]
+    words = ["kl=constant", "model.hidden=[8]", "model.latent_dim=2", "evaluate=none", "callbacks.samples=null"]
     code, _, err = lehr("train", f"dir={tmp_path}/run", "trainer.max_epochs=2", *words)
     assert code == 0
     model, data, *others = err.splitlines()

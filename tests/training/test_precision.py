@@ -127,7 +127,9 @@ def test_a_run_in_another_precision_learns_the_same(lehr, finished_run, tmp_path
 
     config = RunDirectory(finished_run).read_config()
     assert config["data"]["_target_"] == f"{Digits.__module__.rpartition('.')[0]}.{Digits.__name__}"
-    small = ("trainer.max_epochs=4", "kl.warmup=1", "trainer.check_val_every_n_epoch=2", "model.hidden=[32]")
+    small = (
+        "trainer.max_epochs=4", "kl.hold=0", "kl.warmup=1", "trainer.check_val_every_n_epoch=2", "model.hidden=[32]"
+    )  # fmt: skip
     assert lehr("train", *small, f"trainer.precision={precision}", f"dir={tmp_path}/run")[0] == 0
     # a rate in closed form, of the same images: the test of training and a later evaluation measure the same thing
     assert lehr("evaluate", f"run={tmp_path}/run")[0] == 0

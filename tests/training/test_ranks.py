@@ -17,7 +17,7 @@ from lehr import randomness
 # 1,287 training images in batches of 63, the last of 27: nothing can be divided by two
 UNEVEN = (
     "data.val_fraction=0.105", "data.batch_size=63", "data.eval_batch_size=100", "trainer.max_epochs=3",
-    "trainer.check_val_every_n_epoch=1", "kl.warmup=1", "model.hidden=[32]", "trainer.log_every_n_steps=7",
+    "trainer.check_val_every_n_epoch=1", "kl.hold=0", "kl.warmup=1", "model.hidden=[32]", "trainer.log_every_n_steps=7",
     "callbacks.checkpoints.every_seconds=0", "trainer.accelerator=cpu",
 )  # fmt: skip
 TWO = ("trainer.devices=2",)
@@ -94,7 +94,7 @@ def test_two_processes_train_what_one_does(alone, together):
 
 
 def test_parts_that_are_frozen_are_not_waited_for(process, tmp_path):
-    frozen = ("optimizer.freeze=[model.encoder.*]", "ema.half_life=200", "trainer.max_epochs=1", "kl.warmup=0")
+    frozen = ("optimizer.freeze=[model.encoder.*]", "ema.half_life=200", "trainer.max_epochs=1", "kl=constant")
     weights = []
     for devices in (1, 2):
         path = tmp_path / str(devices)

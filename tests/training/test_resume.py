@@ -12,7 +12,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 SHORT = (
-    "trainer.max_epochs=4", "trainer.check_val_every_n_epoch=1", "kl.warmup=2", "model.hidden=[32]",
+    "trainer.max_epochs=4", "trainer.check_val_every_n_epoch=1", "kl.hold=0", "kl.warmup=2", "model.hidden=[32]",
     "data.eval_batch_size=100", "callbacks.checkpoints.every_seconds=0", "trainer.log_every_n_steps=5",
     "callbacks.samples.every_n_validations=2",
 )  # fmt: skip
@@ -105,7 +105,7 @@ WITHOUT_WARMUP = tuple(override for override in SHORT if not override.startswith
     [
         ("kl=geco", "kl.target_distortion=24", "prior=vamp", "prior.components=5"),
         pytest.param(("kl=control", "kl.target_rate=3", "prior=mixture", "prior.components=5"), marks=pytest.mark.slow),
-        pytest.param(("objective=iwae", "objective.samples=3", "kl.warmup=2"), marks=pytest.mark.slow),
+        pytest.param(("objective=iwae", "objective.samples=3", "kl.hold=0", "kl.warmup=2"), marks=pytest.mark.slow),
     ],
     ids=lambda overrides: overrides[0],
 )
@@ -130,8 +130,8 @@ def test_images_decoded_in_other_processes_are_the_same_after_resuming(undisturb
     overrides = (
         "data=images", f"data.path={folder_of_images}", "data.size=8", "data.workers=2", "data.crop=random",
         "data.flip=true", "data.batch_size=8", "data.eval_batch_size=5", "likelihood=gaussian", "model.hidden=[16]",
-        "trainer.max_epochs=3", "trainer.check_val_every_n_epoch=1", "kl.warmup=1", "trainer.log_every_n_steps=2",
-        "callbacks.checkpoints.every_seconds=0",
+        "trainer.max_epochs=3", "trainer.check_val_every_n_epoch=1", "kl.hold=0", "kl.warmup=1",
+        "trainer.log_every_n_steps=2", "callbacks.checkpoints.every_seconds=0",
     )  # fmt: skip
     moments = [("step", 1), ("validation", 0), ("aggregate", 1)]
     assert differences(undisturbed(*overrides), disturbed(moments, *overrides)) == []
@@ -181,11 +181,11 @@ def test_two_signals_at_the_same_moment_are_one_wish(process, tmp_path):
 )
 def test_a_finished_run_that_goes_on_equals_a_longer_one(process, undisturbed, tmp_path, limit, validations):
     path = tmp_path / "run"
-    assert process("train", *SHORT, "kl.warmup=1", limit, f"dir={path}").code == 0
+    assert process("train", *SHORT, "kl.hold=0", "kl.warmup=1", limit, f"dir={path}").code == 0
     next_second()
     longer = ("trainer.max_epochs=4", "trainer.max_steps=null")
     assert process("train", f"resume={path}", *longer).code == 0
-    whole = undisturbed(*SHORT, "kl.warmup=1")
+    whole = undisturbed(*SHORT, "kl.hold=0", "kl.warmup=1")
     validated = [images for images, _ in visible_events(whole)["val/elbo"]]
     lines = (path / "history.jsonl").read_text().splitlines(keepends=True)
     kept = [line for line in lines if "val/elbo" not in line or json.loads(line)["images"] in validated]

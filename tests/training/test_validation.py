@@ -17,7 +17,7 @@ from lehr.training.checkpoint import read_checkpoint
 from lehr.training.lean import LeanCallback
 from lehr.training.loop import LeanEpochLoop
 
-SMALL = ("model.hidden=[8]", "kl.warmup=0", "evaluate=none", "callbacks.samples=null", "logger=none")
+SMALL = ("model.hidden=[8]", "kl=constant", "evaluate=none", "callbacks.samples=null", "logger=none")
 PER_EPOCH = 21  # steps of the digits, of 64 images and at the end of an epoch 14
 
 

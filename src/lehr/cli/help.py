@@ -13,8 +13,8 @@ Usage: lehr train [group=choice ...] [key=value ...]
 
 What people change most:
   kl.weight=1.0            target weight of the KL term; 1 is the negative ELBO
-  kl.warmup=10             epochs in which the weight ramps from 0 to the target
-  kl.hold=0                epochs at weight 0 before that
+  kl.hold=5                epochs at weight 0, in which the reconstruction alone is learnt
+  kl.warmup=5              epochs in which the weight then ramps from 0 to the target
   model.latent_dim=20      number of latents
   trainer.max_epochs=100   length of the training
   trainer.precision=32-true  or bf16-mixed, 16-mixed, bf16-true, 16-true, 64-true

@@ -129,7 +129,23 @@ class Annealing:
                 f"kl.warmup={self.warmup:g} must be shorter than a cycle, and {self.cycles} cycles after "
                 f"kl.hold={self.hold:g} in {within} have {max(cycle, 0):g} {names} each"
             )
+        longer = "" if self.unit == "fraction" else ", or train for longer"
         return (
             f"kl.hold={self.hold:g} + kl.warmup={self.warmup:g} must be shorter than {within}: "
-            "the target would never be reached; lower them or train for longer"
+            f"the target would never be reached; say {self._in_half(length)}{longer}"
         )
+
+    def _in_half(self, length: float) -> str:
+        """The words for a hold and a warm-up that take half of `length`: one that is short enough stays as it is."""
+
+        def down(value: float) -> float:
+            return math.floor(value) if self.unit != "fraction" else math.floor(100 * value) / 100
+
+        half = down(length / 2)
+        if self.warmup < half <= self.hold:
+            hold = half - self.warmup
+        elif self.hold < half <= self.warmup:
+            hold = self.hold
+        else:
+            hold = down(half * self.hold / (self.hold + self.warmup))
+        return f"kl.hold={hold:g} kl.warmup={half - hold:g}"

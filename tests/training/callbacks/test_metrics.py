@@ -17,7 +17,7 @@ from lehr.run.history import read_history
 
 N, BATCH = 1294, 64  # training images of the digits, and the default batch size: the last of 21 batches has 14
 RUN = (
-    "trainer.max_epochs=4", "trainer.check_val_every_n_epoch=2", "kl.warmup=1", "model.hidden=[32]",
+    "trainer.max_epochs=4", "trainer.check_val_every_n_epoch=2", "kl.hold=0", "kl.warmup=1", "model.hidden=[32]",
     "trainer.log_every_n_steps=3", "callbacks.samples.every_n_validations=1", "callbacks.samples.n=9",
 )  # fmt: skip
 
@@ -188,7 +188,7 @@ def test_without_a_logger_the_files_are_the_same(lehr, run, tmp_path):
     ],
 )
 def test_a_training_shorter_than_the_interval_has_a_curve_too(lehr, tmp_path, of_the_trainer, steps):
-    small = ("model.hidden=[8]", "kl.warmup=0", "evaluate=none", "callbacks.samples=null", "logger=none")
+    small = ("model.hidden=[8]", "kl=constant", "evaluate=none", "callbacks.samples=null", "logger=none")
     assert lehr("train", *small, *of_the_trainer, f"dir={tmp_path}/run")[0] == 0
     xs = [point["images"] for point in read_history(tmp_path / "run" / "history.jsonl") if "train/loss" in point]
     accumulate = 4 if "trainer.accumulate_grad_batches=4" in of_the_trainer else 1
@@ -198,7 +198,7 @@ def test_a_training_shorter_than_the_interval_has_a_curve_too(lehr, tmp_path, of
 def test_a_training_that_was_stopped_before_anything_was_due_shows_its_last_step(lehr, tmp_path):
     stops_at_once = ("callbacks.early_stopping.patience=1", "callbacks.early_stopping.min_delta=1e9")
     every = ("trainer.check_val_every_n_epoch=1", "trainer.max_epochs=40")
-    small = ("model.hidden=[8]", "kl.warmup=0", "evaluate=none", "callbacks.samples=null", "logger=none")
+    small = ("model.hidden=[8]", "kl=constant", "evaluate=none", "callbacks.samples=null", "logger=none")
     assert lehr("train", *small, *every, *stops_at_once, f"dir={tmp_path}/run")[0] == 0
     xs = [point["images"] for point in read_history(tmp_path / "run" / "history.jsonl") if "train/loss" in point]
     assert xs == [2 * N]

@@ -165,8 +165,9 @@ def test_a_pruned_run_of_two_processes_ends_both(process, tmp_path):
         f"+callbacks.pruning.trial={{{words}}}",
     )
     started = process.start(
-        "train", *pruning, "data.val_fraction=0.105", "trainer.max_epochs=8", "kl.warmup=2", "model.hidden=[16]",
-        "trainer.devices=2", "trainer.accelerator=cpu", "trainer.check_val_every_n_epoch=1", f"dir={tmp_path / 'run'}",
+        "train", *pruning, "data.val_fraction=0.105", "trainer.max_epochs=8", "kl.hold=0", "kl.warmup=2",
+        "model.hidden=[16]", "trainer.devices=2", "trainer.accelerator=cpu",
+        "trainer.check_val_every_n_epoch=1", f"dir={tmp_path / 'run'}",
     )  # fmt: skip
     started.wait(100)
     status = json.loads((tmp_path / "run" / "status.json").read_text())
