@@ -10,11 +10,8 @@ from lehr.evaluation.catalogue import final_split, find_metric
 from lehr.evaluation.statistics import read_statistics
 from lehr.run.data_record import read_data
 from lehr.run.directory import RunDirectory
-
-_EXPORTED = {
-    "best": "the weights of the best validation, after {step:,} steps and {images:,} images",
-    "ema": "the averaged weights, after {step:,} steps and {images:,} images",
-}
+from lehr.run.next_steps import advice_of
+from lehr.run.page import exported_note
 
 
 def print_summary(metrics: Mapping[str, float], directory: RunDirectory) -> None:
@@ -40,9 +37,8 @@ def print_summary(metrics: Mapping[str, float], directory: RunDirectory) -> None
     print()
     for name, value, unit in rows:
         print(f"  {name:<{left}}  {value:>{right}}  {unit}")
-    exported = directory.read_status().get("exported") or {}
-    if exported.get("weights") in _EXPORTED:
-        print(f"\n  These are {_EXPORTED[exported['weights']].format(**exported)}.")
+    if exported := exported_note(directory.read_status()):
+        print(f"\n  {exported}")
     path = shlex.quote(str(directory.path))
     print(f"\n  run          {directory.path}")
     print(f"  samples      {directory.samples}")
@@ -53,6 +49,18 @@ def print_summary(metrics: Mapping[str, float], directory: RunDirectory) -> None
         reasons = in_words({reason: found["n"] for reason, found in left_out.items()})
         print(f"  left out     {reasons}, listed in {directory.data}")
     print(f"  TensorBoard  tensorboard --logdir {path}\n")
+    _print_advice(directory)
+
+
+def _print_advice(directory: RunDirectory) -> None:
+    """What to try next, and the commands for it on lines of their own; nothing where no number gives a reason."""
+    if found := advice_of(directory):
+        print("  to try next")
+        for advice in found:
+            print(f"    {advice.reason}: {advice.words}")
+            for command in advice.commands:
+                print(f"      {command}")
+        print()
 
 
 def _row(metrics: Mapping[str, float], name: str, unit: str | None = None) -> tuple[str, str, str]:

@@ -37,6 +37,11 @@ class Evidence:
     moments: MomentKL | None = None
 
 
+def is_collapsed(rate: float, active: int) -> bool:
+    """Whether the latents as a whole hold next to nothing, for their rate in nats and the number of active ones."""
+    return rate < SILENT or active == 0
+
+
 def verdict(evidence: Evidence) -> str:
     """At most three sentences: on collapse, on the information about x, and on q(z) against the prior."""
     sentences = [_collapse(evidence), _information(evidence), _prior(evidence)]

@@ -14,9 +14,11 @@ import torch
 from safetensors import SafetensorError
 
 from lehr import __version__
+from lehr.config.problems import section_problems
 from lehr.config.samplers import SAMPLERS
+from lehr.config.schema import EvaluateConfig
 from lehr.data.module import ImageDataModule
-from lehr.errors import CheckpointError, DataError, Interrupted, in_a_line
+from lehr.errors import CheckpointError, ConfigError, DataError, Interrupted, in_a_line
 from lehr.evaluation.evaluate import evaluate
 from lehr.evaluation.section import Plan, Table
 from lehr.evaluation.subject import Encoded, Progress, ShowProgress, Subject
@@ -60,6 +62,21 @@ class Request:
     samplers: tuple[str, ...] | None = None
     features: str = "auto"
     seed: int = 0
+
+    @classmethod
+    def checked(cls, **values: Any) -> Request:
+        """A request of values as a program hands them over: what `lehr evaluate` would refuse is refused.
+
+        Raises:
+            ConfigError: a line for each value that is not allowed.
+        """
+        samplers = values.get("samplers")
+        if samplers is not None and not isinstance(samplers, str):
+            values["samplers"] = list(samplers)
+        others: dict[str, Any] = {"run": ".", "weights": None, "debug": False, "trust": []}
+        if problems := section_problems(EvaluateConfig, others | values):
+            raise ConfigError(*problems)
+        return cls(**values | {"samplers": None if samplers is None else tuple(samplers)})
 
     def plan(self, data: ImageDataModule) -> Plan:
         """What to measure of `data`."""
@@ -110,8 +127,10 @@ def evaluate_run(
 ) -> tuple[Table, Path]:
     """Evaluate a finished run and write `evaluation.json` into it: the table, and where it lies.
 
+    A run with the weights of a checkpoint has a file of its own, see `evaluate_weights`.
+
     Args:
-        run: the finished run.
+        run: the finished run; its model is on a GPU afterwards, where there is one.
         request: what was asked for.
         trust: packages of the user's own whose classes the data need.
         moved: where the data lie now, see `data_of`.
@@ -130,11 +149,10 @@ def evaluate_run(
             f"{data.name}: has {data.n_train} training images, the run was trained on {run.statistics.n}: "
             "these are other data, or its config.yaml was changed"
         )
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    run.model.to(device)
-    run.likelihood.to(device)
-    subject = Subject(run.model, run.likelihood, run.prior, run.statistics, data, device)
-    return evaluate_subject(subject, request, directory, run.model_id)
+    if run.device.type == "cpu" and torch.cuda.is_available():
+        run.to("cuda")
+    subject = Subject(run.model, run.likelihood, run.prior, run.statistics, data, run.device)
+    return evaluate_subject(subject, request, directory, run.model_id, run.weights)
 
 
 def _require_finished(directory: RunDirectory) -> None:

@@ -11,7 +11,12 @@ import os
 from collections.abc import Mapping
 from itertools import islice
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
+
+from lehr.errors import CheckpointError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 class History:
@@ -82,6 +87,26 @@ def read_history(path: Path) -> list[dict[str, Any]]:
         except ValueError:  # only the last one can be: its process was killed while it wrote
             break
     return points
+
+
+def history_frame(path: Path) -> pd.DataFrame:
+    """The points of a run as a table: a column a curve, by the number of images seen, NaN where it has no point.
+
+    What was logged twice after so many images counts as it was logged last. A number that was not finite is NaN.
+
+    Raises:
+        CheckpointError: if there is no such file.
+    """
+    import pandas as pd
+
+    try:
+        points = read_history(path)
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path}: there are no curves to be read ({error})") from error
+    rows: dict[int, dict[str, float]] = {}
+    for point in points:
+        rows.setdefault(int(point.pop("images")), {}).update(point)
+    return pd.DataFrame(rows.values(), index=pd.Index(rows, name="images"), dtype="float64").sort_index()
 
 
 def _finite(value: float) -> float | None:

@@ -2,152 +2,231 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from lehr.config.samplers import SAMPLERS
 from lehr.errors import CheckpointError
 from lehr.evaluation.statistics import TENSORS_NAME, read_statistics
-from lehr.models.autoencoder import Autoencoder
-from lehr.objective.likelihood import Likelihood
 from lehr.posterior.aggregate import AggregatePosterior
-from lehr.posterior.density import LatentDensity
-from lehr.posterior.posterior import Posterior
+from lehr.reading import read_json
 from lehr.run.directory import RunDirectory
-from lehr.run.given import check_images, check_latents
-from lehr.run.model_files import read_model
-from lehr.samplers.sampler import find_sampler
+from lehr.run.loaded import LoadedModel, Parts, require_sampling
+from lehr.run.model_files import describe_model, read_model
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from lehr.evaluation.advice import Advice
+    from lehr.run.evaluation import Evaluation
 
 
-class Run:
-    """A trained model with the statistics of its latents.
+class Run(LoadedModel):
+    """A trained model with the statistics of its latents, and all that its directory says of it.
+
+    Its weights are read when they are first asked for; what was measured, each time that it is.
 
     Attributes:
         path: the run directory.
         config: the resolved configuration.
-        model: encoder and decoder.
-        likelihood: what the decoder's output means.
-        prior: p(z) as it was trained.
         statistics: the aggregate posterior over the training set; None where it was not measured.
-        model_id: which tells this model from any other, and is in every file that was made of it.
+        trust: packages of the user's own whose classes may be built.
+        weights: "best", "last" or "ema" of a checkpoint; None for those that the run has ended in.
+        moved: where its data lie now, see `data_of`.
     """
 
     def __init__(
         self,
         path: Path,
         config: dict[str, Any],
-        model: Autoencoder,
-        likelihood: Likelihood,
-        prior: LatentDensity,
+        read: Callable[[], Parts],
         statistics: AggregatePosterior | None,
-        model_id: str | None = None,
+        trust: Iterable[str] = (),
+        weights: str | None = None,
+        moved: Mapping[str, str | None] | None = None,
     ) -> None:
-        self.path = path
-        self.config = config
-        self.model = model
-        self.likelihood = likelihood
-        self.prior = prior
-        self.statistics = statistics
-        self.model_id = model_id
+        super().__init__(path, config, read, statistics)
+        self.trust = tuple(trust)
+        self.weights = weights
+        self.moved = dict(moved or {})
 
-    @property
-    def posterior(self) -> AggregatePosterior:
-        """The aggregate posterior over the training set.
+    def sample(
+        self,
+        n: int = 64,
+        method: str = "aggregate",
+        seed: int = 0,
+        covariance: str = "diag",
+        *,
+        from_: int = 0,
+        to: int = 1,
+        steps: int = 10,
+    ) -> Tensor:
+        """Images (n, c, h, w), the mean of p(x|z) at `sample_latents`: what `lehr sample out=FILE.npy` writes.
 
-        Raises:
-            CheckpointError: if it was not measured.
-        """
-        if self.statistics is None:
-            raise CheckpointError(f"{self.path}: has no statistics of q(z): callbacks.aggregate=null left them out")
-        return self.statistics
-
-    @torch.no_grad()
-    def encode(self, x: Tensor) -> Posterior:
-        """q(z|x) for images (b, c, h, w) in [0, 1].
+        With method "interpolate" the `steps` images (steps, c, h, w) on the way from test image `from_` to test image
+        `to`, whose latents are z = (1 - a) z1 + a z2; the data are read for it.
 
         Raises:
-            DataError: for anything else, 8-bit levels and another order of the axes above all.
+            ConfigError, CheckpointError: as `sample_latents`.
+            DataError: if there is no such image, or the data are not those of the run.
         """
-        check_images(x, self.model.image_shape)
-        return self.model.encode(x)
+        require_sampling(n=n, method=method, seed=seed, covariance=covariance, from_=from_, to=to, steps=steps)
+        if method == "interpolate":
+            from lehr.run.sampling import interpolation
 
-    @torch.no_grad()
-    def decode(self, z: Tensor) -> Tensor:
-        """E[x|z], images (b, c, h, w) for latents (b, *latent); `model.decode` gives the likelihood's parameters.
-
-        Raises:
-            DataError: for anything else.
-        """
-        check_latents(z, self.model.latent_shape)
-        return self.likelihood.mean(self.model.decode(z))
-
-    def sample_latents(self, n: int, method: str = "aggregate", seed: int = 0, covariance: str = "diag") -> Tensor:
-        """Latents (n, *latent); the same seed gives the same latents.
-
-        Args:
-            n: how many.
-            method: a name of `lehr.config.samplers`: "aggregate", N(agg_mean, agg_var); "prior"; "aggregate_full";
-                "mixture", "two_stage", if lehr evaluate fitted them.
-            seed: of the noise.
-            covariance: of "aggregate", "diag" or "full".
-
-        Raises:
-            ValueError: for another method, or a full covariance that does not exist.
-            CheckpointError: for a sampler that was not fitted.
-        """
-        if method not in SAMPLERS or covariance not in ("diag", "full"):
-            names = ", ".join(SAMPLERS)
-            raise ValueError(f"method={method!r}, covariance={covariance!r}: expected one of {names}, diag or full")
-        return self.density(method, covariance).sample(n, seed)
-
-    def density(self, method: str = "aggregate", covariance: str = "diag") -> LatentDensity:
-        """What `sample_latents` draws from: `log_prob(z)` and `sample(n, seed)`.
-
-        Raises:
-            CheckpointError: for a sampler that was not fitted.
-        """
-        name = "aggregate_full" if method == "aggregate" and covariance == "full" else method
-        folder = RunDirectory(self.path).posterior
-        return find_sampler(name).density(self.prior, self.statistics, folder, self.model_id)
-
-    def sample(self, n: int, method: str = "aggregate", seed: int = 0, covariance: str = "diag") -> Tensor:
-        """Images (n, c, h, w): the mean of p(x|z) at `sample_latents`."""
+            return interpolation(self, from_, to, steps, self.trust, self.moved)
         return self.decode(self.sample_latents(n, method, seed, covariance))
 
+    def evaluate(
+        self,
+        level: str = "full",
+        *,
+        split: str | None = None,
+        examples: int | None = None,
+        iwae_samples: int | None = None,
+        samplers: Sequence[str] | None = None,
+        features: str = "auto",
+        seed: int = 0,
+    ) -> Evaluation:
+        """Measure how good it is as `lehr evaluate` does, into the same file.
 
-def load(path: str | Path, trust: Iterable[str] = (), weights: str | None = None) -> Run:
+        It is computed on a GPU where there is one; the model is back where it was afterwards.
+
+        Args:
+            level, split, examples, iwae_samples, samplers, features, seed: as of `Request`.
+
+        Raises:
+            ConfigError: for a value that the command would refuse.
+            CheckpointError: if the run has not finished.
+            DataError: if its data are not there, or not enough for what was asked for.
+        """
+        from lehr.run.evaluate import Request, evaluate_run
+        from lehr.run.evaluation import Evaluation
+
+        request = Request.checked(
+            level=level,
+            split=split,
+            examples=examples,
+            iwae_samples=iwae_samples,
+            samplers=samplers,
+            features=features,
+            seed=seed,
+        )
+        before = self._device
+        try:
+            table, path = evaluate_run(self, request, self.trust, self.moved)
+        finally:
+            self.to(before)
+        return Evaluation(table, path)
+
+    # what its directory says of it
+
+    @property
+    def status(self) -> dict[str, Any]:
+        """status.json: the state of the run, when and where it was trained, and by which versions."""
+        return RunDirectory(self.path).read_status()
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """metrics.json: the final numbers by name, of the weights that the run has ended in; empty without one."""
+        with suppress(OSError, ValueError):
+            found = read_json(RunDirectory(self.path).metrics)
+            return found if isinstance(found, dict) else {}
+        return {}
+
+    @property
+    def evaluation(self) -> Evaluation | None:
+        """What was measured of these weights already, by the command or at the end of the training; None if nothing."""
+        from lehr.run.evaluation import read_evaluation
+
+        return read_evaluation(RunDirectory(self.path), self.weights, lambda: self.model_id)
+
+    @property
+    def history(self) -> pd.DataFrame:
+        """Every curve: a column each, by the number of images seen; NaN where it has no point there.
+
+        Raises:
+            CheckpointError: if there is no history.jsonl.
+        """
+        from lehr.run.history import history_frame
+
+        return history_frame(RunDirectory(self.path).history)
+
+    @property
+    def advice(self) -> list[Advice]:
+        """What to try next, where the numbers give a reason: the most important first, and often nothing."""
+        from lehr.run.next_steps import advice_of
+
+        return [] if self.weights else advice_of(RunDirectory(self.path))
+
+    def __repr__(self) -> str:
+        from lehr.run.page import run_line
+
+        return run_line(self)
+
+    def _repr_html_(self) -> str:
+        from lehr.run.page import run_page
+
+        return run_page(self)
+
+
+def load(
+    path: str | Path,
+    trust: Iterable[str] = (),
+    weights: str | None = None,
+    moved: Mapping[str, str | None] | None = None,
+) -> Run:
     """The finished run in directory `path`, on the CPU. Nothing in the directory is executed.
+
+    Its weights are read when they are first asked for, and what is wrong with them is said then.
 
     Args:
         path: the run directory.
         trust: packages of your own whose classes the run uses; what the directory itself says is not believed.
         weights: "best", "last" or "ema" for those of a checkpoint, whose q(z) is measured anew over the training data;
             None for those that the run has ended in.
+        moved: where its data lie now, if not where they did: "path", "test_path", "root".
 
     Raises:
         CheckpointError: if it is no finished run, is damaged, or holds the statistics of another model than its own.
         ConfigError: if it names classes of packages that are not trusted.
     """
+    directory, trust = RunDirectory(path), tuple(trust)
+    config = directory.read_config()
     if weights is not None:
         from lehr.run.weights import load_weights
 
-        return load_weights(path, weights, trust)[0]
-    directory = RunDirectory(path)
-    config = directory.read_config()
+        return load_weights(path, weights, trust, moved)[0]
     if not directory.model.is_dir():
         raise CheckpointError("; ".join(filter(None, (f"{path}: has no model/", directory.unfinished()))))
-    model, likelihood, prior, model_id = read_model(directory.model, trust)
-    with torch.no_grad():
-        density = prior.density(model.encode)
+    written = describe_model(directory.model).model
     callbacks = config.get("callbacks")
     left_out = not (isinstance(callbacks, dict) and callbacks.get("aggregate"))
     there = (directory.posterior / TENSORS_NAME).exists()
-    statistics = None if left_out and not there else read_statistics(directory.posterior, model_id)
+    statistics = None if left_out and not there else read_statistics(directory.posterior, written)
+
+    def read() -> Parts:
+        return _read_parts(directory, trust, written, statistics)
+
+    return Run(directory.path, config, read, statistics, trust, moved=moved)
+
+
+def _read_parts(
+    directory: RunDirectory, trust: tuple[str, ...], written: str | None, statistics: AggregatePosterior | None
+) -> Parts:
+    """What was trained, of a run that was loaded when its weights had the id `written` and these statistics."""
+    model, likelihood, prior, model_id = read_model(directory.model, trust)
+    if written not in (None, model_id):
+        raise CheckpointError(f"{directory.path}: was trained further in the meantime; load it once more")
+    if statistics is not None and written is None:
+        read_statistics(directory.posterior, model_id)  # of an earlier version, whose weights do not say whose they are
     if statistics is not None and statistics.latent_shape != model.latent_shape:
         shapes = f"latents of {statistics.latent_shape}, the model has {model.latent_shape}"
         raise CheckpointError(f"{directory.posterior}: is of {shapes}")
-    return Run(directory.path, config, model, likelihood, density, statistics, model_id)
+    with torch.no_grad():
+        density = prior.density(model.encode)
+    return Parts(model, likelihood, density, model_id)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ from lehr.models.wrapped import wrap
 from lehr.objective.likelihood import Likelihood
 from lehr.objective.prior import Prior
 from lehr.reading import read_json
-from lehr.tensors import model_id, read_tensors, write_tensors
+from lehr.tensors import model_id, read_id, read_tensors, write_tensors
 
 WEIGHTS = "model.safetensors"
 _CONFIG = "config.json"
@@ -83,6 +85,38 @@ def weights_of(model: Autoencoder, likelihood: Likelihood, prior: Prior) -> dict
     return {f"{prefix}.{name}": t for prefix, module in parts.items() for name, t in module.state_dict().items()}
 
 
+@dataclass(frozen=True)
+class Described:
+    """What `model/` says of the model in it, before any weight is read.
+
+    Attributes:
+        image_shape: (c, h, w).
+        nodes: the configurations of model, likelihood and prior.
+        model: the id that the weights were written with; None in files of earlier versions.
+    """
+
+    image_shape: tuple[int, ...]
+    nodes: dict[str, dict[str, Any]]
+    model: str | None
+
+
+def describe_model(folder: Path) -> Described:
+    """Read what `folder` says of its model, which takes no longer for a large one.
+
+    Raises:
+        CheckpointError: if something is missing, damaged, or cut off.
+    """
+    with _problems_told(folder):
+        config = read_json(folder / _CONFIG)
+        written = read_id(folder / WEIGHTS)
+        image_shape = tuple(int(side) for side in config["image_shape"])
+        nodes = {name: dict(config[name]) for name in ("model", "likelihood", "prior")}
+        targets = [node["_target_"] for node in nodes.values()]
+        if len(image_shape) != 3 or not all(isinstance(target, str) for target in targets):
+            raise ValueError("it describes no model")
+        return Described(image_shape, nodes, written)
+
+
 def read_model(folder: Path, trust: Iterable[str] = ()) -> tuple[Autoencoder, Likelihood, Prior, str]:
     """Model, likelihood and prior in `folder`, in evaluation mode, in the precision they were trained in; and their id.
 
@@ -92,25 +126,25 @@ def read_model(folder: Path, trust: Iterable[str] = ()) -> tuple[Autoencoder, Li
         CheckpointError: if something is missing, damaged, or does not belong together.
         ConfigError: if it names classes that may not be built.
     """
-    try:
-        config = read_json(folder / _CONFIG)
+    described = describe_model(folder)
+    with _problems_told(folder):
         weights, written = read_tensors(folder / WEIGHTS)
         found = model_id(weights)
         if written not in (None, found):
             raise ValueError("the weights are not those that were written")
         if name := next((name for name, t in weights.items() if t.is_floating_point() and t.isnan().any()), None):
             raise ValueError(f"{name} has values that are no numbers")
-        image_shape = [int(side) for side in config["image_shape"]]
-        nodes = {name: dict(config[name]) for name in ("model", "likelihood", "prior")}
-        targets = [node["_target_"] for node in nodes.values()]
-        if len(image_shape) != 3 or not all(isinstance(target, str) for target in targets):
-            raise ValueError("it describes no model")
+    return *read_weights(described.nodes, described.image_shape, weights, trust, folder / WEIGHTS), found
+
+
+@contextmanager
+def _problems_told(folder: Path) -> Iterator[None]:
+    try:
+        yield
     except FileNotFoundError as error:
         raise CheckpointError(f"{error.filename or folder}: is missing; it is written when training ends") from error
     except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{folder}: is damaged ({' '.join(str(error).split())})") from error
-    read = read_weights(nodes, image_shape, weights, trust, folder / WEIGHTS)
-    return *read, found
 
 
 def read_weights(

@@ -56,11 +56,7 @@ def draw(
 
 def draw_samples(run: Run, n: int, method: str, seed: int, covariance: str, out: Path) -> list[Path]:
     """Write `n` samples as a grid (.png) or as pixel values (n, c, h, w) (.npy); the files written."""
-    try:
-        images = run.sample(n, method, seed, covariance)
-    except ValueError as error:
-        raise ConfigError(f"{run.path}: {error}") from error
-    return [_write(images, out, run.model_id)]
+    return [_write(run.sample(n, method, seed, covariance), out, run.model_id)]
 
 
 def draw_interpolation(
@@ -73,14 +69,25 @@ def draw_interpolation(
     moved: Mapping[str, str | None] | None = None,
 ) -> list[Path]:
     """Write z = (1 - a) z1 + a z2 between two encoded test images, as a strip and an animation; the files written."""
-    ends = held_out_images(run, [start, end], trust, moved)
-    z1, z2 = run.encode(ends).mean
-    images = run.decode(interpolate(z1, z2, steps))
+    images = interpolation(run, start, end, steps, trust, moved)
     written = [_write(images, out, run.model_id, columns=steps)]
     if out.suffix.lower() == ".png":
         save_gif(out.with_suffix(".gif"), images, model=run.model_id)
         written.append(out.with_suffix(".gif"))
     return written
+
+
+def interpolation(
+    run: Run,
+    start: int,
+    end: int,
+    steps: int,
+    trust: Iterable[str] = (),
+    moved: Mapping[str, str | None] | None = None,
+) -> Tensor:
+    """The images (steps, c, h, w) of z = (1 - a) z1 + a z2 between two encoded test images, see `held_out_images`."""
+    z1, z2 = run.encode(held_out_images(run, [start, end], trust, moved)).mean
+    return run.decode(interpolate(z1, z2, steps))
 
 
 def held_out_images(

@@ -21,6 +21,7 @@ from lehr.run.directory import RunDirectory
 from lehr.run.execution import Execution
 from lehr.run.finish import aggregate_posterior
 from lehr.run.load import Run
+from lehr.run.loaded import Parts
 from lehr.run.model_files import read_weights, weights_of
 from lehr.tensors import model_id
 
@@ -69,7 +70,9 @@ def load_weights(
     with torch.no_grad():
         density = prior.density(model.encode)
     identity = model_id(weights_of(model, likelihood, prior))
-    return Run(directory.path, config, model, likelihood, density, aggregate, identity), data
+    parts = Parts(model, likelihood, density, identity)
+    run = Run(directory.path, config, lambda: parts, aggregate, trust, weights, moved)
+    return run.to(device), data
 
 
 @torch.no_grad()

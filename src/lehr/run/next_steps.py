@@ -1,0 +1,58 @@
+"""What to try next with the run in a directory."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from lehr.errors import CheckpointError
+from lehr.evaluation.advice import Advice, Findings, advise
+from lehr.reading import read_json
+from lehr.run.data_record import read_data
+from lehr.run.directory import RunDirectory
+from lehr.run.history import read_history
+from lehr.run.status import DONE
+from lehr.tensors import MODEL
+
+
+def advice_of(directory: RunDirectory) -> list[Advice]:
+    """At most three pieces of advice, see `lehr.evaluation.advice`; none where a run is not done, or not to be read."""
+    status = directory.read_status()
+    if status.get("state") != DONE:
+        return []
+    evaluation = _read(directory.evaluation())
+    if evaluation.get(MODEL) not in (None, status.get(MODEL)):
+        evaluation = {}
+    try:
+        return advise(
+            Findings(
+                run=str(directory.path),
+                config=directory.read_config(),
+                metrics=_read(directory.metrics),
+                evaluation=evaluation,
+                curves=_curves(directory.history),
+                n_train=_training_examples(directory),
+            )
+        )
+    except (CheckpointError, KeyError, TypeError, ValueError, AttributeError):
+        return []  # a directory that somebody else has written is not what a run holds
+
+
+def _read(path: Path) -> dict[str, Any]:
+    with suppress(OSError, ValueError):
+        found = read_json(path)
+        return found if isinstance(found, dict) else {}
+    return {}
+
+
+def _curves(path: Path) -> list[dict[str, Any]]:
+    with suppress(OSError, ValueError):
+        return read_history(path)
+    return []
+
+
+def _training_examples(directory: RunDirectory) -> int | None:
+    with suppress(KeyError, TypeError, ValueError):
+        return int(read_data(directory)["splits"]["train"]["n"])
+    return None
