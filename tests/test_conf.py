@@ -77,15 +77,16 @@ def test_every_choice_composes_passes_the_checks_and_builds(choice, tmp_path):
     last = {"none": 1.0, "cosine": plan.final_lr / config["optimizer"]["lr"], "stages": 0.1}
     assert plan.factor(100, 100, config["optimizer"]["lr"]) == pytest.approx(last[plan.decay])
     assert len(callbacks(config["callbacks"], ())) == len(config["callbacks"])
-    if config["logger"]:
-        build(config["logger"], Logger, key="logger", save_dir=tmp_path, purge_step=None)
+    for name, node in config["logger"].items():
+        given = {"save_dir": tmp_path, "purge_step": None, "points": None}
+        assert build(node, Logger, key=f"logger.{name}", **given).name == ("" if name == "tensorboard" else name)
 
 
 @pytest.mark.parametrize("choice", CHOICES)
 def test_a_component_has_exactly_the_keys_of_its_schema(choice):
     group = choice.partition("/")[0]
     config = compose_with(choice)
-    nodes = config["callbacks"].values() if group == "callbacks" else [config.get(group)]
+    nodes = config[group].values() if group in GROUPS and GROUPS[group].several else [config.get(group)]
     for node in nodes:
         if node and group in GROUPS:
             fields = schema_of(group, node["_target_"]).model_fields
@@ -158,7 +159,7 @@ def test_a_file_gives_the_defaults_of_the_constructor(choice):
 @pytest.mark.parametrize(("group", "target"), SHIPPED)
 def test_every_shipped_class_is_a_choice(group, target):
     files = [yaml.safe_load((CONF / name).read_text()) for name in CHOICES if name.startswith(f"{group}/")]
-    nodes = [node for file in files for node in (file.values() if group == "callbacks" else [file])]
+    nodes = [node for file in files for node in (file.values() if GROUPS[group].several else [file])]
     assert target in {node.get("_target_") for node in nodes}
 
 

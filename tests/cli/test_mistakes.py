@@ -49,8 +49,8 @@ TWICE = "if the value is one string, quote it twice:"
                 "discretized_logistic, gaussian, laplace",
                 "optimizer=: there is no such choice; there are: adam, adamw",
                 "trainer=null: must be one of default; its keys are set as trainer.KEY",
-                "logger={}: must be one of none, tensorboard; its keys are set as logger.KEY",
-                "logger=1: must be one of none, tensorboard; its keys are set as logger.KEY",
+                "logger={}: must be one of csv, mlflow, none, tensorboard, wandb; its keys are set as logger.KEY",
+                "logger=1: must be one of csv, mlflow, none, tensorboard, wandb; its keys are set as logger.KEY",
                 "callbacks=mine: there is no such choice; there are: default",
                 "+data=mnist: data has a choice already; say data=mnist",
                 "++optimizer=adamw: optimizer has a choice already; say optimizer=adamw",
@@ -184,7 +184,7 @@ def test_a_target_that_must_not_be_built_is_refused_before_anything_is_read(refu
             "likelihood._target_=lehr.nothing.Foo",
             "kl._target_=lehr.objective.annealing.Schedule",
             "optimizer._target_=torch.optim.adam",
-            "logger._target_=torch.hub.load",
+            "logger.tensorboard._target_=torch.hub.load",
             "+callbacks.mine._target_=os.system",
             "+callbacks.other._target_=nowhere.Callback",
             "trust=[os,nowhere]",
@@ -195,7 +195,7 @@ def test_a_target_that_must_not_be_built_is_refused_before_anything_is_read(refu
         "data._target_=torch.nn.Linear: must be a subclass of lehr.data.module.ImageDataModule",
         "kl._target_=lehr.objective.annealing.Schedule: must be a subclass of lehr.objective.rate.RateTerm",
         "likelihood._target_=lehr.nothing.Foo: there is no such class (No module named 'lehr.nothing')",
-        "logger._target_=torch.hub.load: is not a class of lehr, torch, lightning, diffusers, os, nowhere",
+        "logger.tensorboard._target_=torch.hub.load: is not a class of lehr, torch, lightning, diffusers, os, nowhere",
         "model._target_=torch.os.system: there is no such class (No module named 'torch.os')",
         "optimizer._target_=torch.optim.adam: there is no such class (module 'torch.optim' has no attribute 'adam')",
     ]
@@ -206,8 +206,8 @@ def test_a_class_without_a_schema_is_checked_against_its_signature(refused, trai
         "optimizer.betas: unknown key of torch.optim.SGD",
         "optimizer.eps: unknown key of torch.optim.SGD",
     ]
-    assert refused("train", "logger._target_=lightning.pytorch.loggers.CSVLogger") == [
-        "logger.save_dir: is missing; lightning.pytorch.loggers.CSVLogger needs it"
+    assert refused("train", "logger.tensorboard._target_=lightning.pytorch.loggers.CSVLogger") == [
+        "logger.tensorboard.save_dir: is missing; lightning.pytorch.loggers.CSVLogger needs it"
     ]
     sgd = ("optimizer._target_=torch.optim.SGD", "~optimizer.betas", "~optimizer.eps", "+optimizer.momentum=0.9")
     assert lehr("train", *sgd, "model._target_=lehr.models.mlp.MLP")[0] == 0

@@ -33,6 +33,12 @@ _READABLE = 12
 
 def train_problems(config: Mapping[str, Any]) -> list[str]:
     """One line for each value of a training configuration that is unknown, of the wrong type, or out of range."""
+    unnamed = [name for name, group in GROUPS.items() if group.several and "_target_" in (config.get(name) or ())]
+    if unnamed:
+        return [
+            f"{name}._target_={config[name]['_target_']}: there can be several; name it: {name}.NAME._target_=..."
+            for name in unnamed
+        ]
     problems = section_problems(TrainConfig, config)
     trust = config.get("trust")
     trust = trust if isinstance(trust, list) else []

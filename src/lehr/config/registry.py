@@ -27,6 +27,7 @@ class Group:
         plan: a dataclass whose arguments each component has besides its own.
         plan_given: those arguments of `plan` that code gives.
         provides: what a class of the group provides that does not say so itself, or that it does not.
+        extras: class -> the extra of lehr that brings the packages that it imports, and these.
         several: whether there are several, each with a name.
         optional: whether there may be none.
     """
@@ -38,6 +39,7 @@ class Group:
     plan: str | None = None
     plan_given: tuple[str, ...] = ()
     provides: tuple[Need, ...] = ()
+    extras: Mapping[str, tuple[str, tuple[str, ...]]] = field(default_factory=dict)
     several: bool = False
     optional: bool = False
 
@@ -63,7 +65,16 @@ GROUPS: dict[str, Group] = {
     ),
     "ema": Group("lehr.training.ema.EMAPlan", optional=True),
     "callbacks": Group("lightning.pytorch.Callback", several=True),
-    "logger": Group("lightning.pytorch.loggers.Logger", given_to_own=("save_dir", "purge_step"), optional=True),
+    "logger": Group(
+        "lightning.pytorch.loggers.Logger",
+        given_to_own=("save_dir", "purge_step", "points"),
+        extras={
+            "lehr.training.WandB": ("wandb", ("wandb",)),
+            "lehr.training.MLflow": ("mlflow", ("mlflow", "sqlalchemy", "alembic")),
+        },
+        several=True,
+        optional=True,
+    ),
 }
 
 

@@ -178,9 +178,8 @@ class _Train(Section):
 
 
 def _nodes(group: str) -> Any:
-    if GROUPS[group].several:
-        return dict[str, dict[str, Any] | None]
-    return dict[str, Any] | None if GROUPS[group].optional else dict[str, Any]
+    node: Any = dict[str, dict[str, Any] | None] if GROUPS[group].several else dict[str, Any]
+    return node | None if GROUPS[group].optional else node
 
 
 TrainConfig = create_model(  # type: ignore[call-overload]

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from lehr.data.checks import as_text, reason_of
-from lehr.data.picture import holds_several, opened, to_eight_bits
+from lehr.data.file_facts import FileFacts, facts_of, is_deep
+from lehr.data.picture import opened, to_eight_bits
 from lehr.errors import DataError
 from lehr.files import content_digest
 from lehr.signals import STOP_SIGNALS
@@ -57,21 +58,22 @@ def decode(view: View, size: int, channels: int) -> np.ndarray:
     return _decode(view, size, channels)[0]
 
 
-def _decode(view: View, size: int, channels: int, *, look_further: bool = False) -> tuple[np.ndarray, bool]:
-    """See `decode`; and if one is to look, whether the file holds several pictures."""
+def _decode(view: View, size: int, channels: int, *, look_further: bool = False) -> tuple[np.ndarray, FileFacts | None]:
+    """See `decode`; and if one is to look, what else is known of the file."""
     from PIL import ImageOps
 
     try:
         with opened(view.path) as file:
+            deep = look_further and is_deep(file)
             image = to_eight_bits(file).convert("L" if channels == 1 else "RGB")
-            several = look_further and holds_several(file)
+            facts = facts_of(file, view.path, image.size, deep) if look_further else None
         image = _square(image, size, view.place)
         if view.mirrored:
             image = ImageOps.mirror(image)
         pixels = np.asarray(image)
     except Exception as error:  # Pillow's decoders raise errors of a dozen kinds on damaged files
         raise DataError(f"{as_text(view.path)} cannot be read as an image: {_reason(error)}") from error
-    return pixels[None] if channels == 1 else pixels.transpose(2, 0, 1), several
+    return pixels[None] if channels == 1 else pixels.transpose(2, 0, 1), facts
 
 
 def decode_batch(views: list[View], size: int, channels: int) -> np.ndarray:
@@ -86,19 +88,19 @@ class Inspection:
     Attributes:
         problem: why it cannot be decoded, None if it can. All of it is: a header says nothing of truncation.
         digest: of its bytes.
-        several: whether it holds more pictures than the one that is taken.
+        facts: what else is known of it, None if it cannot be decoded.
     """
 
     problem: str | None
     digest: bytes = b""
-    several: bool = False
+    facts: FileFacts | None = None
 
 
 def inspect(path: str, size: int, channels: int) -> Inspection:
     """Decode a file, and read its bytes, which are in memory then."""
     try:
-        _, several = _decode(View(path), size, channels, look_further=True)
-        return Inspection(None, content_digest(path), several)
+        _, facts = _decode(View(path), size, channels, look_further=True)
+        return Inspection(None, content_digest(path), facts)
     except DataError as error:
         return Inspection(str(error))
     except OSError as error:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import copy
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -69,6 +70,7 @@ class ImageFolder(ImageDataModule):
         self.on_corrupt = on_corrupt
         self._decoder: Decoder | None = None
         self._known: dict[str, bytes] = {}  # digests of files that were decoded
+        self._is_surveyed = False
 
     def check(self) -> list[str]:
         return [
@@ -82,19 +84,34 @@ class ImageFolder(ImageDataModule):
         train = self._listed(root)
         if self.test_path is None:
             files = self._without_damaged(root, train)
-            images = self._images(root, files, _classes(root, files))
+            self.classes = _classes(root, files)
+            images = self._images(root, files, self.classes)
             return with_test_held_out(root.resolve().name, images, self.test_fraction, self.split_seed)
         test_root = expanded(self.test_path)
         test = self._listed(test_root)
         require_apart("data.path", root, train.files, "data.test_path", test_root, test.files)
         files, test_files = self._without_damaged(root, train), self._without_damaged(test_root, test)
         # The same name is the same class in both, and a class that one of them lacks shifts no other.
-        classes = sorted({*_classes(root, files), *_classes(test_root, test_files)})
+        self.classes = sorted({*_classes(root, files), *_classes(test_root, test_files)})
         return Splits(
             root.resolve().name,
-            self._images(root, files, classes),
-            self._images(test_root, test_files, classes),
+            self._images(root, files, self.classes),
+            self._images(test_root, test_files, self.classes),
         )
+
+    @property
+    def refuses_damaged(self) -> bool:
+        return self.on_corrupt == "error"
+
+    def for_survey(self) -> ImageFolder:
+        """A copy that leaves out what is damaged, and remembers what each file is."""
+        found = copy.copy(self)
+        found.on_corrupt, found._is_surveyed = "skip", True
+        found.skipped, found.left_out, found.file_facts, found.other_files = [], {}, {}, {}
+        found._splits, found._decoder, found._known = {}, None, {}
+        for made_of_them in ("fingerprint", "equal_examples", "_digests"):
+            vars(found).pop(made_of_them, None)
+        return found
 
     def require_readable(self) -> None:
         """Decode every file of all splits once.
@@ -116,7 +133,7 @@ class ImageFolder(ImageDataModule):
             rest = f" (and {len(damaged) - 1:,} more)" if len(damaged) > 1 else ""
             raise DataError(f"{first}{rest}; repair it, or leave such files out with data.on_corrupt=skip")
 
-    def _images(self, root: Path, files: list[str], classes: list[str]) -> FolderImages:
+    def _images(self, root: Path, files: list[str], classes: Sequence[str]) -> FolderImages:
         labels = None
         if _classes(root, files):
             number = {name: i for i, name in enumerate(classes)}
@@ -142,6 +159,8 @@ class ImageFolder(ImageDataModule):
         for reason, paths in listing.left_out.items():
             if reason != UNREADABLE:  # these are skipped
                 self._leave_out(root, reason, paths)
+        if self._is_surveyed:
+            self.other_files |= {path: _within(root, path) for path in listing.others}
         if not listing.files:
             left_out = in_words({reason: len(paths) for reason, paths in listing.left_out.items()})
             suffixes = ", ".join(sorted(SUFFIXES))
@@ -171,14 +190,16 @@ class ImageFolder(ImageDataModule):
         for file, inspection in zip(files, inspected, strict=True):
             if inspection.problem is None:
                 self._known[file] = inspection.digest
+                if self._is_surveyed and inspection.facts:
+                    self.file_facts[file] = inspection.facts
             else:
                 found[file] = inspection.problem
-            if inspection.several:
+            if inspection.facts and inspection.facts.several:
                 self._leave_out(root, FURTHER, [file])
         return found
 
     def _leave_out(self, root: Path, reason: str, paths: list[str]) -> None:
-        self.left_out.setdefault(reason, []).extend(as_text(path.removeprefix(f"{root}/")) for path in paths)
+        self.left_out.setdefault(reason, []).extend(_within(root, path) for path in paths)
 
 
 class FolderImages:
@@ -248,6 +269,10 @@ class FolderImages:
             return View(self.files[row])
         place, mirror = noise[row].tolist()
         return View(self.files[row], place if self._random_crop else 0.5, self._flip and mirror < 0.5)
+
+
+def _within(root: Path, path: str) -> str:
+    return as_text(path.removeprefix(f"{root}/"))
 
 
 def _class(root: Path, file: str) -> str:

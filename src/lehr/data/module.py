@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from lehr.config.schema import schema_of_class
 from lehr.config.signature import signature_of
 from lehr.data.binarize import Kind
 from lehr.data.digests import digests_of, equal_examples
+from lehr.data.file_facts import FileFacts
 from lehr.data.fingerprint import MOST_NAMES, Fingerprint, SplitPrint
 from lehr.data.images import Images
 from lehr.data.loader import EvaluationLoader, TrainingLoader
@@ -62,6 +64,12 @@ class ImageDataModule(LightningDataModule, ABC):
         """What `read` has left out as damaged, and why: a line each."""
         self.left_out: dict[str, list[str]] = {}
         """What lies among the images and is not read, by the reason; what is known when all have been read."""
+        self.classes: Sequence[str] = ()
+        """What class i of the labels is called, if the classes have names."""
+        self.file_facts: dict[str, FileFacts] = {}
+        """What each file is, by its path: known of files that were read to be surveyed."""
+        self.other_files: dict[str, str] = {}
+        """Files among the images whose names are no images': path -> what they are called; likewise."""
         self._splits: dict[str, Images] = {}
 
     @abstractmethod
@@ -118,6 +126,15 @@ class ImageDataModule(LightningDataModule, ABC):
         Raises:
             DataError: names the first.
         """
+
+    @property
+    def refuses_damaged(self) -> bool:
+        """Whether damaged examples, which are left out where the data are surveyed, stop a training."""
+        return False
+
+    def for_survey(self) -> ImageDataModule:
+        """These data to be looked at as a whole: read anew where that tells more, and with nothing that is damaged."""
+        return self
 
     @cached_property
     def fingerprint(self) -> Fingerprint:

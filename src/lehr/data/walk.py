@@ -44,11 +44,13 @@ class Listing:
         left_out: for each reason (`HIDDEN`, `ALIAS`, `FORMAT`, `UNREADABLE`) what is left out for it, sorted: files,
             and folders that lead to files which are there already, or cannot be listed.
         problems: for everything unreadable a line that says why.
+        others: the files whose names are no images', sorted; what is hidden is not among them.
     """
 
     files: list[str]
     left_out: dict[str, list[str]] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
+    others: list[str] = field(default_factory=list)
 
 
 def in_words(left_out: Mapping[str, int]) -> str:
@@ -79,12 +81,13 @@ class _Walk:
         self._linked: list[tuple[str, int]] = []
         self._left_out: dict[str, list[str]] = {}
         self._problems: list[str] = []
+        self._others: list[str] = []
 
     def listing(self) -> Listing:
         self._visit_folders()
         files = sorted(self._distinct_files(), key=self._place)
         left_out = {reason: sorted(paths) for reason, paths in sorted(self._left_out.items())}
-        return Listing(files, left_out, sorted(self._problems))
+        return Listing(files, left_out, sorted(self._problems), sorted(self._others))
 
     def _place(self, path: str) -> str:
         return path.removeprefix(self._root).lstrip("/")
@@ -132,6 +135,8 @@ class _Walk:
                 self._unreadable(entry.path, "is no file")
             elif suffix in SUFFIXES:
                 (self._linked if entry.is_symlink() else self._real).append((entry.path, _inode(entry)))
+            else:
+                self._others.append(entry.path)
         except OSError as error:  # permission, a link to itself
             self._unreadable(entry.path, f"cannot be read: {error.strerror}")
         return False

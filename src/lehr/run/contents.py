@@ -12,19 +12,27 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lehr.config.samplers import SAMPLERS
+from lehr.run.logger_records import LOGGERS, logger_records
 
 STATUS = "status.json"
 SWEEP = "sweep.yaml"
 """In the directory of a sweep, which no run is written to."""
 EVENTS_SUFFIX = ".lehr"
 """At the end of the name of TensorBoard's events, which other programs write into a run directory too."""
+CURVES, HPARAMS = "history.csv", "hparams.csv"
+"""Of logger=csv."""
+WANDB = "wandb"
+"""The folder of logger=wandb, in which each attempt has a folder that ends in the id of the run."""
 WEIGHTS = ("best", "last", "ema")
 """Of which a run can be asked for others than those that it has ended in."""
 GRIDS = ("aggregate", "prior", "interpolation", "reconstruction")
 
 _SAMPLER = "|".join(map(re.escape, SAMPLERS))
 _EVALUATION = re.compile(rf"evaluation(-({'|'.join(WEIGHTS)}))?(-val)?(-quick)?\.json")
-_FILES = re.compile(rf"config\.yaml|{re.escape(STATUS)}|metrics\.json|history\.jsonl|data\.json|{_EVALUATION.pattern}")
+_FILES = re.compile(
+    rf"config\.yaml|{re.escape(STATUS)}|metrics\.json|history\.jsonl|data\.json|{re.escape(LOGGERS)}|{_EVALUATION.pattern}"
+)
+_CSV = re.compile(rf"{re.escape(CURVES)}|{re.escape(HPARAMS)}")
 _EVENTS = re.compile(r"events\.out\.tfevents\.\d+\..+\.\d+\.\d+" + re.escape(EVENTS_SUFFIX))
 _EVENTS_OF_BEFORE = re.compile(rf"events\.out\.tfevents\.\d+\..+\.\d+\.\d+({re.escape(EVENTS_SUFFIX)})?")
 FOLDERS = {
@@ -34,6 +42,7 @@ FOLDERS = {
     "samples": re.compile(rf"({'|'.join(GRIDS)})\.png|({_SAMPLER})-seed-?\d+\.png|interpolate-\d+-\d+\.(png|gif)"),
 }
 """The folders in a run directory, and which names in them are lehr's."""
+_WANDB_LINKS = re.compile(r"latest-run|debug\.log|debug-internal\.log")
 _UNFINISHED = re.compile(r"\.(.+)\.[0-9a-f]{8}\.tmp")  # as lehr.files names what it writes
 _BEAT = re.compile(r"\.claim-\d+\.(\d+)\.tmp")
 _LAST_WORDS = re.compile(r"\.rank-\d+\.tmp")
@@ -49,7 +58,37 @@ def own_files(directory: Path, marked_events: bool = True) -> Iterator[Path]:
     for folder, names in FOLDERS.items():
         yield from _matching(directory, names, folder)
     yield from _matching(directory, _EVENTS if marked_events else _EVENTS_OF_BEFORE)
+    yield from _of_loggers(directory)
     yield from sorted(_matching(directory, _FILES), key=lambda path: path.name == STATUS)
+
+
+def own_folders(directory: Path) -> Iterator[Path]:
+    """The folders of the run in `directory`, those in others before them; where others put files too, they stay."""
+    for folder in _of_wandb(directory):
+        yield from (Path(where) for where, _, _ in os.walk(folder, topdown=False))
+    yield from (directory / name for name in (*FOLDERS, WANDB))
+
+
+def _of_loggers(directory: Path) -> Iterator[Path]:
+    """What loggers have written that have recorded so."""
+    if "csv" in logger_records(directory):
+        yield from _matching(directory, _CSV)
+    folders = list(_of_wandb(directory))
+    for folder in folders:
+        for where, inside, names in os.walk(folder):  # which follows no links
+            links = [name for name in inside if os.path.islink(os.path.join(where, name))]
+            yield from (Path(where) / name for name in (*names, *links))
+    for path in _matching(directory, _WANDB_LINKS, WANDB) if folders else ():
+        if path.is_symlink():
+            yield path
+
+
+def _of_wandb(directory: Path) -> Iterator[Path]:
+    """The folders of Weights & Biases that are of this run."""
+    run = logger_records(directory).get(WANDB, {}).get("id")
+    if isinstance(run, str) and run:
+        of_it = re.compile(r"(offline-)?run-\d{8}_\d{6}-" + re.escape(run))
+        yield from (path for path in _matching(directory, of_it, WANDB) if _is_plain_folder(path))
 
 
 def measured_files(directory: Path) -> Iterator[Path]:
@@ -69,7 +108,8 @@ def unfinished_files(directory: Path) -> Iterator[Path]:
     yield from _matching(directory, _LAST_WORDS)
     for folder, names in {"": _FILES, **FOLDERS}.items():
         for path in _matching(directory, _UNFINISHED, folder):
-            if (name := _UNFINISHED.fullmatch(path.name)) and names.fullmatch(name[1]):
+            name = _UNFINISHED.fullmatch(path.name)
+            if name and (names.fullmatch(name[1]) or (not folder and _CSV.fullmatch(name[1]))):
                 yield path
     for path in _matching(directory, _BEAT):
         if (beat := _BEAT.fullmatch(path.name)) and int(beat[1]) != os.getpid():

@@ -23,7 +23,16 @@ from lehr.errors import CheckpointError
 from lehr.files import replacing, write_json, write_text
 from lehr.reading import links_in, read_json, read_yaml
 from lehr.run.claim import holder
-from lehr.run.contents import FOLDERS, STATUS, SWEEP, foreign_names, measured_files, own_files, unfinished_files
+from lehr.run.contents import (
+    FOLDERS,
+    STATUS,
+    SWEEP,
+    foreign_names,
+    measured_files,
+    own_files,
+    own_folders,
+    unfinished_files,
+)
 from lehr.run.identity import as_it_was
 from lehr.run.status import DONE, is_status, now
 
@@ -164,11 +173,12 @@ class RunDirectory:
 
     def clear(self) -> None:
         """Remove what an earlier run left here, and nothing else: its status last, so that it can be done again."""
+        folders = list(own_folders(self.path))
         for path in own_files(self.path, self.has_marked_events()):
             path.unlink(missing_ok=True)
-        for name in FOLDERS:
+        for folder in folders:
             with suppress(OSError):  # somebody else's files are in it
-                (self.path / name).rmdir()
+                folder.rmdir()
 
     def has_marked_events(self) -> bool:
         """Whether the events of the run here, if there is one, have names of their own."""

@@ -84,9 +84,18 @@ def completed(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def as_it_was(config: Mapping[str, Any]) -> dict[str, Any]:
     """A configuration that was written, by an earlier version perhaps, with what that did where it had no key yet."""
+    found = with_named_loggers(config)
     data = config.get("data")
     if isinstance(data, Mapping) and data.get("_target_") == "lehr.data.Arrays" and "hidden" not in data:
-        return {**config, "data": {**data, "hidden": "keep"}}  # of four channels; of others it changes nothing
+        found["data"] = {**data, "hidden": "keep"}  # of four channels; of others it changes nothing
+    return found
+
+
+def with_named_loggers(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A configuration in which each logger has a name; in earlier versions there was one, without."""
+    logger = config.get("logger")
+    if isinstance(logger, Mapping) and isinstance(target := logger.get("_target_"), str):
+        return {**config, "logger": {target.rpartition(".")[2].lower() or "own": dict(logger)}}
     return dict(config)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from lehr.errors import CheckpointError
 from lehr.files import write_text
 from lehr.reading import read_json
-from lehr.run.identity import identity
+from lehr.run.identity import identity, with_named_loggers
 from lehr.sweeps.names import name_of
 
 FILE = "point.json"
@@ -85,6 +85,7 @@ class Point:
         """
         try:
             found = read_json(directory / FILE)
-            return cls(found["config"], found["swept"], found.get("trial"), found.get("choices", {}))
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            config = with_named_loggers(found["config"])
+            return cls(config, found["swept"], found.get("trial"), found.get("choices", {}))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise CheckpointError(f"{directory}: is not a point of a sweep: {FILE} is missing or damaged") from error

@@ -43,6 +43,7 @@ from lehr.training.export import Exported
 from lehr.training.history_logger import HistoryLogger
 from lehr.training.lean import NoProfiler
 from lehr.training.length import Length
+from lehr.training.loggers.run_logger import RunLogger
 from lehr.training.loop import LeanEpochLoop
 from lehr.training.module import VAEModule
 from lehr.training.optimizers import adam
@@ -63,7 +64,7 @@ class Extras:
     """What a sweep adds to a run.
 
     Attributes:
-        hyperparameters: what TensorBoard's HParams table shows of the run; None for what people compare most.
+        hyperparameters: what loggers show that the run is compared by; None for what people compare most.
         callbacks: after those of the configuration.
     """
 
@@ -243,20 +244,25 @@ def _single_example(data: ImageDataModule, rate_term: RateTerm) -> str | None:
 
 
 def _loggers(
-    node: Mapping[str, Any] | None,
+    nodes: Mapping[str, Mapping[str, Any] | None] | None,
     directory: RunDirectory,
     trust: tuple[str, ...],
     saved: dict[str, Any] | None,
     length: Length,
 ) -> list[Logger]:
-    """The configured logger if any, and the history; both forget what was logged after the checkpoint `saved`."""
-    history = HistoryLogger(History(directory.history, keep=saved.get("history", 0) if saved else 0))
-    if not node:
-        return [history]
+    """The configured loggers, and the history; what was logged after the checkpoint `saved` they forget if they can."""
+    points = int(saved.get("history", 0)) if saved else None
     purge = _purge_step(saved, length) if saved else None
-    is_own = node["_target_"].startswith("lehr.")
-    given = {"save_dir": directory.path, "purge_step": purge} if is_own else {}
-    return [build(node, Logger, key="logger", trust=trust, **given), history]
+    own = {"save_dir": directory.path, "purge_step": purge, "points": points}
+    found: list[Logger] = [
+        build(node, Logger, key=f"logger.{name}", trust=trust, **(own if node["_target_"].startswith("lehr.") else {}))
+        for name, node in (nodes or {}).items()
+        if node
+    ]
+    for logger in found:
+        if isinstance(logger, RunLogger):
+            logger.start()
+    return [*found, HistoryLogger(History(directory.history, keep=points or 0))]
 
 
 def _trainer(

@@ -5,12 +5,13 @@ torch is imported only where the answer depends on the devices of this machine.
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from collections.abc import Mapping
 from typing import Any
 
 from lehr.config.build import signature
-from lehr.config.registry import GROUPS
+from lehr.config.registry import GROUPS, components
 from lehr.config.signature import Signature
 from lehr.errors import ConfigError
 from lehr.needs import TWO_EXAMPLES, WHOLE_BATCH
@@ -34,7 +35,9 @@ def combination_problems(config: Config) -> list[str]:
     except ConfigError as error:
         return list(error.problems)
     of_components = [*_length(config, signatures), *_levels(config, signatures), *_needs(config, signatures)]
-    return [*of_components, *_average(config), *_exported(config), *_paths(config), *_devices(config)]
+    return [
+        *of_components, *_average(config), *_exported(config), *_packages(config), *_paths(config), *_devices(config)
+    ]  # fmt: skip
 
 
 def _length(config: Config, signatures: Mapping[str, Signature]) -> list[str]:
@@ -94,6 +97,22 @@ def _exported(config: Config) -> list[str]:
     if weights == "best" and not config["callbacks"].get("checkpoints"):
         return ["export.weights=best: callbacks.checkpoints=null keeps no best checkpoint"]
     return []
+
+
+def _packages(config: Config) -> list[str]:
+    """Components whose packages are not installed."""
+    problems = []
+    for group, key, node in components(config):
+        extra, packages = GROUPS[group].extras.get(node.get("_target_", ""), ("", ()))
+        if missing := [name for name in packages if not _is_installed(name)]:
+            problems.append(f"{key}: needs {' and '.join(missing)}, not installed here; pip install 'lehr[{extra}]'")
+    return problems
+
+
+def _is_installed(package: str) -> bool:
+    """Whether there is such a package; a mere folder of that name, as some leave where they were started, is none."""
+    spec = importlib.util.find_spec(package)
+    return spec is not None and spec.origin is not None
 
 
 def _processes(trainer: Config) -> int:

@@ -37,6 +37,7 @@ from lehr.training.callbacks.pruning import Pruned
 from lehr.training.ddp import RunDirectoryDDP
 from lehr.training.export import Exported, export, wanted
 from lehr.training.launched import place_from_outside
+from lehr.training.loggers.all import ending_told, run_loggers
 from lehr.training.quiet import quiet
 
 
@@ -94,17 +95,19 @@ def _train(
     """`train`, as the process that writes."""
     started = time.perf_counter()
     status, seconds = Status(directory.status), {"import": import_seconds}
-    with ExitStack() as at_last, _ending_recorded(status, directory, seconds), quiet():
-        parts = _prepare(config, directory, checkpoint, trust, extras, status, place)
-        at_last.callback(_end_other_ranks, parts.trainer, seconds=0)
-        claim.fraction = parts.fraction
-        seconds["set_up"] = time.perf_counter() - started
-        finished = _train_and_finish(parts, directory, checkpoint, seconds)
-        _end_other_ranks(parts.trainer)
-    seconds["total"] = import_seconds + time.perf_counter() - started
-    # what an evaluation makes of it does not change that the training is done
-    status.exported = parts.exported.record() if parts.exported else None
-    status.finish(DONE, model=finished.model, seconds=seconds)
+    with ExitStack() as told:  # loggers, which may take their time, once the directory says how it has ended
+        with ExitStack() as at_last, _ending_recorded(status, directory, seconds), quiet():
+            parts = _prepare(config, directory, checkpoint, trust, extras, status, place)
+            at_last.callback(_end_other_ranks, parts.trainer, seconds=0)
+            told.enter_context(ending_told(parts.trainer))
+            claim.fraction = parts.fraction
+            seconds["set_up"] = time.perf_counter() - started
+            finished = _train_and_finish(parts, directory, checkpoint, seconds)
+            _end_other_ranks(parts.trainer)
+        seconds["total"] = import_seconds + time.perf_counter() - started
+        # what an evaluation makes of it does not change that the training is done
+        status.exported = parts.exported.record() if parts.exported else None
+        status.finish(DONE, model=finished.model, seconds=seconds)
     _evaluate(parts, finished, config, directory, status, seconds)
     return finished.metrics
 
@@ -194,6 +197,8 @@ def _prepare(
         elif checkpoint == directory.best_checkpoint:
             _go_back(directory)
         _begin(directory, config, status)
+    for logger in run_loggers(parts.trainer):
+        logger.record()
     write_data(directory, parts.data)
     tell_of_data(parts.data)
     return parts
@@ -238,6 +243,9 @@ def _train_and_finish(
             parts.exported = exported = _validated(exported, parts, execution)
             trained = Trained(module.components, exported.step, exported.validated, parts.metrics.final)
             finished = finish(trained, parts.data, directory, parts.options, execution, _Loggers(parts))
+        for logger in run_loggers(trainer):
+            logger.conclude(finished.metrics)
+            logger.save()
     took = dict(finished.seconds)
     seconds |= {"training": fitted + took.pop("test"), **took}
     return finished

@@ -17,8 +17,9 @@ from lehr.posterior.aggregate import AggregatePosterior
 from lehr.run.finish import posterior_metrics
 from lehr.training.lean import LeanCallback
 from lehr.training.length import is_over
+from lehr.training.loggers.all import run_loggers
+from lehr.training.loggers.run_logger import RunLogger
 from lehr.training.module import VAEModule
-from lehr.training.tensorboard import TensorBoard, tensorboard
 
 _POINTS = 10  # of a training that is shorter than `trainer.log_every_n_steps`
 
@@ -30,8 +31,8 @@ class Metrics(LeanCallback):
     at every step it costs more than a small model.
 
     Args:
-        config: the resolved configuration, shown as a text card.
-        hyperparameters: the columns of TensorBoard's HParams table; None for what people compare runs by.
+        config: the resolved configuration, shown as a text.
+        hyperparameters: what loggers show that the run is compared by; None for what people compare most by.
     """
 
     def __init__(self, config: Mapping[str, Any], hyperparameters: Mapping[str, Any] | None = None) -> None:
@@ -71,25 +72,23 @@ class Metrics(LeanCallback):
         return self._speed((0.0, 0, 0))
 
     def on_fit_start(self, trainer: Trainer, pl_module: VAEModule) -> None:  # type: ignore[override]
-        if trainer.ckpt_path:
-            return  # a resumed run has done this before
-        for logger in trainer.loggers:
-            if isinstance(logger, TensorBoard) and trainer.is_global_zero:
-                logger.declare_hyperparameters(dict(self._hyperparameters), list(COLUMNS))
-        self._show_config(trainer, 0)
+        for logger in run_loggers(trainer):
+            if logger.is_new or not trainer.ckpt_path:  # else a resumed run has done this before
+                self._declare(logger, 0 if not trainer.ckpt_path else pl_module.images_seen)
 
     def on_train_start(self, trainer: Trainer, pl_module: VAEModule) -> None:  # type: ignore[override]
         self._every = trainer.log_every_n_steps  # type: ignore[attr-defined]
         if pl_module.length and pl_module.length.total_steps < self._every:  # a curve all the same
             self._every = max(1, pl_module.length.total_steps // _POINTS)
-        if self._trained_with != self._hyperparameters:  # TensorBoard's table keeps what a run was started with
-            self._show_config(trainer, pl_module.images_seen)
+        if self._trained_with != self._hyperparameters:
+            for logger in run_loggers(trainer):
+                if not logger.is_new:
+                    self._declare(logger, pl_module.images_seen)
             self._trained_with = self._hyperparameters
 
-    def _show_config(self, trainer: Trainer, images_seen: int) -> None:
-        if writer := tensorboard(trainer):
-            text = yaml.safe_dump(dict(self._config), sort_keys=False)
-            writer.add_text("config", "\n".join(f"    {line}" for line in text.splitlines()), images_seen)
+    def _declare(self, logger: RunLogger, images_seen: int) -> None:
+        logger.declare_hyperparameters(self._hyperparameters, COLUMNS)
+        logger.show_text("config", yaml.safe_dump(dict(self._config), sort_keys=False), images_seen)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: VAEModule) -> None:  # type: ignore[override]
         self._mark = time.perf_counter()
@@ -121,9 +120,9 @@ class Metrics(LeanCallback):
         log(trainer, pl_module.evaluated, pl_module.images_seen)
         measured = pl_module.measurement
         kl = measured.aggregate.kl if measured and measured.aggregate else None
-        if kl is not None and (writer := tensorboard(trainer)):
-            # TensorBoard's bins end at 1e20, and a histogram without a value in them is an error
-            writer.add_histogram("val/kl_per_dimension", kl.clamp(max=1e19).cpu().numpy(), pl_module.images_seen)
+        if kl is not None:
+            for logger in run_loggers(trainer):
+                logger.show_histogram("val/kl_per_dimension", kl, pl_module.images_seen)
         self._mark = time.perf_counter()
 
     def on_test_end(self, trainer: Trainer, pl_module: VAEModule) -> None:  # type: ignore[override]
@@ -218,7 +217,7 @@ def log(trainer: Trainer, metrics: Mapping[str, float], images_seen: int) -> Non
 
 
 def _shown(values: Mapping[str, Any]) -> dict[str, Any]:
-    """As TensorBoard can show them: what is no number and no text as JSON has it."""
+    """As loggers can show them: what is no number and no text as JSON has it."""
     return {
         key: value if isinstance(value, bool | int | float | str) else json.dumps(value)
         for key, value in values.items()

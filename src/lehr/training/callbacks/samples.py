@@ -1,4 +1,4 @@
-"""Grids of samples and reconstructions: in TensorBoard during training, and as files when it ends."""
+"""Grids of samples and reconstructions: in the loggers during training, and as files when it ends."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ from lehr.limits import NonNegativeInt, PositiveInt
 from lehr.run.directory import RunDirectory
 from lehr.run.pictures import Grids, draw_grids, write_grids
 from lehr.training.callbacks.at_end import AtTrainingEnd, execution_of
+from lehr.training.loggers.all import run_loggers
+from lehr.training.loggers.run_logger import RunLogger
 from lehr.training.module import VAEModule
-from lehr.training.tensorboard import tensorboard
 
 
 class SampleGrids(AtTrainingEnd):
-    """Writes `samples/*.png` when training ends, and shows grids in TensorBoard.
+    """Writes `samples/*.png` when training ends, and shows grids in the loggers that take pictures.
 
     Images are the means of p(x|z). Reconstructions and interpolations are of the first validation images and use
     the mean of q(z|x).
@@ -27,7 +28,7 @@ class SampleGrids(AtTrainingEnd):
         n: images in a grid.
         interpolations: rows of the interpolation grid.
         steps: images in a row, from one image to the other.
-        every_n_validations: how often grids go to TensorBoard during training; 0 for never.
+        every_n_validations: how often grids go to the loggers during training; 0 for never.
     """
 
     def __init__(
@@ -41,7 +42,7 @@ class SampleGrids(AtTrainingEnd):
         self.grids = Grids(n, interpolations, steps)
         self.every_n_validations = every_n_validations
         self._validations = 0
-        self._shown_at = -1  # images seen when grids went to TensorBoard last
+        self._shown_at = -1  # images seen when grids went to the loggers last
 
     def state_dict(self) -> dict[str, Any]:
         return {"validations": self._validations, "shown_at": self._shown_at}
@@ -53,11 +54,12 @@ class SampleGrids(AtTrainingEnd):
         if trainer.state.fn != "fit" or trainer.sanity_checking or not self.every_n_validations:
             return
         self._validations += 1
-        writer = tensorboard(trainer)
-        if writer is not None and self._validations % self.every_n_validations == 0:
+        loggers = _showing(trainer)
+        if loggers and self._validations % self.every_n_validations == 0:
             self._shown_at = pl_module.images_seen
             for name, picture in self.draw(trainer, pl_module).items():
-                writer.add_image(f"samples/{name}", picture, self._shown_at)
+                for logger in loggers:
+                    logger.show_picture(f"samples/{name}", picture, self._shown_at)
 
     def finish(self, trainer: Trainer, module: VAEModule) -> None:
         if trainer.is_global_zero:
@@ -73,7 +75,7 @@ class SampleGrids(AtTrainingEnd):
     def show(
         self, trainer: Trainer, module: VAEModule, pictures: Mapping[str, Tensor], images_seen: int | None = None
     ) -> None:
-        """Show the final grids (c, H, W) in TensorBoard, but for those that the last validation has shown.
+        """Show the loggers the final grids (c, H, W), but for those that the last validation has shown.
 
         Args:
             trainer: whose loggers are told.
@@ -81,8 +83,13 @@ class SampleGrids(AtTrainingEnd):
             pictures: by name.
             images_seen: by the weights that drew them; None for all that there were.
         """
-        writer = tensorboard(trainer)
         at = module.images_seen if images_seen is None else images_seen
         for name, picture in pictures.items():
-            if writer is not None and (name == "aggregate" or self._shown_at != at):
-                writer.add_image(f"samples/{name}", picture, at)
+            if name == "aggregate" or self._shown_at != at:
+                for logger in _showing(trainer):
+                    logger.show_picture(f"samples/{name}", picture, at)
+
+
+def _showing(trainer: Trainer) -> list[RunLogger]:
+    """The loggers that take pictures."""
+    return [logger for logger in run_loggers(trainer) if logger.shows_pictures]

@@ -1,0 +1,96 @@
+"""TensorBoard events in the run directory, with images seen on the x-axis."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.utilities import rank_zero_only
+from torch import Tensor
+
+from lehr.errors import ConfigError
+from lehr.run.contents import EVENTS_SUFFIX
+from lehr.training.loggers.run_logger import RunLogger
+
+_LAST_BIN = 1e19  # TensorBoard's bins end at 1e20, and a histogram without a value in them is an error
+
+
+class _Pages(RunLogger):
+    """Shows texts, pictures and histograms with the SummaryWriter that is its `experiment`."""
+
+    shows_pictures = True
+    experiment: Any
+
+    def show_text(self, name: str, text: str, images_seen: int) -> None:
+        # indented, Markdown shows it as it is
+        self.experiment.add_text(name, "\n".join(f"    {line}" for line in text.splitlines()), images_seen)
+
+    def show_picture(self, name: str, picture: Tensor, images_seen: int) -> None:
+        self.experiment.add_image(name, picture, images_seen)
+
+    def show_histogram(self, name: str, values: Tensor, images_seen: int) -> None:
+        self.experiment.add_histogram(name, values.clamp(max=_LAST_BIN).cpu().numpy(), images_seen)
+
+
+class TensorBoard(TensorBoardLogger, _Pages):
+    """Writes its events straight into the run directory, and no other file.
+
+    Args:
+        save_dir: the run directory.
+        purge_step: on resuming, events after this many images are hidden: they will be written again.
+    """
+
+    def __init__(self, save_dir: str | Path, purge_step: int | None = None) -> None:
+        named: dict[str, Any] = {"filename_suffix": EVENTS_SUFFIX}  # what other programs log here is not the run's
+        folder = _writable(save_dir)
+        super().__init__(folder, name="", version="", default_hp_metric=False, purge_step=purge_step, **named)
+        self.is_new = purge_step is None
+
+    @rank_zero_only
+    def save(self) -> None:
+        """Flush; the configuration already lies in the run directory, so no hparams.yaml is written."""
+        self.experiment.flush()
+
+    def declare_hyperparameters(self, parameters: Mapping[str, Any], metrics: Sequence[str]) -> None:
+        """Fill the HParams table: its metric columns are the scalars of these names, whenever they are written.
+
+        The table keeps what a run was started with.
+        """
+        from torch.utils.tensorboard.summary import hparams
+
+        if self.is_new:
+            for summary in hparams(dict(parameters), dict.fromkeys(metrics)):
+                self.experiment.file_writer.add_summary(summary)
+
+
+class AnyTensorBoard(_Pages):
+    """One of Lightning's own TensorBoard loggers, which shows its curves itself.
+
+    Args:
+        logger: of Lightning's.
+    """
+
+    def __init__(self, logger: TensorBoardLogger) -> None:
+        super().__init__()
+        self.experiment = logger.experiment
+
+    is_new = False  # whose run begins when says Lightning
+    name = version = "tensorboard"
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Nothing: the logger itself is told."""
+
+
+def _writable(folder: str | Path) -> str:
+    """`folder` as TensorBoard can open it: it takes no name that is no UTF-8.
+
+    Raises:
+        ConfigError: if there is no such way to it.
+    """
+    for path in (str(folder), os.path.relpath(folder)):
+        if path.encode("utf-8", "replace").decode() == path:
+            return path
+    raise ConfigError(f"dir={folder}: TensorBoard writes to no folder whose name is not UTF-8; say logger=none")
