@@ -19,7 +19,7 @@ from lehr.config.registry import GROUPS, conf_dir
 
 _LEFT_OUT = ("dir", "resume", "resume_from", "overwrite", "debug", "hydra", "sweep", "pool", "defaults")
 _REFERENCE = re.compile(r"\$\{([\w.]+)\}")
-_PLAIN = re.compile(r"[A-Za-z_./~-][\w./+%@:-]*(?<!:)")  # no number, and nothing that Hydra's grammar reads otherwise
+_PLAIN = re.compile(r"[A-Za-z_./-][\w./+%@:-]*(?<!:)")  # no number, and nothing that Hydra's grammar reads otherwise
 _WORDS_OF_ITS_OWN = {"true", "false", "null", "nan", "inf", "on", "off", "yes", "no"}
 
 Config = Mapping[str, Any]
@@ -72,7 +72,9 @@ def written(value: Any) -> str:
 
 def _section_words(section: str, config: Config) -> dict[str, str] | None:
     """Key -> word of one section; None where no shipped choice is of its class."""
-    node = config.get(section)
+    if section not in config:
+        return {}
+    node = config[section]
     if not isinstance(node, Mapping) or (not node and section in GROUPS):
         # no logger, no average
         return {section: f"{section}=none"} if section == "logger" and "none" in _choices(section) else {}
