@@ -11,8 +11,8 @@ import yaml
 import lehr as package
 
 SMALL = (
-    "trainer.max_epochs=6", "trainer.check_val_every_n_epoch=1", "model.hidden=[64]", "model.latent_dim=8", "optimizer.lr=5e-3",
-    "callbacks.samples=null", "logger=none",
+    "trainer.max_epochs=6", "trainer.check_val_every_n_epoch=1", "model.hidden=[64]", "model.latent_dim=8",
+    "optimizer.lr=5e-3", "callbacks.samples=null", "logger=none",
 )  # fmt: skip
 
 
