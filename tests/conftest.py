@@ -13,6 +13,10 @@ from lehr.cli.main import main
 # tests start some two hundred processes, each of which would compile all of lehr again
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
+# no test talks to anyone: neither the loggers' services nor those who count how they are used
+os.environ |= {"WANDB_MODE": "offline", "WANDB_ERROR_REPORTING": "false", "WANDB_SILENT": "true",
+               "MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}  # fmt: skip
+
 SMALL = ("trainer.max_epochs=4", "kl.hold=0", "kl.warmup=1", "trainer.check_val_every_n_epoch=2", "model.hidden=[32]")
 """A training of the digits that takes a second."""
 

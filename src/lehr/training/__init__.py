@@ -12,6 +12,7 @@ __getattr__, __dir__ = exports(
         "EarlyStopping": "callbacks.early_stopping",
         "MLflow": "loggers.mlflow_run",
         "Progress": "callbacks.progress",
+        "RunLogger": "loggers.run_logger",
         "SampleGrids": "callbacks.samples",
         "TensorBoard": "loggers.tensorboard",
         "VAEModule": "module",

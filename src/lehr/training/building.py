@@ -43,7 +43,7 @@ from lehr.training.export import Exported
 from lehr.training.history_logger import HistoryLogger
 from lehr.training.lean import NoProfiler
 from lehr.training.length import Length
-from lehr.training.loggers.run_logger import RunLogger
+from lehr.training.loggers.all import start as start_loggers
 from lehr.training.loop import LeanEpochLoop
 from lehr.training.module import VAEModule
 from lehr.training.optimizers import adam
@@ -259,9 +259,7 @@ def _loggers(
         for name, node in (nodes or {}).items()
         if node
     ]
-    for logger in found:
-        if isinstance(logger, RunLogger):
-            logger.start()
+    start_loggers(found)
     return [*found, HistoryLogger(History(directory.history, keep=points or 0))]
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
 
-from lehr.errors import Interrupted, in_a_line
+from lehr.errors import ConfigError, Interrupted, in_a_line
 from lehr.run.status import DONE, FAILED, INTERRUPTED, PRUNED
 from lehr.training.callbacks.pruning import Pruned
 from lehr.training.loggers.run_logger import RunLogger
@@ -29,6 +29,26 @@ def _as_run_logger(logger: Logger) -> RunLogger | None:
     return AnyTensorBoard(logger) if isinstance(logger, TensorBoardLogger) else None
 
 
+def start(loggers: Iterable[Logger]) -> None:
+    """Let each begin that takes more of a run than its curves.
+
+    Raises:
+        ConfigError: a line for each that cannot; the others are ended.
+    """
+    started: list[RunLogger] = []
+    problems: list[str] = []
+    for logger in loggers:
+        if isinstance(logger, RunLogger):
+            try:
+                logger.start()
+                started.append(logger)
+            except ConfigError as error:
+                problems += error.problems
+    if problems:
+        _tell(started, FAILED)
+        raise ConfigError(*problems)
+
+
 @contextmanager
 def ending_told(trainer: Trainer) -> Iterator[None]:
     """Tell the loggers in which state the run has ended; what hinders one of them is said, and ends nothing."""
@@ -43,9 +63,13 @@ def ending_told(trainer: Trainer) -> Iterator[None]:
         state = INTERRUPTED
         raise
     finally:
-        for logger in run_loggers(trainer):
-            try:
-                logger.end(state)
-            except Exception as error:
-                print(f"note: {type(logger).__name__} was not told that the run is {state} ({in_a_line(error)})",
-                      file=sys.stderr)  # fmt: skip
+        _tell(run_loggers(trainer), state)
+
+
+def _tell(loggers: Iterable[RunLogger], state: str) -> None:
+    for logger in loggers:
+        try:
+            logger.end(state)
+        except Exception as error:
+            name, why = type(logger).__name__, in_a_line(error)
+            print(f"note: {name} was not told that the run is {state} ({why})", file=sys.stderr)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import os
 import sys
 import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from lehr.training.loggers.run_logger import Logged, LoggedRun, Outbox, RunLogge
 _NAME = "mlflow"
 _AT_ONCE = 1000  # metrics that MLflow takes in one request
 _STATES = {DONE: "FINISHED", FAILED: "FAILED", INTERRUPTED: "KILLED", PRUNED: "KILLED"}
+_IN_A_FILE = "sqlite:///"
 _PATIENCE = 60  # seconds that a store in a file is waited for while another process writes
 
 
@@ -86,8 +88,9 @@ class MLflow(RunLogger):
         uri = self._uri or os.environ.get("MLFLOW_TRACKING_URI")
         if uri is None:
             self._folder.mkdir(parents=True, exist_ok=True)
-            uri = f"sqlite:///{self._folder.absolute() / 'mlflow.db'}?timeout={_PATIENCE}"
-        return MlflowClient(tracking_uri=uri)
+            uri = f"{_IN_A_FILE}{self._folder.absolute() / 'mlflow.db'}?timeout={_PATIENCE}"
+        with _alone_with(uri):
+            return MlflowClient(tracking_uri=uri)
 
     def _begun(self) -> str:
         run = self._client.create_run(
@@ -180,6 +183,21 @@ class MLflow(RunLogger):
             self._client.set_terminated(self._id, _STATES[state])
         if self._outbox.unsent:
             print(f"note: logger.mlflow: {self._outbox.unsent} entries were not sent", file=sys.stderr)
+
+
+@contextmanager
+def _alone_with(uri: str) -> Iterator[None]:
+    """While a store in a file may have to be made: of two processes that do so at once one would fail."""
+    if not uri.startswith(_IN_A_FILE):
+        yield
+        return
+    folder = os.open(Path(uri.removeprefix(_IN_A_FILE).partition("?")[0]).absolute().parent, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # a file system that has no locks
+            fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)
 
 
 @contextmanager
