@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-import torch
+from torch import Tensor
 
 from lehr.data.checks import check_path
 from lehr.data.images import ArrayImages
+from lehr.data.labels import as_labels
 from lehr.data.module import ImageDataModule
 from lehr.data.numpy_file import NumpyFile, Stored
 from lehr.data.pixels import Layout, as_images
@@ -110,15 +110,13 @@ class Arrays(ImageDataModule):
         self, path: Path, key: str | None, labels_key: str | None, options: tuple[str, str] = ("key", "labels_key")
     ) -> ArrayImages:
         stored, labels = load(path, key, labels_key, options)
-        if labels is not None and len(labels) != len(stored):
-            raise DataError(f"data.{options[1]}: {path} has {len(labels)} labels and {len(stored)} images")
         images = as_images(stored, self.layout, path, hidden_white=self.hidden == "white")
-        return ArrayImages(images, None if labels is None else torch.from_numpy(labels))
+        return ArrayImages(images, labels)
 
 
 def load(
     path: Path, key: str | None, labels_key: str | None, options: tuple[str, str] = ("key", "labels_key")
-) -> tuple[Stored, np.ndarray | None]:
+) -> tuple[Stored, Tensor | None]:
     """The array of images in a file, yet to be read, and that of labels.
 
     Args:
@@ -128,7 +126,8 @@ def load(
         options: what these two names are called in the configuration.
 
     Raises:
-        DataError: if the file is damaged, holds Python objects, or has no array of that name.
+        DataError: if the file is damaged, holds Python objects, has no array of that name, or not as many labels as
+            images.
     """
     file = NumpyFile(path)
     if not file.is_zip:
@@ -142,8 +141,10 @@ def load(
     for option, name in zip(options, (key, labels_key), strict=True):
         if name is not None and not file.has(name):
             raise DataError(f"data.{option}: {path} has no array {name!r}, only {file.listed()}")
-    labels = None if labels_key is None else _as_labels(file.stored(labels_key), path, options[1])
-    return file.stored(key or names[0]), labels
+    images = file.stored(key or names[0])
+    if labels_key is None:
+        return images, None
+    return images, as_labels(file.stored(labels_key), len(images), f"data.{options[1]}: {path}")
 
 
 def _same_array(path: Path, one: str | None, other: str | None) -> bool:
@@ -152,16 +153,3 @@ def _same_array(path: Path, one: str | None, other: str | None) -> bool:
     if not file.is_zip:
         return True
     return len({file.member(file.names[0] if key is None else key) for key in (one, other)}) == 1
-
-
-def _as_labels(stored: Stored, path: Path, option: str) -> np.ndarray:
-    """Labels as int64."""
-    if stored.dtype.kind not in "iu" or len(stored.shape) not in (1, 2):
-        raise DataError(
-            f"data.{option}: {path} has {stored.dtype} labels of shape {stored.shape}, "
-            "expected whole numbers of shape (n,) or (n, factors)"
-        )
-    labels = stored.array()
-    if labels.size and labels.max() > np.iinfo(np.int64).max:
-        raise DataError(f"data.{option}: {path} has labels up to {labels.max()}, expected at most those of int64")
-    return labels.astype(np.int64)

@@ -107,7 +107,9 @@ class ImageDataModule(LightningDataModule, ABC):
         if not self._splits:
             self._require_no_problems()
             splits = self.read()
-            train, val = hold_out(splits.train, self.val_fraction, self.seed, "split/val")
+            train, val = splits.train, splits.val
+            if val is None:
+                train, val = hold_out(train, self.val_fraction, self.seed, "split/val")
             for part, images in (("training", train), ("validation", val)):
                 if not len(images):
                     raise DataError(

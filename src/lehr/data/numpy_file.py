@@ -51,7 +51,9 @@ class Stored:
     @classmethod
     def of(cls, array: np.ndarray) -> Stored:
         """An array in memory."""
-        return cls(array.shape, array.dtype, lambda: iter([array]), fortran=False)
+        n = max(1, _BLOCK // max(1, array[:1].nbytes))
+        starts = range(0, len(array), n)
+        return cls(array.shape, array.dtype, lambda: (array[start : start + n] for start in starts), fortran=False)
 
     def __len__(self) -> int:
         return self.shape[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
@@ -19,7 +20,7 @@ _CHANNELS = (1, 3, 4)
 _RGBA = 4
 
 
-def as_images(stored: Stored, layout: str, path: Path, *, hidden_white: bool = True) -> Tensor:
+def as_images(stored: Stored, layout: str, path: Path | str, *, hidden_white: bool = True) -> Tensor:
     """An array as images (n c h w), uint8 or float32 in [0, 1].
 
     With `hidden_white` the fourth channel is opacity, and a colour that nothing is seen of is white: what was left
@@ -29,12 +30,7 @@ def as_images(stored: Stored, layout: str, path: Path, *, hidden_white: bool = T
         DataError: if its axes, its type or its values are not those of images.
     """
     axes = _axes(stored.shape, layout, path)
-    if 0 in stored.shape:
-        raise DataError(f"{path} holds no image: its shape is {stored.shape}")
-    check = _CHECKS.get(stored.dtype.kind if stored.dtype != np.uint8 else "uint8")
-    if check is None:
-        raise DataError(f"{path} holds {stored.dtype}, expected uint8 in 0..255, bool, or float in [0, 1]")
-    pixels = check(path)
+    pixels = _pixels(stored.shape, stored.dtype, path)
     shape = tuple(stored.shape[axis] if axis >= 0 else 1 for axis in axes)
     images = np.empty(shape, pixels.dtype)
     # the same memory, with the axes in the order of the file
@@ -47,12 +43,49 @@ def as_images(stored: Stored, layout: str, path: Path, *, hidden_white: bool = T
     return torch.from_numpy(images)
 
 
+def images_of(array: np.ndarray, layout: str, name: str, *, hidden_white: bool = True) -> Tensor:
+    """An array in memory as images, see `as_images`: its own memory where its numbers are those already.
+
+    Args:
+        array: the images.
+        layout: the order of its axes.
+        name: what it is called in a message.
+        hidden_white: see `as_images`.
+
+    Raises:
+        DataError: as of `as_images`.
+    """
+    axes = _axes(array.shape, layout, name)
+    images = array.transpose([axis for axis in axes if axis >= 0])
+    images = images[:, None] if -1 in axes else images
+    pixels = _pixels(array.shape, array.dtype, name)
+    whitens = hidden_white and images.shape[1] == _RGBA
+    if whitens or array.dtype != pixels.dtype or not images.flags.c_contiguous:
+        return as_images(Stored.of(array), layout, name, hidden_white=hidden_white)
+    for part in _parts(images):
+        pixels.convert(part)
+    pixels.finish(images)
+    with warnings.catch_warnings():  # of an array that cannot be written to; images never are
+        warnings.filterwarnings("ignore", "The given NumPy array is not writable", UserWarning)
+        return torch.from_numpy(images)
+
+
+def _pixels(shape: tuple[int, ...], dtype: np.dtype, path: Path | str) -> _Levels | _Bools | _Floats:
+    """What pixels of this type are and have to be."""
+    if 0 in shape:
+        raise DataError(f"{path} holds no image: its shape is {shape}")
+    check = _CHECKS.get(dtype.kind if dtype != np.uint8 else "uint8")
+    if check is None:
+        raise DataError(f"{path} holds {dtype}, expected uint8 in 0..255, bool, or float in [0, 1]")
+    return check(path)
+
+
 class _Levels:
     """Pixels of uint8."""
 
     dtype, white = np.dtype(np.uint8), 255
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path | str) -> None:
         self.path = path
         self._high = 0
 
@@ -73,7 +106,7 @@ class _Bools:
 
     dtype, white = np.dtype(np.float32), 1
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path | str) -> None:
         self.path = path
 
     def convert(self, block: np.ndarray) -> np.ndarray:
@@ -88,7 +121,7 @@ class _Floats:
 
     dtype, white = np.dtype(np.float32), 1
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path | str) -> None:
         self.path = path
         self._low, self._high = math.inf, -math.inf
         self._finite = True
@@ -109,7 +142,10 @@ class _Floats:
                 f"first in image {wrong.argmax()}"
             )
         if self._low < 0 or self._high > 1:
-            raise DataError(f"{self.path} has values from {self._low:g} to {self._high:g}, expected floats in [0, 1]")
+            advice = ": x / 255, if they are levels of 8 bits" if 2 < self._high <= 255 else ""
+            raise DataError(
+                f"{self.path} has values from {self._low:g} to {self._high:g}, expected floats in [0, 1]{advice}"
+            )
 
 
 _CHECKS: dict[str, type[_Levels] | type[_Bools] | type[_Floats]] = {"uint8": _Levels, "b": _Bools, "f": _Floats}
@@ -121,7 +157,7 @@ def _parts(images: np.ndarray) -> Iterator[np.ndarray]:
     return (images[start : start + n] for start in range(0, len(images), n))
 
 
-def _axes(shape: tuple[int, ...], layout: str, path: Path) -> tuple[int, int, int, int]:
+def _axes(shape: tuple[int, ...], layout: str, path: Path | str) -> tuple[int, int, int, int]:
     """Where in an array of this shape n, c, h and w are; -1 if it has no such axis."""
     if layout == "auto":
         layout = _layout(shape, path)
@@ -131,7 +167,7 @@ def _axes(shape: tuple[int, ...], layout: str, path: Path) -> tuple[int, int, in
     return n, c, h, w
 
 
-def _layout(shape: tuple[int, ...], path: Path) -> str:
+def _layout(shape: tuple[int, ...], path: Path | str) -> str:
     if len(shape) == 3:
         return "nhw"
     if len(shape) != 4:

@@ -14,13 +14,15 @@ class Splits:
 
     Attributes:
         name: what the data set is called in reports.
-        train: training and validation examples together.
+        train: training and validation examples together, unless there is `val`.
         test: None where there is no test split.
+        val: the validation split, where it is not to be split from training.
     """
 
     name: str
     train: Images
     test: Images | None
+    val: Images | None = None
 
 
 def hold_out(images: Images, fraction: float, seed: int, stream: str) -> tuple[Images, Images]:
