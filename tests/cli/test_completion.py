@@ -24,7 +24,8 @@ def complete(lehr):
 
 
 def choices(group: str) -> list[str]:
-    return sorted(f"{group}={path.stem}" for path in (conf_dir() / group).glob("[!_]*.yaml"))
+    names = [path.stem for path in (conf_dir() / group).glob("[!_]*.yaml")]
+    return sorted(f"{group}={name}" for name in names if not name.startswith("given"))  # which are for programs alone
 
 
 def test_commands(complete):

@@ -32,7 +32,7 @@ FORK = multiprocessing.get_context("fork")
 def train(monkeypatch):
     """Trains in place of the real thing: notes what it was told, does what is set, and ends well."""
 
-    def fake(config, directory, resume=False, trust=(), import_seconds=0.0, claim=None, extras=None):
+    def fake(config, directory, resume=False, trust=(), import_seconds=0.0, claim=None, extras=None, given=None):
         fake.calls.append({"config": config, "resume": resume, "trust": trust, "extras": extras})
         assert claim is not None
         assert is_claimed(directory.path)

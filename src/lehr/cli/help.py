@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from lehr.config.given import CHOICES, STAND_INS
 from lehr.config.registry import conf_dir
 from lehr.config.samplers import SAMPLERS
 
@@ -131,7 +132,8 @@ def train_help(config_dir: Path | None) -> str:
     for folder in filter(None, (conf_dir(), config_dir)):
         for file in folder.rglob("*.yaml"):
             group = file.parent.relative_to(folder).as_posix()
-            if group != "." and not group.startswith("hydra/") and not file.stem.startswith("_"):
+            hidden = file.stem.startswith("_") or (group in STAND_INS and file.stem in CHOICES)
+            if group != "." and not group.startswith("hydra/") and not hidden:
                 choices.setdefault(group, set()).add(file.stem)
     width = max(map(len, choices))
     groups = "\n".join(f"  {group:<{width}}  {', '.join(sorted(names))}" for group, names in sorted(choices.items()))

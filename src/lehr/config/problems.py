@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from lehr.config.given import nothing_given
 from lehr.config.registry import ALLOWED_PACKAGES, GROUPS, components, targets
 from lehr.config.schema import Section, TrainConfig, schema_of
 
@@ -81,6 +82,8 @@ def _component_problems(group: str, path: str, node: Mapping[str, Any], trust: I
     target = node.get("_target_")
     if not isinstance(target, str) or not target.strip(" .\t\n") or target.startswith("."):
         return [f"{path}._target_={_shown(target)}: must name a class, such as {targets(group)[0]}"]
+    if problem := nothing_given(group, node):
+        return [problem]
     if schema := schema_of(group, target):
         return section_problems(schema, node, path)
     package = target.partition(".")[0]

@@ -50,7 +50,7 @@ class Group:
 
 
 GROUPS: dict[str, Group] = {
-    "data": Group("lehr.data.module.ImageDataModule"),
+    "data": Group("lehr.data.module.ImageDataModule", given_to_own=("content",)),
     "model": Group("lehr.models.autoencoder.Autoencoder", given=("image_shape",), provides=(DENSITY,)),
     "likelihood": Group("lehr.objective.likelihood.Likelihood"),
     "kl": Group("lehr.objective.rate.RateTerm"),

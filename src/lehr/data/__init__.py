@@ -14,10 +14,21 @@ if TYPE_CHECKING:
     from lehr.data.batch import Batch
     from lehr.data.digits import Digits
     from lehr.data.folder import ImageFolder
+    from lehr.data.given import GivenDataModule, GivenImages
     from lehr.data.idx import MNIST, FashionMNIST
     from lehr.data.module import ImageDataModule
 
-__all__ = ["MNIST", "Arrays", "Batch", "Digits", "FashionMNIST", "ImageDataModule", "ImageFolder"]
+__all__ = [
+    "MNIST",
+    "Arrays",
+    "Batch",
+    "Digits",
+    "FashionMNIST",
+    "GivenDataModule",
+    "GivenImages",
+    "ImageDataModule",
+    "ImageFolder",
+]
 
 # Lazy: a process that only decodes image files imports this package, and must not wait for torch and Lightning.
 __getattr__, __dir__ = exports(
@@ -27,6 +38,8 @@ __getattr__, __dir__ = exports(
         "Batch": "batch",
         "Digits": "digits",
         "FashionMNIST": "idx",
+        "GivenDataModule": "given",
+        "GivenImages": "given",
         "ImageDataModule": "module",
         "ImageFolder": "folder",
         "MNIST": "idx",

@@ -8,6 +8,7 @@ __getattr__, __dir__ = exports(
         "Autoencoder": "autoencoder",
         "Components": "components",
         "Conv": "conv",
+        "GivenModule": "given",
         "Linear": "linear",
         "MLP": "mlp",
         "VAE": "vae",

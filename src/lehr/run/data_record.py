@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from lehr.config.build import build
+from lehr.config.given import NOTHING, Given
 from lehr.data.fingerprint import Fingerprint
 from lehr.data.module import ImageDataModule
 from lehr.data.walk import in_words
@@ -17,6 +17,7 @@ from lehr.errors import ConfigError, DataError
 from lehr.files import write_json
 from lehr.reading import read_json
 from lehr.run.directory import RunDirectory
+from lehr.run.objects import build_data, data_problems
 
 _OF_SPLIT = {"train": "training", "val": "validation", "test": "test"}
 
@@ -61,7 +62,11 @@ def require_same_data(directory: RunDirectory, data: ImageDataModule, saved: Any
 
 
 def data_of(
-    directory: RunDirectory, config: Mapping[str, Any], trust: Iterable[str], moved: Mapping[str, str | None]
+    directory: RunDirectory,
+    config: Mapping[str, Any],
+    trust: Iterable[str],
+    moved: Mapping[str, str | None],
+    given: Given = NOTHING,
 ) -> ImageDataModule:
     """The data of a finished run, read, and known to be the same.
 
@@ -70,15 +75,18 @@ def data_of(
         config: of the run.
         trust: packages of the user's own whose classes the data need.
         moved: `path`, `test_path`, `root`: where they lie now, if not where they did.
+        given: the data, where the configuration says that they were given.
 
     Raises:
         ConfigError: if there is no such key.
         DataError: if they are not there, or are others.
     """
+    if problems := data_problems(config, given, directory.path):
+        raise DataError(*problems)
     moved = {key: place for key, place in moved.items() if place is not None}
     if unknown := [key for key in moved if key not in config["data"]]:
         raise ConfigError(*(f"data.{key}: {config['data']['_target_']} of this run has no such key" for key in unknown))
-    data = build({**config["data"], **moved}, ImageDataModule, key="data", trust=trust)
+    data = build_data({**config, "data": {**config["data"], **moved}}, trust, given)
     data.prepare_data()
     data.setup()
     where = " or ".join(f"data.{key}=PLACE" for key in ("path", "root") if key in config["data"])

@@ -14,6 +14,7 @@ import torch
 from safetensors import SafetensorError
 
 from lehr import __version__
+from lehr.config.given import NOTHING, Given
 from lehr.config.problems import section_problems
 from lehr.config.samplers import SAMPLERS
 from lehr.config.schema import EvaluateConfig
@@ -98,6 +99,7 @@ def evaluate_weights(
     request: Request,
     trust: Iterable[str] = (),
     moved: Mapping[str, str | None] | None = None,
+    given: Given = NOTHING,
 ) -> tuple[Table, Path]:
     """Evaluate a checkpoint of a finished run: the table, and where it lies, which is a file of its own.
 
@@ -109,6 +111,7 @@ def evaluate_weights(
         request: what was asked for.
         trust: packages of the user's own whose classes the run needs.
         moved: where the data lie now, see `data_of`.
+        given: what the run was given in place of names.
 
     Raises:
         CheckpointError: if the run has not finished, or has no such weights.
@@ -117,7 +120,7 @@ def evaluate_weights(
     directory = RunDirectory(path)
     _require_finished(directory)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    run, data = load_weights(path, weights, trust, moved, device)
+    run, data = load_weights(path, weights, trust, moved, device, given)
     subject = Subject(run.model, run.likelihood, run.prior, run.posterior, data, device)
     return evaluate_subject(subject, request, directory, run.model_id, weights)
 
@@ -141,7 +144,7 @@ def evaluate_run(
     """
     directory = RunDirectory(run.path)
     _require_finished(directory)
-    data = data_of(directory, run.config, trust, moved or {})
+    data = data_of(directory, run.config, trust, moved or {}, run.given)
     if data.shape != run.model.image_shape:
         raise DataError(f"{data.name}: has images of {data.shape}, the run was trained on {run.model.image_shape}")
     if run.statistics and data.n_train != run.statistics.n:
@@ -178,10 +181,14 @@ def evaluate_trained(
         return evaluate_subject(subject, request, directory, identity)
 
 
-def evaluate_finished(config: Mapping[str, Any], directory: RunDirectory, trust: tuple[str, ...] = ()) -> None:
+def evaluate_finished(
+    config: Mapping[str, Any], directory: RunDirectory, trust: tuple[str, ...] = (), given: Given = NOTHING
+) -> None:
     """The evaluation at the end of a run that is done, but was ended before it, or told to do less then."""
     level = config["evaluate"]
-    error = try_to_evaluate(lambda request: evaluate_run(load(directory.path, trust), request, trust), level, directory)
+    error = try_to_evaluate(
+        lambda request: evaluate_run(load(directory.path, trust, given=given), request, trust), level, directory
+    )
     directory.record_evaluation(level, error)
 
 

@@ -9,13 +9,13 @@ from typing import Any
 
 NOT_PART_OF_IT = (
     "dir", "resume", "resume_from", "overwrite", "evaluate", "debug", "trust", "logger", "data.root",
-    "data.workers", "data.eval_batch_size", "callbacks.progress", "callbacks.samples",
+    "data.source", "data.workers", "data.eval_batch_size", "callbacks.progress", "callbacks.samples",
     "callbacks.checkpoints.every_seconds",
     "trainer.accelerator", "trainer.devices", "trainer.num_nodes", "trainer.strategy", "trainer.log_every_n_steps",
 )  # fmt: skip
 """Where a run is written and computed, what is shown of it and what is measured afterwards.
 
-`data.path` is part of it: it says which data.
+`data.path` is part of it: it says which data. `data.source` is not: of what was given from Python the digest says that.
 """
 LATER: dict[str, Any] = {
     "ema._target_": "lehr.training.EMAPlan", "ema.decay": None, "ema.half_life": None, "optimizer.freeze": [],

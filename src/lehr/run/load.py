@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from lehr.errors import CheckpointError
+from lehr.config.given import NOTHING, Given
+from lehr.errors import CheckpointError, ConfigError
 from lehr.evaluation.statistics import TENSORS_NAME, read_statistics
 from lehr.posterior.aggregate import AggregatePosterior
 from lehr.reading import read_json
 from lehr.run.directory import RunDirectory
+from lehr.run.given_model import model_problems
 from lehr.run.loaded import LoadedModel, Parts, require_sampling
 from lehr.run.model_files import describe_model, read_model
 
@@ -37,6 +39,7 @@ class Run(LoadedModel):
         trust: packages of the user's own whose classes may be built.
         weights: "best", "last" or "ema" of a checkpoint; None for those that the run has ended in.
         moved: where its data lie now, see `data_of`.
+        given: what the run was given in place of names, beside its configuration, as far as it is here.
     """
 
     def __init__(
@@ -48,11 +51,13 @@ class Run(LoadedModel):
         trust: Iterable[str] = (),
         weights: str | None = None,
         moved: Mapping[str, str | None] | None = None,
+        given: Given = NOTHING,
     ) -> None:
         super().__init__(path, config, read, statistics)
         self.trust = tuple(trust)
         self.weights = weights
         self.moved = dict(moved or {})
+        self.given = given
 
     def sample(
         self,
@@ -179,6 +184,13 @@ def load(
     trust: Iterable[str] = (),
     weights: str | None = None,
     moved: Mapping[str, str | None] | None = None,
+    *,
+    data: object = None,
+    labels: object = None,
+    test: object = None,
+    test_labels: object = None,
+    model: object = None,
+    given: Given = NOTHING,
 ) -> Run:
     """The finished run in directory `path`, on the CPU. Nothing in the directory is executed.
 
@@ -190,17 +202,28 @@ def load(
         weights: "best", "last" or "ema" for those of a checkpoint, whose q(z) is measured anew over the training data;
             None for those that the run has ended in.
         moved: where its data lie now, if not where they did: "path", "test_path", "root".
+        data, labels, test, test_labels: of a run that was given these: the same once more, to evaluate it.
+        model: of a run that was given one: a module that is built like it, whose weights are of no account.
+        given: all of these as `given_objects` has them, in their place.
 
     Raises:
         CheckpointError: if it is no finished run, is damaged, or holds the statistics of another model than its own.
-        ConfigError: if it names classes of packages that are not trusted.
+        ConfigError: if it names classes of packages that are not trusted, or its model is to be given.
+        DataError: if the data are not those that it was given.
     """
     directory, trust = RunDirectory(path), tuple(trust)
     config = directory.read_config()
+    given = given or _given(data, labels, test, test_labels, model)
+    if problems := model_problems(config, given, path):
+        raise ConfigError(*problems)
+    if "data" in given:
+        from lehr.run.objects import require_given
+
+        require_given(config, given, path)
     if weights is not None:
         from lehr.run.weights import load_weights
 
-        return load_weights(path, weights, trust, moved)[0]
+        return load_weights(path, weights, trust, moved, given=given)[0]
     if not directory.model.is_dir():
         raise CheckpointError("; ".join(filter(None, (f"{path}: has no model/", directory.unfinished()))))
     written = describe_model(directory.model).model
@@ -210,16 +233,28 @@ def load(
     statistics = None if left_out and not there else read_statistics(directory.posterior, written)
 
     def read() -> Parts:
-        return _read_parts(directory, trust, written, statistics)
+        return _read_parts(directory, trust, written, statistics, given)
 
-    return Run(directory.path, config, read, statistics, trust, moved=moved)
+    return Run(directory.path, config, read, statistics, trust, moved=moved, given=given)
+
+
+def _given(data: object, labels: object, test: object, test_labels: object, model: object) -> Given:
+    if all(one is None for one in (data, labels, test, test_labels, model)):
+        return NOTHING  # without the room of data, which takes a second to import
+    from lehr.run.objects import given_objects
+
+    return given_objects(data, labels, test, test_labels, model)
 
 
 def _read_parts(
-    directory: RunDirectory, trust: tuple[str, ...], written: str | None, statistics: AggregatePosterior | None
+    directory: RunDirectory,
+    trust: tuple[str, ...],
+    written: str | None,
+    statistics: AggregatePosterior | None,
+    given: Given,
 ) -> Parts:
     """What was trained, of a run that was loaded when its weights had the id `written` and these statistics."""
-    model, likelihood, prior, model_id = read_model(directory.model, trust)
+    model, likelihood, prior, model_id = read_model(directory.model, trust, given)
     if written not in (None, model_id):
         raise CheckpointError(f"{directory.path}: was trained further in the meantime; load it once more")
     if statistics is not None and written is None:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from lehr import __version__
 from lehr.config.build import build
+from lehr.config.given import NOTHING, Given, stands_in
 from lehr.errors import CheckpointError, ConfigError, in_a_line
 from lehr.files import write_json
 from lehr.models.autoencoder import Autoencoder
@@ -20,20 +21,28 @@ from lehr.models.wrapped import wrap
 from lehr.objective.likelihood import Likelihood
 from lehr.objective.prior import Prior
 from lehr.reading import read_json
+from lehr.run.given_model import handed_module
 from lehr.tensors import model_id, read_id, read_tensors, write_tensors
 
 WEIGHTS = "model.safetensors"
 _CONFIG = "config.json"
 
 
-def build_model(config: Mapping[str, Any], image_shape: Iterable[int], trust: Iterable[str] = ()) -> Autoencoder:
-    """The configured model for images of (c, h, w); a class that is no `Autoencoder` is wrapped.
+def build_model(
+    config: Mapping[str, Any], image_shape: Iterable[int], trust: Iterable[str] = (), given: Given = NOTHING
+) -> Autoencoder:
+    """The configured model for images of (c, h, w), or a copy of the one given; what is no `Autoencoder` is wrapped.
 
     Raises:
-        ConfigError: if the class may not be built, does not take its values, or is not for such images.
+        ConfigError: if the class may not be built, does not take its values, or is not for such images; if a model was
+            given and is not now.
     """
     c, h, w = image_shape
-    module = build(config["model"], Autoencoder, key="model", trust=trust, image_shape=(c, h, w))
+    own = handed_module(given) if stands_in(config, "model") else None
+    if own:
+        module = own.build()
+    else:
+        module = build(config["model"], Autoencoder, key="model", trust=trust, image_shape=(c, h, w))
     try:
         return wrap(module, (c, h, w))
     except ValueError as error:
@@ -117,7 +126,9 @@ def describe_model(folder: Path) -> Described:
         return Described(image_shape, nodes, written)
 
 
-def read_model(folder: Path, trust: Iterable[str] = ()) -> tuple[Autoencoder, Likelihood, Prior, str]:
+def read_model(
+    folder: Path, trust: Iterable[str] = (), given: Given = NOTHING
+) -> tuple[Autoencoder, Likelihood, Prior, str]:
     """Model, likelihood and prior in `folder`, in evaluation mode, in the precision they were trained in; and their id.
 
     The id is that of the weights as they are, whether the file has one or, of an earlier version, has not.
@@ -134,7 +145,7 @@ def read_model(folder: Path, trust: Iterable[str] = ()) -> tuple[Autoencoder, Li
             raise ValueError("the weights are not those that were written")
         if name := next((name for name, t in weights.items() if t.is_floating_point() and t.isnan().any()), None):
             raise ValueError(f"{name} has values that are no numbers")
-    return *read_weights(described.nodes, described.image_shape, weights, trust, folder / WEIGHTS), found
+    return *read_weights(described.nodes, described.image_shape, weights, trust, folder / WEIGHTS, given), found
 
 
 @contextmanager
@@ -153,6 +164,7 @@ def read_weights(
     weights: Mapping[str, Tensor],
     trust: Iterable[str],
     source: Path,
+    given: Given = NOTHING,
 ) -> tuple[Autoencoder, Likelihood, Prior]:
     """Model, likelihood and prior of a configuration with these weights, to evaluate, in the weights' precision.
 
@@ -162,13 +174,14 @@ def read_weights(
         weights: by the names of `weights_of`; others are passed over.
         trust: packages of the user's own whose classes may be built.
         source: where the weights are from.
+        given: a model of the same structure, where the configuration says that one was given.
 
     Raises:
         CheckpointError: if the weights are of another model, or the configuration is of none.
         ConfigError: if it names classes that may not be built.
     """
     try:
-        model, likelihood = build_model(config, image_shape, trust), build_likelihood(config, trust)
+        model, likelihood = build_model(config, image_shape, trust, given), build_likelihood(config, trust)
         prior = build_prior(config, model, trust)
     except ConfigError as error:
         raise ConfigError(*(f"{source.parent}: {problem}" for problem in error.problems)) from error
@@ -183,6 +196,9 @@ def read_weights(
             module.load_state_dict(state)
         except RuntimeError as error:
             reason = " ".join(str(error).split())
+            if prefix == "model" and stands_in(config, "model"):
+                given_type = config["model"].get("type")
+                raise ConfigError(f"model: is not built like the {given_type} of the run ({reason})") from error
             raise CheckpointError(f"{source}: does not belong to the configuration beside it ({reason})") from error
         module.eval().requires_grad_(False)
     return model, likelihood, prior

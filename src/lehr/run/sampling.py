@@ -98,7 +98,7 @@ def held_out_images(
     Raises:
         DataError: if an index is not there, or the data are not those of the run.
     """
-    data = data_of(RunDirectory(run.path), run.config, trust, moved or {})
+    data = data_of(RunDirectory(run.path), run.config, trust, moved or {}, run.given)
     split, n = ("test", data.n_test) if data.n_test else ("val", data.n_val)
     for index in indices:
         if not 0 <= index < n:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from lehr.config.build import build
+from lehr.config.given import NOTHING, Given
 from lehr.data.module import ImageDataModule
 from lehr.errors import CheckpointError
 from lehr.models.components import Components
@@ -32,6 +33,7 @@ def load_weights(
     trust: Iterable[str] = (),
     moved: Mapping[str, str | None] | None = None,
     device: torch.device | None = None,
+    given: Given = NOTHING,
 ) -> tuple[Run, ImageDataModule]:
     """The run in directory `path` with the weights of a checkpoint, and its data, over which q(z) is measured anew.
 
@@ -41,6 +43,7 @@ def load_weights(
         trust: packages of your own whose classes the run uses.
         moved: where the data lie now, see `data_of`.
         device: where the model is then; None for the CPU.
+        given: what the run was given in place of names.
 
     Raises:
         CheckpointError: if there is no such checkpoint, it is damaged, or it has no average.
@@ -56,8 +59,8 @@ def load_weights(
     averages: Mapping[str, Tensor] = saved.get("ema") or {}
     if weights == "ema" and not averages:
         raise CheckpointError(f"{source}: has no average of the weights; the run was trained without ema")
-    data = data_of(directory, config, trust, moved or {})
-    model, likelihood, prior = read_weights(config, data.shape, saved["state_dict"], trust, source)
+    data = data_of(directory, config, trust, moved or {}, given)
+    model, likelihood, prior = read_weights(config, data.shape, saved["state_dict"], trust, source, given)
     if weights != "last":  # a validation is of the average where there is one
         _put({"model": model, "likelihood": likelihood, "prior": prior}, averages)
     device = device or torch.device("cpu")
@@ -71,7 +74,7 @@ def load_weights(
         density = prior.density(model.encode)
     identity = model_id(weights_of(model, likelihood, prior))
     parts = Parts(model, likelihood, density, identity)
-    run = Run(directory.path, config, lambda: parts, aggregate, trust, weights, moved)
+    run = Run(directory.path, config, lambda: parts, aggregate, trust, weights, moved, given)
     return run.to(device), data
 
 

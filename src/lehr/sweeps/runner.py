@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
 
+from lehr.config.given import NOTHING, Given
 from lehr.errors import CheckpointError, DiskFull, in_a_line
 from lehr.files import is_disk_full
 from lehr.paths import absolute
@@ -23,7 +24,13 @@ from lehr.sweeps.point import Point
 LOG = "log.txt"
 
 
-def run_point(run_dir: Path, retry: str | None = None, own_process: bool = True, devices: int | None = None) -> str:
+def run_point(
+    run_dir: Path,
+    retry: str | None = None,
+    own_process: bool = True,
+    devices: int | None = None,
+    given: Given = NOTHING,
+) -> str:
     """Train the point in `run_dir`, unless that is done or another process is at it.
 
     Args:
@@ -31,6 +38,7 @@ def run_point(run_dir: Path, retry: str | None = None, own_process: bool = True,
         retry: try again what has failed before this time (ISO 8601, UTC); None for nothing.
         own_process: whether this process is there for the point alone, so that all of its output belongs to it.
         devices: in place of `trainer.devices`.
+        given: what stands in place of names of the point's configuration, see `lehr.run.objects`.
 
     Returns:
         The state in which the point is then, as of `state_of`. What it printed is in log.txt.
@@ -55,9 +63,9 @@ def run_point(run_dir: Path, retry: str | None = None, own_process: bool = True,
         with _output_to(run_dir / LOG, own_process):
             try:
                 if state == DONE:
-                    _evaluate(point, directory)
+                    _evaluate(point, directory, given)
                 else:
-                    _train(point, directory, claim, devices)
+                    _train(point, directory, claim, devices, given)
             except Exception as error:
                 if is_disk_full(error, run_dir):
                     raise DiskFull(f"{run_dir}: there is no space left on the disk") from error
@@ -75,14 +83,14 @@ def _failed_before(finished: str, retry: str | None) -> bool:
     return retry is not None and (finished <= retry or finished > now())
 
 
-def _evaluate(point: Point, directory: RunDirectory) -> None:
+def _evaluate(point: Point, directory: RunDirectory, given: Given) -> None:
     with quick_imports():
         from lehr.run.evaluate import evaluate_finished
 
-    evaluate_finished(point.config, directory, tuple(point.config["trust"]))
+    evaluate_finished(point.config, directory, tuple(point.config["trust"]), given)
 
 
-def _train(point: Point, directory: RunDirectory, claim: Claim, devices: int | None) -> None:
+def _train(point: Point, directory: RunDirectory, claim: Claim, devices: int | None, given: Given) -> None:
     with quick_imports():
         from lehr.training.building import Extras
         from lehr.training.callbacks.pruning import Pruned, Pruning
@@ -96,13 +104,13 @@ def _train(point: Point, directory: RunDirectory, claim: Claim, devices: int | N
     resume = directory.state() in (RUNNING, INTERRUPTED, FAILED, PRUNED) and directory.last_checkpoint.exists()
     with suppress(Pruned):
         try:
-            train(config, directory, resume, trust, claim=claim, extras=extras)
+            train(config, directory, resume, trust, claim=claim, extras=extras, given=given)
         except CheckpointError as error:
             if not resume:
                 raise
             # what an earlier attempt left cannot be gone on with: better trained anew than not at all
             print(f"note: {error}; the run starts again", file=sys.stderr)
-            train(config, directory, False, trust, claim=claim, extras=extras)
+            train(config, directory, False, trust, claim=claim, extras=extras, given=given)
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from lehr import randomness
 from lehr.config.build import build, find_class
+from lehr.config.given import NOTHING, Given
 from lehr.config.schema import plan_of
 from lehr.data.module import ImageDataModule
 from lehr.errors import ConfigError
@@ -31,6 +32,7 @@ from lehr.run.directory import RunDirectory
 from lehr.run.finish import Options
 from lehr.run.history import History
 from lehr.run.model_files import build_likelihood, build_model, build_prior
+from lehr.run.objects import build_data
 from lehr.surroundings import Place
 from lehr.training.callbacks.aggregate import AggregateStatistics
 from lehr.training.callbacks.interruption import Interruption
@@ -48,7 +50,7 @@ from lehr.training.loop import LeanEpochLoop
 from lehr.training.module import VAEModule
 from lehr.training.optimizers import adam
 from lehr.training.players import PlayerPlan
-from lehr.training.ranks import Ranks, first_place
+from lehr.training.ranks import Ranks, devices_of, first_place
 from lehr.training.resuming import Resumption
 
 Config = Mapping[str, Any]
@@ -82,6 +84,7 @@ class Parts:
         trust: packages whose classes may be built.
         extras: what a sweep adds.
         place: of this process among the ranks of the run; None where it starts the others, if there are any.
+        given: what the run was given in place of names.
 
     Attributes:
         data: read and split.
@@ -103,9 +106,10 @@ class Parts:
         trust: tuple[str, ...],
         extras: Extras | None = None,
         place: Place | None = None,
+        given: Given = NOTHING,
     ) -> None:
         extras = extras or Extras()
-        self.data = build(config["data"], ImageDataModule, key="data", trust=trust)
+        self.data = build_data(config, trust, given)
         rate_term = build(config["kl"], RateTerm, key="kl", trust=trust)
         objective = build(config["objective"], Objective, key="objective", trust=trust)
         plan = player_plan(config["optimizer"], config["trainer"]["gradient_clip_val"], trust)
@@ -117,7 +121,7 @@ class Parts:
         every = [*configured, self.metrics, *extras.callbacks, self.interruption]
         self.trainer = _trainer(config, directory, checkpoint, trust, every, place)
         length = self._read_data(config, directory, saved, trust)
-        self.module = _module(config, self.data, rate_term, objective, plan, ema, trust, start=not checkpoint)
+        self.module = _module(config, self.data, rate_term, objective, plan, ema, trust, given, start=not checkpoint)
         if self.data.grey and self.module.likelihood.levels == 2:
             self._say(_GREY)
         if note := _single_example(self.data, rate_term):
@@ -194,11 +198,12 @@ def _module(
     plan: PlayerPlan,
     ema: EMAPlan | None,
     trust: tuple[str, ...],
+    given: Given,
     start: bool,
 ) -> VAEModule:
     """The module with networks for the images of `data`; with `start` the decoder and the prior begin at these."""
     with randomness.seeded(config["seed"], "weights"):
-        model = build_model(config, data.shape, trust)
+        model = build_model(config, data.shape, trust, given)
     likelihood = build_likelihood(config, trust)
     if problem := levels_problem(likelihood.levels, data.levels):
         raise ConfigError(problem)
@@ -272,14 +277,7 @@ def _trainer(
     place: Place | None,
 ) -> Trainer:
     values = config["trainer"]
-    accelerator = values["accelerator"]
-    if accelerator == "auto":
-        accelerator = "cuda" if torch.cuda.is_available() else "cpu"
-    devices = values["devices"]
-    if devices == "auto":
-        devices = torch.cuda.device_count() if accelerator == "cuda" else 1
-        if place:
-            devices = place.world // values["num_nodes"]
+    accelerator, devices = devices_of(config, place)
     distributed = values["strategy"] == "ddp" or devices * values["num_nodes"] > 1
     trainer = Trainer(
         accelerator=accelerator,

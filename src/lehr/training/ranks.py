@@ -1,12 +1,17 @@
-"""The place of a process among the ranks of its run, as Lightning asks for it: told, not read from the environment."""
+"""The ranks of a run, and the place of a process among them: told to Lightning, not read from the environment."""
 
 from __future__ import annotations
 
 import socket
+from collections.abc import Mapping
+from typing import Any
 
+import torch
 from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 
+from lehr.config.given import Given
+from lehr.errors import ConfigError
 from lehr.surroundings import Place
 
 
@@ -62,3 +67,27 @@ def _free_port() -> int:
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         return int(listening.getsockname()[1])
+
+
+def devices_of(config: Mapping[str, Any], place: Place | None) -> tuple[str, int]:
+    """Which kind of device a run is trained on, and how many of them each machine has."""
+    values = config["trainer"]
+    accelerator, devices = values["accelerator"], values["devices"]
+    if accelerator == "auto":
+        accelerator = "cuda" if torch.cuda.is_available() else "cpu"
+    if devices == "auto":
+        devices = torch.cuda.device_count() if accelerator == "cuda" else 1
+        if place:
+            devices = place.world // values["num_nodes"]
+    return accelerator, devices
+
+
+def require_one_process(config: Mapping[str, Any], place: Place | None, given: Given) -> None:
+    """Check that a run that was given something has no other rank: those build all of it from its configuration.
+
+    Raises:
+        ConfigError: if it has.
+    """
+    if given and (n := devices_of(config, place)[1] * config["trainer"]["num_nodes"]) > 1:
+        what = " and ".join(given)
+        raise ConfigError(f"trainer.devices: with {what} given from Python a run has one process, not {n}; say 1")

@@ -16,6 +16,7 @@ from pathlib import Path
 from lightning.pytorch import Trainer
 from torch import Tensor
 
+from lehr.config.given import NOTHING, Given
 from lehr.errors import ConfigError, DiskFull, Interrupted, in_a_line
 from lehr.files import is_disk_full
 from lehr.posterior.aggregate import AggregatePosterior
@@ -27,6 +28,7 @@ from lehr.run.evaluate import evaluate_trained, try_to_evaluate
 from lehr.run.execution import Execution
 from lehr.run.finish import Finished, Observer, Trained, finish
 from lehr.run.measure import measure_split
+from lehr.run.objects import require_given
 from lehr.run.status import DONE, FAILED, INTERRUPTED, PRUNED, Status
 from lehr.signals import ending_in_order
 from lehr.surroundings import Place, hidden
@@ -39,6 +41,7 @@ from lehr.training.export import Exported, export, wanted
 from lehr.training.launched import place_from_outside
 from lehr.training.loggers.all import ending_told, run_loggers
 from lehr.training.quiet import quiet
+from lehr.training.ranks import require_one_process
 
 
 def train(
@@ -49,6 +52,7 @@ def train(
     import_seconds: float = 0.0,
     claim: Claim | None = None,
     extras: Extras | None = None,
+    given: Given = NOTHING,
 ) -> dict[str, float]:
     """Train the configured VAE into `directory` and return its final metrics.
 
@@ -60,6 +64,7 @@ def train(
         import_seconds: what starting the program took, for the record.
         claim: to the directory, where the caller has it already.
         extras: what a sweep adds.
+        given: what stands in place of names of the configuration, see `lehr.run.objects`.
 
     Raises:
         LehrError: for a mistake of the user's, and for a loss that is not finite.
@@ -68,10 +73,13 @@ def train(
     """
     checkpoint = directory.require_checkpoint(config.get("resume_from", "last")) if resume else None
     config = {**config, "resume_from": "last"}  # when it is gone on with once more
+    require_given(config, given, directory.path, anew=not resume)
     if claim is not None:  # the caller has begun this run alone, whatever was started beside it
         with hidden(), ending_in_order():
-            return _train(config, directory, checkpoint, trust, import_seconds, claim, extras or Extras(), None)
+            require_one_process(config, None, given)
+            return _train(config, directory, checkpoint, trust, import_seconds, claim, extras or Extras(), None, given)
     place = place_from_outside(config)
+    require_one_process(config, place, given)
     with hidden(place), ending_in_order():
         if place and place.rank:
             # of what the ranks share only the first one's is written; that they have the same configuration is checked
@@ -79,7 +87,7 @@ def train(
         with _claimed(directory) as claim:
             if checkpoint is None and _goes_on(config, directory):
                 checkpoint = directory.require_checkpoint()
-            return _train(config, directory, checkpoint, trust, import_seconds, claim, extras or Extras(), place)
+            return _train(config, directory, checkpoint, trust, import_seconds, claim, extras or Extras(), place, given)
 
 
 def _train(
@@ -91,13 +99,14 @@ def _train(
     claim: Claim,
     extras: Extras,
     place: Place | None,
+    given: Given,
 ) -> dict[str, float]:
     """`train`, as the process that writes."""
     started = time.perf_counter()
     status, seconds = Status(directory.status), {"import": import_seconds}
     with ExitStack() as told:  # loggers, which may take their time, once the directory says how it has ended
         with ExitStack() as at_last, _ending_recorded(status, directory, seconds), quiet():
-            parts = _prepare(config, directory, checkpoint, trust, extras, status, place)
+            parts = _prepare(config, directory, checkpoint, trust, extras, status, place, given)
             at_last.callback(_end_other_ranks, parts.trainer, seconds=0)
             told.enter_context(ending_told(parts.trainer))
             claim.fraction = parts.fraction
@@ -185,12 +194,13 @@ def _prepare(
     extras: Extras,
     status: Status,
     place: Place | None,
+    given: Given,
 ) -> Parts:
     """Build the run and begin its directory; what an earlier run left is touched only once this one can start."""
     has_something_to_lose = checkpoint is not None or directory.is_run()
     if not has_something_to_lose:
         _begin(directory, config, status)
-    parts = Parts(config, directory, checkpoint, trust, extras, place)
+    parts = Parts(config, directory, checkpoint, trust, extras, place, given)
     if has_something_to_lose:
         if checkpoint is None:
             directory.clear()
