@@ -17,6 +17,7 @@ __getattr__, __dir__ = exports(
         "LehrError": "errors",
         "Run": "run.load",
         "Stopped": "errors",
+        "compare": "sweeps.compare",
         "load": "run.load",
         "load_sweep": "sweeps.frame",
         "sweep": "api.sweep",

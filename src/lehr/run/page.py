@@ -56,7 +56,7 @@ def run_page(run: Run) -> str:
     return html.joined(
         html.title(f"Run {run.path}", state),
         html.paragraph(f"error: {status['error']}") if status.get("error") else "",
-        _numbers(run.metrics),
+        _numbers(run),
         html.paragraph(_of_weights(run, status)),
         html.paragraph(evaluation.get("collapse/verdict") or "") if evaluation else "",
         html.paragraph(data_note(directory)),
@@ -90,13 +90,14 @@ def data_note(directory: RunDirectory) -> str:
     return f"Data: {words}."
 
 
-def _numbers(metrics: Mapping[str, float]) -> html.Markup:
+def _numbers(run: Run) -> html.Markup:
+    metrics, rows = run.metrics, []
     split = final_split(metrics)
-    names = [word.replace("SPLIT", split) for word in _FIRST]
-    rows = []
-    for name in names:
+    for name in (word.replace("SPLIT", split) for word in _FIRST):
         if name in metrics:
             label, unit = named(name)
+            if name == "posterior/active_units" and run.statistics is not None:
+                unit = f"of {run.statistics.mean.numel():,}"
             prefix = f"{split} " if name.startswith(f"{split}/") else ""
             rows.append((f"{prefix}{label}", shown(name, metrics[name]), unit))
     return html.table(rows) if rows else html.paragraph("No final numbers yet.")

@@ -127,7 +127,7 @@ def read_runs(path: str | Path, config: bool = False) -> SweepResults:
     if not path.is_dir():
         raise CheckpointError(f"{path}: there is no such directory")
     record = SweepDirectory(path).read()
-    read = partial(_read_run, record=record, keep_config=config)
+    read = partial(read_run, record=record, keep_config=config)
     found = [run for run in _each(read, _directories(path)) if run]
     others = sorted(run.name for run in found if not run.belongs)
     found, copies = _without_copies([run for run in found if run.belongs])
@@ -141,7 +141,7 @@ def read_runs(path: str | Path, config: bool = False) -> SweepResults:
     if record:
         keys = list(dict.fromkeys([*record["keys"], *(key for run in found for key in run.swept)]))
     else:
-        keys = _differing([run.swept for run in found if run.swept])
+        keys = differing_keys([run.swept for run in found if run.swept])
     keys = [key for key in keys if key != SEED] + [SEED] * (SEED in keys)
     runs = [replace(run, swept={key: run.swept.get(key) for key in keys}) if run.swept else run for run in found]
     runs.sort(key=lambda run: (not run.swept, [natural(run.swept.get(key)) for key in keys], natural(run.name)))
@@ -233,7 +233,7 @@ def _directories(path: Path) -> list[Path]:
         return [Path(entry.path) for entry in entries if not entry.name.startswith(".") and entry.is_dir()]
 
 
-def _read_run(path: Path, record: Mapping[str, Any], keep_config: bool) -> RunResult | None:
+def read_run(path: Path, record: Mapping[str, Any], keep_config: bool) -> RunResult | None:
     """The run in `path`; None where there is none. `record` is sweep.yaml, empty where there is none."""
     wrong: list[str] = []
     point = read_json(path, "point.json", wrong)
@@ -297,7 +297,7 @@ def _components(config: Mapping[str, Any]) -> Iterable[tuple[str, Any]]:
             yield key.removesuffix("._target_"), value
 
 
-def _differing(configs: Sequence[Mapping[str, Any]]) -> list[str]:
+def differing_keys(configs: Sequence[Mapping[str, Any]]) -> list[str]:
     """The keys whose values are not the same in all of `configs`, but for what follows from those of others."""
     keys = dict.fromkeys(key for config in configs for key in config)
 

@@ -200,7 +200,7 @@ def _legend(table: Answer) -> Iterator[str]:
         word = sort.removeprefix("-")
         if word in table.metrics:
             first = direction(word)
-            known = has_direction(word) and not _differs_between_rows(table, table.metrics.index(word))
+            known = has_direction(word) and not differs_between_rows(table, table.metrics.index(word))
             if word != sort:
                 first = {"highest": "lowest", "lowest": "highest"}[first]
             yield f"sorted by {word}, {first} first" + (f" ({'worst' if word != sort else 'best'})" if known else "")
@@ -214,7 +214,7 @@ def _unlike(table: Answer) -> Iterator[str]:
         reasons = dict.fromkeys(apart for row in table.rows if (apart := row.cells[place].apart))
         if reasons:
             within.setdefault("; ".join(reasons), []).append(name)
-        if found := _differs_between_rows(table, place):
+        if found := differs_between_rows(table, place):
             between.setdefault(found, []).append(name)
     for reason, names in within.items():
         yield f"no average of {_and(names)} over runs that differ in {reason}; runs=true shows each"
@@ -222,7 +222,7 @@ def _unlike(table: Answer) -> Iterator[str]:
         yield f"{_and(names)}: rows differ in {reason}, and do not compare"
 
 
-def _differs_between_rows(table: Answer, place: int) -> str | None:
+def differs_between_rows(table: Answer, place: int) -> str | None:
     return differing(found for row in table.rows if (found := row.cells[place].condition) is not None)
 
 
