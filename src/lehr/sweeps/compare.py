@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -175,8 +175,10 @@ def _read(run: Run | str | Path, path: Path) -> RunResult:
     if isinstance(run, Run) and run.weights:
         from lehr.sweeps.comparable import read_evaluated
 
-        measured = run.evaluation or {}
-        numbers = {key: v for key, v in measured.items() if "/" in key and isinstance(v, int | float)}
+        measured: Mapping[str, Any] = run.evaluation or {}
+        numbers: dict[str, float | int | bool | None] = {
+            key: v for key, v in measured.items() if "/" in key and isinstance(v, int | float)
+        }
         return replace(result, metrics=numbers, evaluated=read_evaluated(measured))
     return result
 
