@@ -1,21 +1,27 @@
 # make train: set up and train on the digits; make test: set up and run the tests, but for the slow ones; make test-slow:
-# these.
+# these; make test-gpu: what only a CUDA device can show, in one process on one card.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
-PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal
+PYTEST := $(BIN)/python -m pytest
+SPREAD := -n auto --maxprocesses 8 --dist worksteal
 
-.PHONY: train test test-slow lint setup clean
+.PHONY: train test test-slow test-gpu lint setup clean
 
 train: $(VENV)/.installed
 	$(BIN)/lehr train $(ARGS)
 
+# without the GPUs of this machine: most of these tests compare bits, which are those of a CPU
+test test-slow: export CUDA_VISIBLE_DEVICES :=
 test: $(VENV)/.installed-dev
-	$(PYTEST) -m "not slow" $(ARGS)
+	$(PYTEST) $(SPREAD) -m "not slow and not gpu" $(ARGS)
 
 test-slow: $(VENV)/.installed-dev
-	$(PYTEST) -m slow $(ARGS)
+	$(PYTEST) $(SPREAD) -m "slow and not gpu" $(ARGS)
+
+test-gpu: $(VENV)/.installed-dev
+	$(PYTEST) -p no:xdist -m gpu $(ARGS)
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

@@ -28,6 +28,13 @@ def pytest_xdist_auto_num_workers() -> int:
     return cores + 1
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if not torch.cuda.is_available():
+        for item in items:
+            if item.get_closest_marker("gpu"):
+                item.add_marker(pytest.mark.skip(reason="needs a CUDA device: there is none here"))
+
+
 @pytest.fixture(autouse=True, scope="session")
 def _one_thread():
     """Small tensors on two cores are slower with two threads, and sums then depend on how they are shared."""

@@ -55,6 +55,10 @@ class DiskFull(LehrError):
     """There is no room for what a run writes; it can go on from what it has written before."""
 
 
+class OutOfMemory(LehrError):
+    """A GPU has no room for what a run computes."""
+
+
 class NoDensity(LehrError):
     """A posterior was asked for a density, a KL or a rate, which its kind does not have."""
 

@@ -52,16 +52,3 @@ def test_the_grey_levels_are_recognised_or_known(array: torch.Tensor, known: int
     images = ArrayImages(array.reshape(2, 1, 1, 1), levels=known)
     assert images.levels == levels
     assert images.subset(torch.tensor([0])).levels == levels
-
-
-@pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_all_splits_share_one_copy_on_the_gpu() -> None:
-    array = torch.randint(0, 256, (1000, 1, 64, 64), dtype=torch.uint8)
-    images = ArrayImages(array)
-    before = torch.cuda.memory_allocated()
-    for part in (images, images.subset(torch.arange(500)), images.subset(torch.arange(500, 1000))):
-        for device in ("cuda", "cuda:0"):
-            assert fetch(part, [0], device).device.type == "cuda"
-    assert torch.cuda.memory_allocated() - before < 1.5 * array.numel()
-    assert fetch(images, [7], "cuda").cpu().equal(fetch(images, [7]))

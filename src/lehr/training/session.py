@@ -40,6 +40,7 @@ from lehr.training.ddp import RunDirectoryDDP
 from lehr.training.export import Exported, export, wanted
 from lehr.training.launched import place_from_outside
 from lehr.training.loggers.all import ending_told, run_loggers
+from lehr.training.memory import shortage_told
 from lehr.training.quiet import quiet
 from lehr.training.ranks import require_one_process
 
@@ -105,7 +106,7 @@ def _train(
     started = time.perf_counter()
     status, seconds = Status(directory.status), {"import": import_seconds}
     with ExitStack() as told:  # loggers, which may take their time, once the directory says how it has ended
-        with ExitStack() as at_last, _ending_recorded(status, directory, seconds), quiet():
+        with ExitStack() as at_last, _ending_recorded(status, directory, seconds), shortage_told(config), quiet():
             parts = _prepare(config, directory, checkpoint, trust, extras, status, place, given)
             at_last.callback(_end_other_ranks, parts.trainer, seconds=0)
             told.enter_context(ending_told(parts.trainer))
