@@ -18,6 +18,7 @@ __getattr__, __dir__ = exports(
         "Run": "run.load",
         "Stopped": "errors",
         "compare": "sweeps.compare",
+        "describe": "api.describe",
         "load": "run.load",
         "load_sweep": "sweeps.frame",
         "sweep": "api.sweep",

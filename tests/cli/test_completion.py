@@ -29,10 +29,17 @@ def choices(group: str) -> list[str]:
 
 
 def test_commands(complete):
-    assert complete("lehr ") == ["completion ", "evaluate ", "results ", "sample ", "train "]
+    assert complete("lehr ") == ["completion ", "data ", "evaluate ", "results ", "sample ", "train "]
     assert complete("lehr t") == ["train "]
     assert complete("lehr tarin mo") == []
     assert complete("lehr completion ") == ["bash ", "zsh "]
+
+
+def test_data(complete):
+    assert complete("lehr data ") == ["data.", "data=", "debug=", "format=", "out=", "seed=", "trust="]
+    assert complete("lehr data data=images data.cr") == ["data.crop="]
+    assert complete("lehr data data=images data.crop=") == ["data.crop=centre", "data.crop=random"]
+    assert complete("lehr data format=") == ["format=json", "format=table"]
 
 
 def test_groups_and_keys(complete):

@@ -21,6 +21,7 @@ COMMANDS = [
     (["tarin"], 2),
     (["train", "--help"], 0),
     (["sample", "--help"], 0),
+    (["data", "--help"], 0),
     (["completion", "bash"], 0),
     (["completion", "query", "lehr train model="], 0),
     (["train", "--cfg", "job"], 0),
@@ -34,6 +35,7 @@ COMMANDS = [
     (["train", "-m", "seed=1,x"], 2),
     (["train", "resume=/nowhere"], 2),
     (["sample", "n=0"], 2),
+    (["data", "data=images", "data.path=/nowhere", "out=x.gif"], 2),
 ]
 
 

@@ -45,7 +45,7 @@ def _query(line: str) -> list[str]:
         found: Iterable[str] = [f"{command} " for command in COMMANDS]
     elif words[1] == "completion":
         found = ["bash ", "zsh "]
-    elif words[1] in ("train", "sample", "evaluate"):
+    elif words[1] in ("train", "data", "sample", "evaluate"):
         found = _FLAGS if word.startswith("-") else _overrides(words[1], words[2:], word)
     elif words[1] == "results":
         found = _results(word)
@@ -69,8 +69,8 @@ def _results(word: str) -> Iterable[str]:
 def _overrides(name: str, before: list[str], word: str) -> Iterable[str]:
     from lehr.cli.flags import parse
     from lehr.compose.composer import Command, keys, plain, vocabulary
-    from lehr.config.schema import EvaluateConfig, SampleConfig
-    from lehr.config.words import train_words, words_of
+    from lehr.config.schema import DescribeConfig, EvaluateConfig, SampleConfig
+    from lehr.config.words import component_words, train_words, words_of
     from lehr.errors import ConfigError
 
     try:
@@ -79,7 +79,8 @@ def _overrides(name: str, before: list[str], word: str) -> Iterable[str]:
         return []
     config_dir = Path(flags.config_dir) if flags.config_dir else None
     many = name == "train" and bool(flags.multirun)
-    groups, config = vocabulary(Command(flags.config_name or name, config_dir, flags.overrides, many))
+    primary = flags.config_name or ("describe" if name == "data" else name)
+    groups, config = vocabulary(Command(primary, config_dir, flags.overrides, many))
     known = [*keys(config), *(["hydra.sweep.dir"] if many else [])]
     key, equals, value = word.partition("=")
     if not equals:
@@ -90,6 +91,8 @@ def _overrides(name: str, before: list[str], word: str) -> Iterable[str]:
         return {*sections, *leaves, *(f"{group}=" for group in groups)}
     if name == "train":
         words = train_words(plain(config, resolve=False))
+    elif name == "data":
+        words = words_of(DescribeConfig) | component_words(plain(config, resolve=False))
     else:
         words = words_of(SampleConfig if name == "sample" else EvaluateConfig)
     return _values(key, value, groups | words, several=many or key in groups)

@@ -18,6 +18,12 @@ def report(problems: Iterable[str], command: str) -> int:
     return 2
 
 
+def print_text(text: str) -> None:
+    """Print it as it is; with question marks for what the terminal's encoding has not."""
+    encoding = sys.stdout.encoding or "utf-8"
+    print(text.encode(encoding, "replace").decode(encoding), end="")
+
+
 def told(error: BaseException, command: str, debug: bool = False) -> int:
     """Say in a line what has ended `command`; the exit code: 128 + n after signal n, 2 for a mistake, else 1.
 

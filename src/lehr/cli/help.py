@@ -126,8 +126,45 @@ of it as a pandas DataFrame.
 """
 
 
+_DATA = """lehr data: what a data set holds and what is odd in it, before anyone trains on it.
+
+Usage: lehr data [data=choice] [data.key=value ...]
+
+The data are said as they are to lehr train:
+{groups}
+
+Keys and their defaults:
+  data.path=PLACE          the folder or file of your own images; every other key of the data likewise
+  seed=0                   decides the validation split
+  format=table             what is printed: table | json
+  out=FILE                 FILE.png for the picture, or FILE.json for the numbers in its place; outputs/data/NAME.png
+
+It prints how many images each split has, their levels, the classes and how even they are, what binarize and crop make
+of the images, everything odd (damaged files, all of them; equal images within and across splits; images of one colour;
+what was left out, and why), and the likelihood that such pixels ask for. The picture shows examples, the mean image,
+the histogram, and what is odd.
+
+Examples:
+  lehr data data=mnist
+  lehr data data=images data.path=photos data.size=32
+  lehr data data=arrays data.path=images.npz data.key=train format=json
+
+docs/data.md says what each number is.
+"""
+
+
+def data_help(config_dir: Path | None) -> str:
+    """The help of `lehr data`, with the data sets of the shipped and of the user's configuration."""
+    return _DATA.format(groups=_groups(config_dir, only="data"))
+
+
 def train_help(config_dir: Path | None) -> str:
     """The help of `lehr train`, with the groups of the shipped and of the user's configuration."""
+    return _TRAIN.format(groups=_groups(config_dir))
+
+
+def _groups(config_dir: Path | None, only: str | None = None) -> str:
+    """Every group, or one, and what it can be."""
     choices: dict[str, set[str]] = {}
     for folder in filter(None, (conf_dir(), config_dir)):
         for file in folder.rglob("*.yaml"):
@@ -135,6 +172,6 @@ def train_help(config_dir: Path | None) -> str:
             hidden = file.stem.startswith("_") or (group in STAND_INS and file.stem in CHOICES)
             if group != "." and not group.startswith("hydra/") and not hidden:
                 choices.setdefault(group, set()).add(file.stem)
-    width = max(map(len, choices))
-    groups = "\n".join(f"  {group:<{width}}  {', '.join(sorted(names))}" for group, names in sorted(choices.items()))
-    return _TRAIN.format(groups=groups)
+    shown = {group: names for group, names in choices.items() if only in (None, group)}
+    width = max(map(len, shown))
+    return "\n".join(f"  {group:<{width}}  {', '.join(sorted(names))}" for group, names in sorted(shown.items()))

@@ -22,6 +22,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 COMMANDS = {
     "train": ("lehr.cli.train", "train a VAE; the statistics of its latents and samples at the end"),
+    "data": ("lehr.cli.data", "what a data set holds and what is odd in it, before anyone trains on it"),
     "evaluate": ("lehr.cli.evaluate", "how good a finished run is: likelihood, collapse, samples, representation"),
     "sample": ("lehr.cli.sample", "new images from a finished run"),
     "results": ("lehr.cli.results", "what a sweep came to: means and standard deviations over seeds"),

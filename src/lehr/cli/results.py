@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from lehr.cli.ending import print_text
 from lehr.config.problems import section_problems
 from lehr.config.schema import ResultsConfig
 from lehr.errors import ConfigError
@@ -111,9 +112,9 @@ def _act(directory: Path, values: dict[str, Any]) -> None:
             write_text(out, _text(table, _FORMATS[out.suffix.lower()]))
         print(out)
     elif values["format"] in ("csv", "markdown"):
-        _print(_text(table, values["format"]))
+        print_text(_text(table, values["format"]))
     else:
-        _print(f"\n{terminal_table(table)}\n")
+        print_text(f"\n{terminal_table(table)}\n")
 
 
 def _text(table: Any, format: str) -> str:
@@ -128,9 +129,3 @@ def _text(table: Any, format: str) -> str:
     else:
         write_groups_csv(stream, table)
     return stream.getvalue()
-
-
-def _print(text: str) -> None:
-    """As it is; with question marks for what the terminal's encoding has not."""
-    encoding = sys.stdout.encoding or "utf-8"
-    print(text.encode(encoding, "replace").decode(encoding), end="")

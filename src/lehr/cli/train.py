@@ -94,8 +94,8 @@ def _refuse_to_run(config: DictConfig) -> None:
     raise AssertionError("Hydra was asked for information only")
 
 
-def run_hydra(argv: list[str], config_dir: Path | None, name: str) -> int:
-    """Let Hydra inform of the configuration `name`; the exit code.
+def run_hydra(argv: list[str], config_dir: Path | None, name: str, command: str | None = None) -> int:
+    """Let Hydra inform of the configuration `name` of a command, which has the same name if no other; the exit code.
 
     Hydra's own --config-dir comes after the application's folder; the user's is to come first.
     """
@@ -118,11 +118,11 @@ def run_hydra(argv: list[str], config_dir: Path | None, name: str) -> int:
         words = said.getvalue().partition("\nSet the environment variable")[0].partition("Config search path:")[0]
         if "Traceback (most recent call last)" in words and not wants_traceback():
             words = next((line for line in reversed(words.splitlines()) if line and not line[0].isspace()), words)
-        return report([" ".join(words.split()) or str(stop.code)], name)
+        return report([" ".join(words.split()) or str(stop.code)], command or name)
     except Exception as error:  # Hydra's own command line finds fault with assertions and bare errors
         if wants_traceback():
             traceback.print_exc()
-        return report([in_a_line(error)], name)
+        return report([in_a_line(error)], command or name)
     finally:
         sys.argv = before
     return 0

@@ -34,13 +34,18 @@ _READABLE = 12
 
 def train_problems(config: Mapping[str, Any]) -> list[str]:
     """One line for each value of a training configuration that is unknown, of the wrong type, or out of range."""
+    return config_problems(TrainConfig, config)
+
+
+def config_problems(schema: type[Section], config: Mapping[str, Any]) -> list[str]:
+    """The same of a configuration whose own keys `schema` describes: of these, and of the components that it has."""
     unnamed = [name for name, group in GROUPS.items() if group.several and "_target_" in (config.get(name) or ())]
     if unnamed:
         return [
             f"{name}._target_={config[name]['_target_']}: there can be several; name it: {name}.NAME._target_=..."
             for name in unnamed
         ]
-    problems = section_problems(TrainConfig, config)
+    problems = section_problems(schema, config)
     trust = config.get("trust")
     trust = trust if isinstance(trust, list) else []
     for group, path, node in components(config):

@@ -238,6 +238,17 @@ class SampleConfig(Section):
     trust: list[str]
 
 
+class DescribeConfig(Section):
+    """Everything `lehr data` can be told. The data are checked by their own schema."""
+
+    seed: NonNegativeInt
+    data: dict[str, Any]
+    format: Literal["table", "json"]
+    out: PathString | None
+    debug: bool
+    trust: list[str]
+
+
 class ResultsConfig(Section):
     """Everything `lehr results` can be told, but for the directory."""
 

@@ -22,6 +22,12 @@ def train_words(config: Mapping[str, Any]) -> dict[str, list[str]]:
     """The same of a training configuration with these components."""
     found = words_of(TrainConfig)
     found |= words_of(Trainer, "trainer") | words_of(Pool, "pool") | words_of(Sweep, "sweep")
+    return found | component_words(config)
+
+
+def component_words(config: Mapping[str, Any]) -> dict[str, list[str]]:
+    """The same of the components that a configuration has."""
+    found: dict[str, list[str]] = {}
     for group, path, node in components(config):
         if schema := schema_of(group, str(node.get("_target_"))):
             found |= words_of(schema, path)

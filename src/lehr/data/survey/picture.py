@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import html
+import io
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -56,6 +59,14 @@ def save(picture: Image.Image, path: Path) -> None:
     about.add_text(_SOFTWARE, MADE_BY)
     with replacing(path) as temporary:
         picture.save(temporary, format="PNG", pnginfo=about)
+
+
+def in_html(survey: Survey) -> str:
+    """The picture and the table, in one piece that needs no other file."""
+    stream = io.BytesIO()
+    survey.picture.save(stream, format="PNG")
+    data = base64.b64encode(stream.getvalue()).decode()
+    return f'<img src="data:image/png;base64,{data}"/><pre>{html.escape(str(survey))}</pre>'
 
 
 def is_own(path: str | os.PathLike[str]) -> bool:

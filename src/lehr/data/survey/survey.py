@@ -105,6 +105,12 @@ class Survey:
 
         return table(self)
 
+    def _repr_html_(self) -> str:
+        """The picture, and the table below it: for a notebook."""
+        from lehr.data.survey.picture import in_html
+
+        return in_html(self)
+
 
 def survey(data: ImageDataModule, progress: Callable[[str, int], Progress] | None = None) -> Survey:
     """Look at all of a data set. What is damaged is listed, whatever the configuration says of it.
