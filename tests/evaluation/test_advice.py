@@ -220,12 +220,28 @@ def test_a_fixed_scale_that_costs_a_tenth_of_a_nat_a_pixel_is_better_learnt(erro
         assert [command.rpartition(" ")[2] for command in said] == ["likelihood.scale=learned"] * wanted
 
 
-def test_the_three_most_important_come_first_and_objects_of_a_program_have_no_command():
+def test_the_three_most_important_come_first():
     curves = validations(rising(5.0))
     table = {"collapse/moment_kl_full": 9.0, "collapse/moment_kl_bias": 0.0}
     several = found(COLLAPSED, table, curves, kl={"weight": 4.0})
     assert [advice.reason[:11] for advice in advise(several)] == ["the latents"] * 3
-    of_a_program = {"_target_": "lehr.data.GivenImages", "batch_size": 64}
-    assert advise(found(evaluation=table, curves=curves, data=of_a_program)) == []
     text = str(advise(found(evaluation=table))[0])
     assert text.endswith("lehr evaluate run='out/a run', then lehr sample run='out/a run' method=mixture")
+
+
+GIVEN = {"_target_": "lehr.data.GivenImages", "source": "Tensor", "digest": "0f", "batch_size": 32}
+
+
+def test_a_run_of_objects_that_a_program_gave_goes_on_in_python():
+    table = {"collapse/moment_kl_full": 9.0, "collapse/moment_kl_bias": 0.0}
+    assert commands(found(evaluation=table, curves=validations(rising(5.0)), data=GIVEN)) == [
+        "lehr.train(['trainer.max_epochs=200'], resume='out/a run', data=images)",
+        "lehr.load('out/a run', data=images).evaluate()",
+        "lehr sample run='out/a run' method=mixture",
+    ]
+    module = {"_target_": "lehr.models.GivenModule", "type": "x.Y", "digest": "0f"}
+    *_, free = commands(found(metrics=COLLAPSED, data=GIVEN, model=module))
+    assert free == "lehr.train(['data.batch_size=32', 'kl=free_bits', 'kl.weight=1'], data=images, model=module)"
+    assert commands(found(evaluation=table, model=module))[1] == (
+        "lehr.load('out/a run', model=module).sample(method='mixture')"
+    )

@@ -56,8 +56,10 @@ def _print_advice(directory: RunDirectory) -> None:
     """What to try next, and the commands for it on lines of their own; nothing where no number gives a reason."""
     if found := advice_of(directory):
         print("  to try next")
+        said = ""
         for advice in found:
-            print(f"    {advice.reason}: {advice.words}")
+            print(f"    {'or' if advice.reason == said else advice.reason + ':'} {advice.words}")
+            said = advice.reason
             for command in advice.commands:
                 print(f"      {command}")
         print()

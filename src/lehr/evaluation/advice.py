@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import math
 import re
-import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lehr.config.command import train_command
+from lehr.evaluation.next_command import Commands
 from lehr.evaluation.verdict import FAR, is_collapsed
 
 MOST = 3
@@ -35,7 +34,6 @@ _DEQUANTISED = re.compile(r"(\d+) grey levels dequantised")
 
 Config = Mapping[str, Any]
 _ANNEALED = ("AnnealedKL", "BetaTC", "FreeBits")
-_GIVEN = ("lehr.data.Given", "lehr.models.Given")
 
 
 @dataclass(frozen=True)
@@ -76,6 +74,11 @@ class Findings:
     curves: Sequence[Mapping[str, Any]]
     n_train: int | None = None
 
+    @property
+    def commands(self) -> Commands:
+        """What to type about it."""
+        return Commands(self.run, self.config)
+
 
 def advise(found: Findings) -> list[Advice]:
     """At most three pieces of advice, the most important first; none where no number gives a reason."""
@@ -96,17 +99,19 @@ def _collapsed(found: Findings) -> Iterator[Advice]:
     reason = f"the latents have collapsed ({active:.0f} active, a rate of {rate:.2g} nats)"
     if float(kl.get("weight", 1)) > 1:
         words = f"the KL weight of the ELBO, which is 1, in place of {kl['weight']:g}"
-        yield Advice(reason, words, (_again(found, "kl.weight=1"),))
+        yield Advice(reason, words, (found.commands.again("kl.weight=1"),))
     if kind == "FreeBits":
         floor = 2 * float(kl["free_nats"])
-        yield Advice(reason, "a higher floor below which the rate is free", (_again(found, f"kl.free_nats={floor:g}"),))
+        yield Advice(
+            reason, "a higher floor below which the rate is free", (found.commands.again(f"kl.free_nats={floor:g}"),)
+        )
         return
     if _share_annealed(found) < _LONG:
         slower = ("kl.hold=0.1", "kl.warmup=0.5", "kl.unit=fraction")
-        yield Advice(reason, "a longer warm-up of the KL weight", (_again(found, *slower),))
+        yield Advice(reason, "a longer warm-up of the KL weight", (found.commands.again(*slower),))
     if _kind(found.config, "prior") == "StandardNormalPrior":
         changes = ("kl=free_bits", f"kl.weight={kl.get('weight', 1):g}")
-        yield Advice(reason, "free bits, below which the rate costs nothing", (_again(found, *changes),))
+        yield Advice(reason, "free bits, below which the rate costs nothing", (found.commands.again(*changes),))
 
 
 def _cross_entropy(found: Findings) -> Iterator[Advice]:
@@ -114,7 +119,7 @@ def _cross_entropy(found: Findings) -> Iterator[Advice]:
     note = str(found.evaluation.get("likelihood/bits_per_dim_note") or "")
     if _kind(found.config, "likelihood") == "Bernoulli" and "cross-entropy" in note:
         reason = "the pixels are grey, and of grey values a Bernoulli is a cross-entropy, whose ELBO bounds nothing"
-        yield Advice(reason, "a likelihood of real pixels", (_again(found, "likelihood=gaussian"),))
+        yield Advice(reason, "a likelihood of real pixels", (found.commands.again("likelihood=gaussian"),))
 
 
 def _overfitted(found: Findings) -> Iterator[Advice]:
@@ -125,12 +130,12 @@ def _overfitted(found: Findings) -> Iterator[Advice]:
         return
     best, last = max(points, key=lambda point: point.elbo), points[-1]
     fallen = best.elbo - last.elbo
-    if fallen > FALL * scale and training - last.elbo > GAP * scale and not _is_given(found):
+    if fallen > FALL * scale and training - last.elbo > GAP * scale:
         reason = (
             f"the ELBO of the validation fell by {fallen:.2f} nats after {best.images:,} images, "
             f"and is {training - last.elbo:.2f} below that of the training"
         )
-        command = f"lehr train resume={shlex.quote(found.run)} export.weights=best"
+        command = found.commands.resume("export.weights=best")
         yield Advice(reason, "end in the weights of the best validation", (command,))
 
 
@@ -138,15 +143,14 @@ def _still_rising(found: Findings) -> Iterator[Advice]:
     """The validation gains as much over the second half of the training as would be worth more of it."""
     gained = gained_lately(found.curves)
     longer = _longer(found)
-    if gained is not None and longer and not _is_given(found):
+    if gained is not None and longer:
         reason = f"the ELBO of the validation still rises ({gained:.2f} nats over the second half of the training)"
-        command = f"lehr train resume={shlex.quote(found.run)} {' '.join(longer)}"
+        command = found.commands.resume(*longer)
         yield Advice(reason, "train for longer", (command,))
 
 
 def _far_from_prior(found: Findings) -> Iterator[Advice]:
     """q(z) is far from the prior, or another sampler than the default has been found to be much better."""
-    run = shlex.quote(found.run)
     distances = {
         key.split("/")[1]: float(value)
         for key, value in found.evaluation.items()
@@ -158,15 +162,16 @@ def _far_from_prior(found: Findings) -> Iterator[Advice]:
         best = min(others, key=lambda name: others[name])
         if others[best] < _BETTER * default and default - others[best] > 2 * noise:
             reason = f"the Frechet distance of {best} samples is {others[best]:.2f}, of aggregate ones {default:.2f}"
-            yield Advice(reason, "draw from it", (f"lehr sample run={run} method={best}",))
+            yield Advice(reason, "draw from it", (found.commands.sample(best),))
         return
     known = (_measured(found, f"collapse/moment_kl_{of}", f"posterior/moment_kl_{of}") for of in ("full", "diag"))
     distance = next((value for value in known if value is not None), None)
     bias = float(found.evaluation.get("collapse/moment_kl_bias") or 0)
-    if distance is not None and distance - bias > FAR and not distances and not _is_given(found):
+    if distance is not None and distance - bias > FAR and not distances:
         reason = f"q(z) is {distance:.2f} nats from the prior (moment KL)"
-        commands = (f"lehr evaluate run={run}", f"lehr sample run={run} method=mixture")
-        yield Advice(reason, "fit a mixture to q(z), and draw from that", commands)
+        commands = found.commands
+        both = (commands.evaluate(), commands.sample("mixture"))
+        yield Advice(reason, "fit a mixture to q(z), and draw from that", both)
 
 
 def _ill_fitting_density(found: Findings) -> Iterator[Advice]:
@@ -176,7 +181,9 @@ def _ill_fitting_density(found: Findings) -> Iterator[Advice]:
     if levels and bits is not None and bits > math.log2(int(levels[1])):
         reason = f"{bits:.2f} bits per dimension are more than the {math.log2(int(levels[1])):.2f} of a uniform guess"
         changes = ("likelihood=discretized_logistic", f"likelihood.levels={levels[1]}")
-        yield Advice(reason, "probabilities of the grey levels in place of a density", (_again(found, *changes),))
+        yield Advice(
+            reason, "probabilities of the grey levels in place of a density", (found.commands.again(*changes),)
+        )
         return
     scale, error = (found.config.get("likelihood") or {}).get("scale"), found.evaluation.get(_ERROR)
     wants_elbo = _kind(found.config, "kl") == "AnnealedKL" and float(found.config["kl"].get("weight", 1)) == 1
@@ -187,7 +194,7 @@ def _ill_fitting_density(found: Findings) -> Iterator[Advice]:
             reason = (
                 f"a scale of {math.sqrt(error):.2g} would gain {gain:.2f} nats a pixel over likelihood.scale={scale:g}"
             )
-            yield Advice(reason, "let it be learnt", (_again(found, "likelihood.scale=learned"),))
+            yield Advice(reason, "let it be learnt", (found.commands.again("likelihood.scale=learned"),))
 
 
 # what they look at
@@ -307,16 +314,6 @@ def _is_best_exported(found: Findings) -> bool:
     early = (found.config.get("callbacks") or {}).get("early_stopping") or {}
     wanted = (found.config.get("export") or {}).get("weights")
     return wanted == "best" or (wanted is None and early.get("patience") is not None)
-
-
-def _is_given(found: Findings) -> bool:
-    """Whether data or model came from a program, without which no command can go on."""
-    targets = (str((found.config.get(name) or {}).get("_target_")) for name in ("data", "model"))
-    return any(target.startswith(_GIVEN) for target in targets)
-
-
-def _again(found: Findings, *changes: str) -> str:
-    return train_command(found.config, changes)
 
 
 def _kind(config: Config, section: str) -> str:
