@@ -168,7 +168,8 @@ def test_every_shipped_class_is_a_choice(group, target):
 
 def test_the_trainer_section_holds_arguments_of_lightning_s_trainer():
     trainer = TrainConfig.model_fields["trainer"].annotation
-    of_lehr_s_loop = {"check_val_every_n_steps"}  # optimiser steps; Lightning's val_check_interval counts batches
+    # optimiser steps, where Lightning's val_check_interval counts batches; examples, where its limit_... do
+    of_lehr_s_loop = {"check_val_every_n_steps", "limit_examples"}
     assert set(trainer.model_fields) - of_lehr_s_loop <= set(inspect.signature(Trainer.__init__).parameters)
 
 

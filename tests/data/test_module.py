@@ -100,6 +100,31 @@ def test_a_binarised_split_is_the_same_for_every_batch_size_and_rank(
     assert {batch.total for batch in parts} == {len(whole)}
 
 
+def test_of_each_split_so_many_are_used_the_same_ones_each_time(array: str, common: dict[str, Any]) -> None:
+    whole = ready(array, common, test_fraction=0.1)
+    part = Arrays(path=array, **common, test_fraction=0.1)
+    part.use_less({"limit_examples": 15})
+    part.setup()
+    assert (part.n_train, part.n_val, part.n_test) == (15, 15, 11)
+    for split in ("train", "val", "test"):
+        few, all_of_them = (rows(data.evaluation_loader(split, "cpu")) for data in (part, whole))
+        assert set(few) <= set(all_of_them)
+    assert rows(part.evaluation_loader("train", "cpu")) != rows(whole.evaluation_loader("train", "cpu"))[:15]
+
+
+def test_the_first_batches_come_again_and_again_with_the_same_pixels(array: str, common: dict[str, Any]) -> None:
+    data = Arrays(path=array, **common | {"binarize": "dynamic"})
+    (first, second, third, *_) = data_of = list(ready(array, common | {"binarize": "dynamic"}).train_dataloader())
+    data.use_less({"limit_examples": None, "overfit_batches": 2})
+    data.setup()
+    loader = data.train_dataloader()
+    once, again = list(loader), list(loader)
+    assert len(once) == len(again) == len(data_of)
+    for batches in (once, again):
+        assert all(batch.images.equal((first, second)[k % 2].images) for k, batch in enumerate(batches))
+    assert not first.images.equal(third.images)
+
+
 def test_runs_with_different_seeds_are_tested_on_the_same_pixels(array: str, common: dict[str, Any]) -> None:
     common["binarize"] = "dynamic"
 

@@ -54,7 +54,7 @@ def test_a_run_whose_loss_is_not_finite_fails_in_one_line_and_can_be_resumed(leh
 def test_the_step_and_the_term_are_named(terms, message):
     with pytest.raises(NonFiniteLoss) as error:
         vae().finite.check(("distortion", "rate"), torch.tensor(terms), 17, 0.25)
-    assert str(error.value) == f"step 17 (KL weight 0.25): {message}"
+    assert str(error.value) == f"step 17 (KL weight 0.25): {message}; debug=anomaly says what has made it so"
 
 
 def test_a_rate_that_is_not_finite_counts_at_kl_weight_0_too(tmp_path):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from lehr.run.identity import completed, differing, flat, parts
 from lehr.run.status import DONE
 from lehr.sweeps.point import FILE, Point
 from lehr.training.beginning import beginning
+from lehr.training.debugging.values import debug_directory, debugged, mode_of, resume_problem
 from lehr.training.going_on import ended_by
 from lehr.training.kept import kept_problems
 from lehr.training.launched import rank_from_outside
@@ -59,7 +60,9 @@ def checked(command: Command) -> Composed:
         problems += run_problems(config.values)
     if problems or config is None:
         raise ConfigError(*problems)
-    return config
+    if mode_of(config.values) is None:
+        return config
+    return replace(config, values=debugged(config.values), output_dir=debug_directory(config.output_dir))
 
 
 def start(config: Composed) -> Start:
@@ -136,10 +139,11 @@ def resumption(directory: RunDirectory, command: Command) -> Resumption:
     values, problems = changed({**saved, "trust": []}, command)
     values |= {"dir": absolute(directory.path), "resume": None, "resume_from": resume_from}
     problems += kept_problems(saved, values)
+    problems += [problem] if (problem := resume_problem(values)) else []
     if wrong := run_problems(values):
         problems += wrong
     else:
-        values = located(values, but=saved)
+        values = located(debugged(values), but=saved)
         problems += _point_problems(values, directory)
     return Resumption(directory, values, saved, checkpoint, problems)
 

@@ -25,6 +25,13 @@ What people change most:
   dir=outputs/...          the run directory
   resume=DIR               go on with an interrupted run
 
+Looking for what is wrong (docs/debugging.md):
+  debug=fast               one step of everything, on few images
+  debug=overfit            one batch, until it is learnt or not; exit code 0 or 1
+  debug=profile            where the time of a step goes: a table and a trace
+  debug=anomaly            the operation that makes the first NaN; also with resume=DIR
+  debug=true               the traceback of a mistake
+
 Many runs, with -m:
   key=a,b,c                one run for each combination; the same command again goes on with what is left
   sweep=NAME               a whole grid by its name

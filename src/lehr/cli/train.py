@@ -26,6 +26,7 @@ from lehr.reading import read_json
 from lehr.run.directory import RunDirectory
 from lehr.run.status import DONE
 from lehr.startup import quick_imports
+from lehr.training.debugging.values import mode_of
 from lehr.training.launched import rank_from_outside
 
 
@@ -72,12 +73,15 @@ def run(begun: Start) -> int:
         report([f"{interruption}" + ("" if is_done else f"; go on with: lehr train resume={directory.path}")], "train")
         return interruption.exit_code
     except Exception as error:
-        told(error, "train", wants_traceback(values["debug"]))
+        told(error, "train", wants_traceback(values["debug"] is True))
         return 1
     if rank_from_outside(values):
         return 0
     with quick_imports():
         from lehr.cli.summary import print_summary
+    if mode_of(values) in ("overfit", "profile"):  # has said what it has found; its numbers are of no real training
+        print(f"\n  run          {directory.path}\n")
+        return 0
     _print_evaluation(directory)
     print_summary(metrics, directory)
     return 0

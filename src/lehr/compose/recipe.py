@@ -19,6 +19,7 @@ from lehr.config.places import located, path_keys
 from lehr.errors import ConfigError
 from lehr.run.identity import is_part
 from lehr.sweeps.point import Point
+from lehr.training.debugging.values import several_problem
 
 
 class RefusedByHydra(ConfigError):
@@ -131,6 +132,8 @@ class Recipe:
         values = self._values(chosen)
         if problems := run_problems(values):
             raise ConfigError(*problems)
+        if problem := several_problem(values):
+            raise ConfigError(problem)
         relative = set(path_keys(values))
         self.moved |= any(map(is_part, relative))
         if relative and not self._as_typed:

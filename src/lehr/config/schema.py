@@ -29,6 +29,8 @@ from lehr.limits import (
 )
 
 Precision = Literal["32-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true", "64-true"]
+DebugMode = Literal["overfit", "fast", "profile", "anomaly"]
+"""Ways of looking for what is wrong with a training, see docs/debugging.md."""
 if TYPE_CHECKING:
     SamplerName: TypeAlias = str
     Method: TypeAlias = str
@@ -155,6 +157,8 @@ class Trainer(Section):
     check_val_every_n_epoch: PositiveInt | None
     check_val_every_n_steps: PositiveInt | None = None
     log_every_n_steps: PositiveInt
+    limit_examples: Annotated[int, Ge(2)] | None = None
+    overfit_batches: NonNegativeInt = 0
 
 
 class Export(Section):
@@ -171,7 +175,7 @@ class _Train(Section):
     overwrite: bool
     compile: bool
     evaluate: Literal["quick", "full", "none"]
-    debug: bool
+    debug: bool | DebugMode
     trust: list[str]
     trainer: Trainer
     export: Export = Field(default_factory=Export)

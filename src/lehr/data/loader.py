@@ -6,8 +6,8 @@ resuming in the middle of an epoch is derived from the trainer's own counters.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from itertools import tee
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice, tee
 from typing import Any
 
 import torch
@@ -15,13 +15,14 @@ import torch
 from lehr.data import binarize
 from lehr.data.batch import Batch
 from lehr.data.images import Images
-from lehr.data.order import EvaluationOrder, TrainingOrder
+from lehr.data.order import EvaluationOrder, Share, TrainingOrder
 
 
 class TrainingLoader:
     """What one rank trains on in the current epoch.
 
-    `position` gives (epoch, number of the first batch that is still to come).
+    `position` gives (epoch, number of the first batch that is still to come). With `repeat` an epoch is that many
+    batches of the first one, again and again: not augmented, and made binary by one draw.
     """
 
     def __init__(
@@ -33,9 +34,11 @@ class TrainingLoader:
         binarization: str,
         seed: int,
         device: torch.device | str,
+        repeat: int = 0,
     ) -> None:
         self._images = images
         self._order = order
+        self._repeat = repeat
         self._position = position
         self._binarization = binarization
         self._seed = seed
@@ -48,7 +51,16 @@ class TrainingLoader:
         # A generator: Lightning makes the iterator before it has restored its counters, so they are read at the
         # first batch and not before.
         epoch, first = self._position()
-        shares, ahead = tee(self._order.shares(epoch, first))
+        if not self._repeat:
+            yield from self._batches(self._order.shares(epoch, first), epoch)
+            return
+        batches = list(self._batches(islice(self._order.shares(0), self._repeat), None))
+        for k in range(first, len(self)):
+            yield batches[k % len(batches)]
+
+    def _batches(self, order: Iterable[Share], epoch: int | None) -> Iterator[Batch]:
+        """Those that the `order` says, augmented as of that epoch, or not if None."""
+        shares, ahead = tee(order)
         fetched = self._images.fetch((share.indices for share in ahead), epoch=epoch, device=self._device)
         for share, pixels in zip(shares, fetched, strict=True):
             images = binarize.for_training(pixels, self._binarization, self._seed, share)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -70,7 +70,19 @@ class ImageDataModule(LightningDataModule, ABC):
         """What each file is, by its path: known of files that were read to be surveyed."""
         self.other_files: dict[str, str] = {}
         """Files among the images whose names are no images': path -> what they are called; likewise."""
+        self.limit: int | None = None
+        """At most so many examples of each split are used, chosen at random; None for all."""
+        self.overfit_batches = 0
+        """If not 0, training sees the first so many batches again and again, always the same pixels of each image."""
         self._splits: dict[str, Images] = {}
+
+    def use_less(self, trainer: Mapping[str, Any]) -> None:
+        """Use no more of the data than a section `trainer` says, once they are read, or of those that are."""
+        self.limit, self.overfit_batches = trainer.get("limit_examples"), trainer.get("overfit_batches") or 0
+        if self._splits and self.limit:
+            self._limit_splits()
+            for known in ("fingerprint", "equal_examples", "_digests"):
+                self.__dict__.pop(known, None)  # of all of them
 
     @abstractmethod
     def read(self) -> Splits:
@@ -120,6 +132,7 @@ class ImageDataModule(LightningDataModule, ABC):
             self._splits = {"train": train, "val": val}
             if splits.test is not None:
                 self._splits["test"] = splits.test
+            self._limit_splits()
         self._require_work_for_every_rank()
 
     def require_readable(self) -> None:
@@ -228,6 +241,7 @@ class ImageDataModule(LightningDataModule, ABC):
             binarization=self.binarize,
             seed=self.seed,
             device=self._device(),
+            repeat=self.overfit_batches,
         )
 
     def val_dataloader(self) -> EvaluationLoader:
@@ -255,6 +269,9 @@ class ImageDataModule(LightningDataModule, ABC):
             seed=self.split_seed if split == "test" else self.seed,
             device=device,
         )
+
+    def _limit_splits(self) -> None:
+        self._splits = {split: self.part(split, self.limit) for split in self._splits}
 
     def _split(self, split: str) -> Images:
         if not self._splits:

@@ -26,6 +26,8 @@ WANDB = "wandb"
 WEIGHTS = ("best", "last", "ema")
 """Of which a run can be asked for others than those that it has ended in."""
 GRIDS = ("aggregate", "prior", "interpolation", "reconstruction")
+OVERFIT = "overfit"
+"""The picture of the one batch of debug=overfit."""
 
 _SAMPLER = "|".join(map(re.escape, SAMPLERS))
 _EVALUATION = re.compile(rf"evaluation(-({'|'.join(WEIGHTS)}))?(-val)?(-quick)?\.json")
@@ -38,8 +40,11 @@ _EVENTS_OF_BEFORE = re.compile(rf"events\.out\.tfevents\.\d+\..+\.\d+\.\d+({re.e
 FOLDERS = {
     "checkpoints": re.compile(r"(last|best|replaced)\.ckpt"),
     "model": re.compile(r"model\.safetensors|config\.json"),
+    "profile": re.compile(r"step\.txt|trace\.json"),
     "posterior": re.compile(rf"(statistics|{_SAMPLER})\.(safetensors|json)"),
-    "samples": re.compile(rf"({'|'.join(GRIDS)})\.png|({_SAMPLER})-seed-?\d+\.png|interpolate-\d+-\d+\.(png|gif)"),
+    "samples": re.compile(
+        rf"({'|'.join(GRIDS)}|{OVERFIT})\.png|({_SAMPLER})-seed-?\d+\.png|interpolate-\d+-\d+\.(png|gif)"
+    ),
 }
 """The folders in a run directory, and which names in them are lehr's."""
 _WANDB_LINKS = re.compile(r"latest-run|debug\.log|debug-internal\.log")

@@ -19,7 +19,8 @@ NOT_PART_OF_IT = (
 """
 LATER: dict[str, Any] = {
     "ema._target_": "lehr.training.EMAPlan", "ema.decay": None, "ema.half_life": None, "optimizer.freeze": [],
-    "trainer.check_val_every_n_steps": None, "export.weights": None,
+    "trainer.check_val_every_n_steps": None, "trainer.limit_examples": None, "trainer.overfit_batches": 0,
+    "export.weights": None,
     "data.test_key": None, "data.test_labels_key": None, "data.hidden": "white",
 }  # fmt: skip
 """Keys that earlier versions had not, with values that change nothing: a run that has them is the run of before."""

@@ -99,16 +99,19 @@ def data_problems(config: Mapping[str, Any], given: Given, place: object) -> lis
 
 
 def build_data(config: Mapping[str, Any], trust: Iterable[str] = (), given: Given = NOTHING) -> ImageDataModule:
-    """The configured data, not read yet, or those that were given.
+    """The configured data, not read yet, or those that were given; of them no more than the trainer is to use.
 
     Raises:
         ConfigError: if the class may not be built, or does not take its values.
         DataError: if they were given, and are not now.
     """
-    data = handed(given)
-    if data is not None and stands_in(config, "data"):
-        return data.build(config["data"])
-    return build(config["data"], ImageDataModule, key="data", trust=trust)
+    there = handed(given)
+    if there is not None and stands_in(config, "data"):
+        data = there.build(config["data"])
+    else:
+        data = build(config["data"], ImageDataModule, key="data", trust=trust)
+    data.use_less(config.get("trainer", {}))
+    return data
 
 
 def handed(given: Given) -> Handed | None:

@@ -40,6 +40,7 @@ from lehr.training.callbacks.metrics import Metrics
 from lehr.training.callbacks.samples import SampleGrids
 from lehr.training.checkpoint import AtomicCheckpointIO, batches_seen, require_fit
 from lehr.training.ddp import RunDirectoryDDP
+from lehr.training.debugging.looking import looking
 from lehr.training.ema import EMAPlan
 from lehr.training.export import Exported
 from lehr.training.history_logger import HistoryLogger
@@ -119,6 +120,7 @@ class Parts:
         configured = callbacks(config["callbacks"], trust)
         self.options, self.pictures = _wanted_at_end(config, configured)
         every = [*configured, self.metrics, *extras.callbacks, self.interruption]
+        every += looking(config, directory)
         self.trainer = _trainer(config, directory, checkpoint, trust, every, place)
         length = self._read_data(config, directory, saved, trust)
         self.module = _module(config, self.data, rate_term, objective, plan, ema, trust, given, start=not checkpoint)

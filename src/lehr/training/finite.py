@@ -68,4 +68,4 @@ def _require_finite(names: Sequence[str], values: Tensor, step: int, kl_weight: 
         return
     wrong = wrong_among(dict(zip(names, numbers, strict=True)))
     weight = "" if kl_weight is None else f" (KL weight {float(kl_weight):g})"
-    raise NonFiniteLoss(f"step {step}{weight}: {wrong}")
+    raise NonFiniteLoss(f"step {step}{weight}: {wrong}; debug=anomaly says what has made it so")

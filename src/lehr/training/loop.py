@@ -69,32 +69,39 @@ class LeanEpochLoop(_TrainingEpochLoop):
         module, progress = self.trainer.lightning_module, self.batch_progress
         assert isinstance(module, VAEModule)
         self.val_loop.restarting = False
-        batch, _, _ = next(data_fetcher)
+        profile = self.trainer.profiler.profile  # does nothing, unless a profile was asked for
+        with profile("train_dataloader_next"):
+            batch, _, _ = next(data_fetcher)
         batch_idx = self.batch_idx + 1
         progress.is_last_batch = data_fetcher.done
         progress.increment_ready()
         progress.increment_started()
         self._step(module, batch, batch_idx)
         progress.increment_processed()
-        for callback in self._listeners:
-            callback.on_train_batch_end(self.trainer, module, None, batch, batch_idx)
+        with profile("on_train_batch_end"):
+            for callback in self._listeners:
+                callback.on_train_batch_end(self.trainer, module, None, batch, batch_idx)
         progress.increment_completed()
 
     def _step(self, module: VAEModule, batch: Batch, batch_idx: int) -> None:
         players, accumulate = module.players, self.trainer.accumulate_grad_batches
         assert players is not None
-        with self._forward_context():
+        profile = self.trainer.profiler.profile
+        with profile("training_step"), self._forward_context():
             loss = module.training_step(batch, batch_idx)
         if accumulate > 1:
             loss = loss / accumulate
         if batch_idx % accumulate == 0:
-            players.zero_grad()
-        loss.backward()
+            with profile("optimizer_zero_grad"):
+                players.zero_grad()
+        with profile("backward"):
+            loss.backward()
         if not self._should_accumulate():
             step = self.automatic_optimization.optim_progress.optimizer.step
             step.increment_ready()
-            players.clip()
-            players.step()
+            with profile("optimizer_step"):
+                players.clip()
+                players.step()
             step.increment_completed()
             module.after_step(batch_idx)
 
