@@ -82,6 +82,7 @@ class WandB(RunLogger):
                 id=self._id,
                 name=self._of.path.name,
                 resume=None if self.is_new else "allow",
+                reinit="create_new",  # beside a run of the user's own in this process
                 # what is printed belongs to the run, and so does the summary
                 settings=wandb.Settings(console="off", quiet=True),
                 **self._where,
