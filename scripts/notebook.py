@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import tempfile
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import nbformat
@@ -29,8 +30,19 @@ def executed(path: Path, folder: Path) -> nbformat.NotebookNode:
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)
         if cell.cell_type == "code":
-            cell.outputs = [output for output in cell.outputs if _WIDGET not in output.get("data", {})]
+            cell.outputs = _joined(output for output in cell.outputs if _WIDGET not in output.get("data", {}))
     return notebook
+
+
+def _joined(outputs: Iterable[nbformat.NotebookNode]) -> list[nbformat.NotebookNode]:
+    """The outputs with what was printed in pieces as one."""
+    found: list[nbformat.NotebookNode] = []
+    for output in outputs:
+        if found and output.output_type == "stream" and output.get("name") == found[-1].get("name"):
+            found[-1].text += output.text
+        else:
+            found.append(output)
+    return found
 
 
 def figures(notebook: nbformat.NotebookNode) -> dict[str, bytes]:
