@@ -7,6 +7,7 @@ import signal
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
@@ -115,3 +116,52 @@ def test_a_sweep_is_that_of_the_command(capsys):
         "sed: unknown key; did you mean seed?",
         "kl.weight=-1: must be greater than or equal to 0",
     )
+
+
+@pytest.fixture(scope="module")
+def images() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 2, (60, 8, 8), dtype=np.uint8) * 255
+
+
+GIVEN = {"kl.hold": 0, "kl.warmup": 0, "trainer.max_epochs": 1, "model.hidden": [8], "data.batch_size": 30}
+
+
+def test_images_in_place_of_a_name_are_trained_on_and_swept_over(images):
+    run = library.train(data=images, labels=np.arange(60) % 3, dir="own", **GIVEN)
+    assert run.config["data"]["source"] == "numpy.ndarray"
+    assert run.status["state"] == "done"
+    assert run.evaluate(level="quick", split="val")["level"] == "quick"
+    frame = library.sweep({"kl.weight": [1, 2]}, data=images, **GIVEN)
+    assert list(frame["state"]) == ["done", "done"]
+    with pytest.raises(library.DataError, match=r"lehr\.train\(resume='own', data=images\) goes on with it"):
+        library.train(resume="own", **{"trainer.max_epochs": 2})
+    more = library.train(resume="own", data=images, labels=np.arange(60) % 3, **{"trainer.max_epochs": 2})
+    assert more.status["state"] == "done"
+
+
+@pytest.mark.parametrize(
+    ("said", "lines"),
+    [
+        (
+            {"kl.weigth": 3, "data.layout": "hwn"},
+            ["kl.weigth: unknown key", "data.layout=hwn: must be 'auto', 'nhw', 'nhwc' or 'nchw'"],
+        ),
+        (
+            {"model": 3, "kl.weight": object()},
+            ["kl.weight: a object is no value", "model: got int"],
+        ),
+        ({"trainer.devices": 2}, ["trainer.devices: with data given from Python a run has one process, not 2; say 1"]),
+        ({"data.layout": "nchw"}, ["data has shape (60, 8, 8), data.layout=nchw wants 4 axes"]),
+    ],
+)
+def test_mistakes_with_given_images_are_one_exception(images, said, lines):
+    with pytest.raises(library.LehrError) as error:
+        library.train(data=images, dir="wrong", **said)
+    assert len(error.value.problems) == len(lines)
+    assert all(problem.startswith(line) for problem, line in zip(error.value.problems, lines, strict=True))
+    assert not Path("wrong/config.yaml").exists()
+
+
+def test_a_sweep_over_given_images_has_no_launcher_but_this_process(images):
+    with pytest.raises(library.ConfigError, match="hydra/launcher=basic: only this process has the data that you give"):
+        library.sweep({"kl.weight": [1, 2]}, data=images, **{**GIVEN, "hydra/launcher": "basic"})

@@ -6,19 +6,23 @@ import importlib.util
 import os
 
 from lehr.compose.grid import SEARCH, Grid
+from lehr.config.given import NOTHING, Given
 from lehr.config.problems import section_problems
 from lehr.config.schema import RayLauncher as RaySettings
 from lehr.surroundings import places
+from lehr.sweeps.here import Here
 from lehr.sweeps.launching import Launcher
 from lehr.sweeps.pool import Pool, slots, visible_gpus
 
 
-def launcher(found: Grid, count: int, retry: str | None) -> Launcher:
+def launcher(found: Grid, count: int, retry: str | None, given: Given = NOTHING) -> Launcher:
     """What trains `count` points.
 
     Raises:
         ConfigError: if it does not take its settings.
     """
+    if given:
+        return Here(given, retry)
     pool = found.pool
     if found.launcher_name == "pool":
         return Pool(slots(count, **pool, devices=found.devices), retry)
@@ -40,7 +44,12 @@ def launcher(found: Grid, count: int, retry: str | None) -> Launcher:
     return HydraLauncher(found.recipe.base(), found.recipe.composer.loader(), retry, at_once)
 
 
-def launcher_problems(found: Grid) -> list[str]:
+def launcher_problems(found: Grid, given: Given = NOTHING) -> list[str]:
+    """A line for each thing in the way of the launcher that was chosen."""
+    if given:  # which is trained in this process, whatever the pool is told
+        name, what = found.launcher_name, " and ".join(given)
+        own = f"hydra/launcher={name}: only this process has the {what} that you give; leave it out"
+        return [] if name == "pool" else [own]
     if any(place.world > 1 and place.starter == "torchrun" for place in places()):
         return ["-m: torchrun starts a single run; a sweep starts the processes of each run itself (trainer.devices)"]
     if found.launcher_name == "ray":

@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lehr.api.launchers import launcher, launcher_problems
+from lehr.api.objects import command_of
 from lehr.api.train import stopping
 from lehr.compose.composer import Command
 from lehr.compose.grid import SEARCH, Grid, grid
-from lehr.compose.words import grid_words, words_of
+from lehr.compose.words import grid_words
 from lehr.config.problems import section_problems
 from lehr.errors import ConfigError, LehrError
 from lehr.run.identity import canonical
@@ -60,7 +61,15 @@ class Sweeping:
 
 
 def sweep(
-    grid: Mapping[str, Any] | str | Iterable[str] = (), *, config_dir: str | Path | None = None, **keys: Any
+    grid: Mapping[str, Any] | str | Iterable[str] = (),
+    *,
+    data: object = None,
+    labels: object = None,
+    test: object = None,
+    test_labels: object = None,
+    model: object = None,
+    config_dir: str | Path | None = None,
+    **keys: Any,
 ) -> pd.DataFrame:
     """Train a run for each combination of values, as `lehr train -m` does; the runs as `lehr.load_sweep` gives them.
 
@@ -74,6 +83,8 @@ def sweep(
     Args:
         grid: key -> its values, or words as on the command line. Text is taken as it would be typed, as in
             "interval(0.1, 10)" of a search.
+        data, labels, test, test_labels, model: as of `lehr.train`. Runs that are given objects are trained in this
+            process, one after another.
         config_dir: a folder of configuration files of your own, which come before the shipped ones.
         keys: groups and keys that all runs have in common; `hydra.sweep.dir` says where they are to lie.
 
@@ -82,11 +93,10 @@ def sweep(
         LehrError: if it cannot go on, for want of space say.
         Stopped: (a KeyboardInterrupt) after Ctrl-C; the same call goes on.
     """
-    words = grid_words(grid) if isinstance(grid, Mapping) else words_of(grid, {})
+    objects = {"data": data, "labels": labels, "test": test, "test_labels": test_labels, "model": model}
     try:
-        found = sweeping(
-            Command("train", Path(config_dir) if config_dir else None, words_of(words, keys), multirun=True)
-        )
+        words = grid_words(grid) if isinstance(grid, Mapping) else grid
+        found = sweeping(command_of(words, keys, objects, config_dir, multirun=True))
         with stopping("the same call"):
             carry_out(found)
     except LehrError as error:
@@ -112,12 +122,16 @@ def sweeping(command: Command) -> Sweeping:
         if typed and (there := _place(typed)).keeps_paths_as_typed():
             print(f"note: {there.path}: was begun by an earlier version, with paths from this folder", file=sys.stderr)
             found, directory = typed, there
-    problems += [*directory.problems(found, found.points), *launcher_problems(found), *_search_problems(found)]
+    problems += [
+        *directory.problems(found, found.points),
+        *launcher_problems(found, command.given),
+        *_search_problems(found),
+    ]
     if problems:
         raise ConfigError(*problems)
     # what has failed before now, but not what another process tries at the same time
     retry = now() if found.settings["retry"] == "failed" else None
-    by = launcher(found, len(found.points) or found.sweeper["n_trials"], retry)
+    by = launcher(found, len(found.points) or found.sweeper["n_trials"], retry, command.given)
     search = _search(found, directory) if found.sweeper_name == SEARCH else None
     keys = directory.record(found, command.overrides)
     return Sweeping(directory, [point.of(keys) for point in found.points], by, search, retry is not None)

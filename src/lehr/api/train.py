@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lehr.api.objects import command_of
 from lehr.api.start import Start, checked, resume, resumption, start, to_resume
-from lehr.compose.composer import Command
-from lehr.compose.words import words_of
+from lehr.config.given import NOTHING, Given
 from lehr.errors import ConfigError, Interrupted, LehrError, Stopped
 from lehr.reading import read_json
 from lehr.run.claim import Claim
@@ -26,17 +26,33 @@ if TYPE_CHECKING:
     from lehr.run.load import Run
 
 
-def train(words: str | Iterable[str] = (), *, config_dir: str | Path | None = None, **keys: Any) -> Run:
+def train(
+    words: str | Iterable[str] = (),
+    *,
+    data: object = None,
+    labels: object = None,
+    test: object = None,
+    test_labels: object = None,
+    model: object = None,
+    config_dir: str | Path | None = None,
+    **keys: Any,
+) -> Run:
     """Train a VAE, or go on with a training, as `lehr train` does; the finished run.
 
         lehr.train(data="digits", model="mlp", **{"kl.weight": 4, "model.latent_dim": 8})
         lehr.train(["experiment=mnist", "kl.weight=4"])
+        lehr.train(data=images, labels=digits, model=my_module)
         lehr.train(resume="outputs/...")
 
-    Notes, the progress of the training and a summary of what is trained go to standard error.
+    Notes, a summary of what is trained and the progress go to standard error.
 
     Args:
         words: as on the command line, "group=choice" and "key=value".
+        data: the name of a data set; or images, (n, h, w), (n, c, h, w) or (n, h, w, c), uint8, bool or float in
+            [0, 1]; a data set of torch's, a `LightningDataModule` or an `ImageDataModule`.
+        labels: of such images, classes (n,) or factors (n, f), for evaluation.
+        test, test_labels: test images of their own, and their labels.
+        model: the name of a model; or a `torch.nn.Module` with `encode` and `decode`, of which a copy is trained.
         config_dir: a folder of configuration files of your own, which come before the shipped ones.
         keys: groups and keys, whose values are put on top of `words`.
 
@@ -46,25 +62,31 @@ def train(words: str | Iterable[str] = (), *, config_dir: str | Path | None = No
         Stopped: (a KeyboardInterrupt) after Ctrl-C; the run can be gone on with.
     """
     since = time.perf_counter()
-    with _short():
-        command = Command("train", Path(config_dir) if config_dir else None, words_of(words, keys))
+    objects = {"data": data, "labels": labels, "test": test, "test_labels": test_labels, "model": model}
+    try:
+        command = command_of(words, keys, objects, config_dir)
         directory = to_resume(command)
         begun = resume(resumption(directory, command)) if directory else start(checked(command))
-        with stopping(f"lehr.train(resume={str(begun.directory.path)!r})"):
-            carry_out(begun, since)
+        with stopping(
+            f"lehr.train(resume={str(begun.directory.path)!r}{''.join(f', {one}=...' for one in command.given)})"
+        ):
+            carry_out(begun, since, command.given)
         if rank_from_outside(begun.values):
             _wait_for_the_first_rank(begun.directory)
         with quick_imports():
             from lehr.run.load import load
-        return load(begun.directory.path, begun.values["trust"])
+        return load(begun.directory.path, begun.values["trust"], given=command.given)
+    except LehrError as error:
+        raise error from None  # what is wrong, and not where in Hydra it came to light
 
 
-def carry_out(begun: Start, since: float | None = None) -> dict[str, float]:
+def carry_out(begun: Start, since: float | None = None, given: Given = NOTHING) -> dict[str, float]:
     """Train, or evaluate where only that is left to do; the final metrics.
 
     Args:
         begun: what.
         since: when the program started (`time.perf_counter`), for the record of how long that took.
+        given: what stands in place of names, see `lehr.run.objects`.
 
     Raises:
         LehrError: as of `lehr.training.session.train`.
@@ -81,12 +103,12 @@ def carry_out(begun: Start, since: float | None = None) -> dict[str, float]:
         if claim is None:
             raise ConfigError(f"dir={directory.path}: {directory.holder() or 'another process'} is running there")
         with claim:
-            evaluate_finished(values, directory, trust)
+            evaluate_finished(values, directory, trust, given)
         return dict(read_json(directory.metrics))
     with quick_imports():
         from lehr.training import session
     imported = time.perf_counter() - since if since is not None else 0.0
-    return session.train(values, directory, resume=begun.resume, trust=trust, import_seconds=imported)
+    return session.train(values, directory, resume=begun.resume, trust=trust, import_seconds=imported, given=given)
 
 
 def _wait_for_the_first_rank(directory: RunDirectory) -> None:
@@ -110,12 +132,3 @@ def stopping(again: str) -> Iterator[None]:
         if stop.exit_code == 128 + signal.SIGINT:
             raise Stopped(f"go on with {again}") from None
         raise SystemExit(stop.exit_code) from None
-
-
-@contextmanager
-def _short() -> Iterator[None]:
-    """Let a mistake of the user's say what it is, and not where in Hydra it came to light."""
-    try:
-        yield
-    except LehrError as error:
-        raise error from None

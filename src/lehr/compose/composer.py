@@ -5,7 +5,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -25,10 +25,10 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException, ValidationError
 
 from lehr.compose.overrides import choice_problems, line, meant, parsed
-from lehr.config.given import CHOICES, STAND_INS
-from lehr.config.problems import did_you_mean
+from lehr.config.given import CHOICES, NOTHING, STAND_INS, Given
+from lehr.config.problems import did_you_mean, train_problems
 from lehr.config.registry import conf_dir
-from lehr.errors import ConfigError, wants_traceback
+from lehr.errors import ConfigError, LehrError, wants_traceback
 from lehr.paths import expanded
 
 NOT_OF_A_RUN = ("hydra", "pool", "sweep")
@@ -74,12 +74,14 @@ class Command:
         config_dir: a folder of the user's that comes before the shipped one.
         overrides: as they were typed.
         multirun: whether several values for a key are allowed.
+        given: what stands in place of names, see `lehr.run.objects`.
     """
 
     name: str
     config_dir: Path | None
     overrides: list[str]
     multirun: bool = False
+    given: Given = field(default_factory=lambda: NOTHING)
 
 
 @contextmanager
@@ -188,7 +190,8 @@ def composed(command: Command) -> tuple[Composed | None, list[str]]:
         config = composer.compose(*map(line, composer.fitting(overrides, problems)))
         if not command.multirun and (name := config.hydra.runtime.choices.get("sweep")) is not None:
             problems.append(f"sweep={name}: is for many runs; add -m")
-        return resolved(config), problems
+        found = resolved(config)
+        return replace(found, values=with_given(found.values, command.given)), problems
     except ConfigError as error:
         return None, [*problems, *error.problems]
 
@@ -269,6 +272,26 @@ def resolved(config: DictConfig) -> Composed:
         words = plain(OmegaConf.masked_copy(config, ["dir"]), resolve=False), plain(config.hydra.run, resolve=False)
         is_dated = any("${now:" in str(word) for word in words)
         return Composed({key: value for key, value in values.items() if key not in NOT_OF_A_RUN}, output_dir, is_dated)
+
+
+def with_given(values: dict[str, Any], given: Given) -> dict[str, Any]:
+    """The values of a run with what they say of objects that are given in place of names.
+
+    Raises:
+        ConfigError: a line for each thing that is wrong with these.
+    """
+    if not given:
+        return values
+    from lehr.run.objects import with_sections
+
+    # what they come to depends on values, which have to be right for that
+    stubs = {group: {**values[group], "digest": "-"} for group in given if isinstance(values.get(group), dict)}
+    if problems := train_problems({**values, **stubs}):
+        raise ConfigError(*problems)
+    try:
+        return with_sections(values, given)
+    except LehrError as error:
+        raise ConfigError(*error.problems) from error
 
 
 def at_home(key: str, text: str) -> str:

@@ -105,7 +105,7 @@ def _grid(command: Command, problems: list[str], as_typed: bool) -> Grid:
     if not is_search:
         problems += [to_write_out(override) for override in overrides if override.is_interval_sweep()]
         overrides = [override for override in overrides if not override.is_interval_sweep()]
-    recipe = Recipe(composer, overrides, as_typed)
+    recipe = Recipe(composer, overrides, as_typed, command.given)
     config = recipe.base()
     with told_in_a_line():
         pool, settings = (plain(config.get(name) or {}) for name in ("pool", "sweep"))

@@ -12,9 +12,10 @@ from hydra.core.override_parser.types import Override, OverrideType, RangeSweep,
 from omegaconf import DictConfig, OmegaConf
 
 from lehr.compose.components import run_problems
-from lehr.compose.composer import NOT_OF_A_RUN, Composer, resolved, told_in_a_line
+from lehr.compose.composer import NOT_OF_A_RUN, Composer, resolved, told_in_a_line, with_given
 from lehr.compose.overrides import line, meant, parsed
 from lehr.compose.structure import Structure
+from lehr.config.given import NOTHING, Given
 from lehr.config.places import located, path_keys
 from lehr.errors import ConfigError
 from lehr.run.identity import is_part
@@ -75,10 +76,13 @@ class Recipe:
         composer: Hydra.
         overrides: those of all points, each key once; of a sweep they have several values.
         as_typed: whether relative paths stay so.
+        given: what stands in place of names in each point.
     """
 
-    def __init__(self, composer: Composer, overrides: list[Override], as_typed: bool = False) -> None:
-        self._as_typed = as_typed
+    def __init__(
+        self, composer: Composer, overrides: list[Override], as_typed: bool = False, given: Given = NOTHING
+    ) -> None:
+        self._as_typed, self._given = as_typed, given
         self.moved = False
         """Whether a path of some point was typed as a relative one."""
         self.overrides = overrides
@@ -129,7 +133,7 @@ class Recipe:
             ConfigError: where it cannot be trained.
         """
         chosen = tuple(chosen)
-        values = self._values(chosen)
+        values = with_given(self._values(chosen), self._given)
         if problems := run_problems(values):
             raise ConfigError(*problems)
         if problem := several_problem(values):
