@@ -157,6 +157,22 @@ def test_what_a_directory_says_is_text_and_never_markup(copy):
     assert run._repr_html_().count("data:image/png;base64,") == 2
 
 
+@pytest.mark.parametrize(
+    "content", ["[1]", "3", '{"splits": 3, "state": 5, "exported": [1]}', '{"a/b": "x", "n": {}}', "{"]
+)
+def test_whatever_lies_in_its_files_a_run_can_be_looked_at(copy, content):
+    for name in ("data.json", "metrics.json", "evaluation.json", "status.json", "history.jsonl"):
+        (copy / name).write_text(content)
+    run = package.load(copy)
+    assert repr(run).startswith(f"<Run {copy}: ")
+    assert "No final numbers yet." in run._repr_html_()
+    assert run.advice == []
+    assert run.evaluation is None
+    if content != "{":
+        with pytest.raises(CheckpointError, match="there are no curves"):
+            run.history  # noqa: B018
+
+
 def test_a_run_opens_without_its_weights_and_says_when_they_have_changed(copy):
     weights = copy / "model" / "model.safetensors"
     run = package.load(copy)

@@ -35,7 +35,7 @@ def test_runs_stand_side_by_side_with_the_best_marked(runs):
     assert list(frame.columns) == ["state", "kl.weight", "test/elbo", "test/rate", "time/step_ms"]
     assert frame.loc["b/run"].tolist() == ["done", 4.0, -94.0, 5.0, 3.0]
     lines = [line.split() for line in repr(found).splitlines()]
-    assert lines[:3] == [["a/run", "b/run"], ["kl.weight", "1.0", "4.0"], ["test/elbo", "-91.00", "*", "-94.00"]]
+    assert lines[:3] == [["a/run", "b/run"], ["kl.weight", "1", "4"], ["test/elbo", "-91.00", "*", "-94.00"]]
     page = found._repr_html_()
     assert "<b>-91.00</b>" in page
     assert "<b>-94.00</b>" not in page

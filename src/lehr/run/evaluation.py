@@ -48,7 +48,10 @@ class Evaluation(Mapping[str, Any]):
         return frame.astype({"value": "float64"})
 
     def __repr__(self) -> str:
-        return f"{evaluation_table(self._table)}\n  {self.path}\n"
+        try:
+            return f"{evaluation_table(self._table)}\n  {self.path}\n"
+        except (KeyError, TypeError, ValueError):  # of a file that an evaluation has not written as it is
+            return f"<Evaluation {self.path}: {len(self)} values>"
 
     def _repr_html_(self) -> str:
         return html.joined(

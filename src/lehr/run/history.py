@@ -13,7 +13,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from lehr.errors import CheckpointError
+from lehr.errors import CheckpointError, in_a_line
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -99,14 +99,14 @@ def history_frame(path: Path) -> pd.DataFrame:
     """
     import pandas as pd
 
-    try:
-        points = read_history(path)
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path}: there are no curves to be read ({error})") from error
     rows: dict[int, dict[str, float]] = {}
-    for point in points:
-        rows.setdefault(int(point.pop("images")), {}).update(point)
-    return pd.DataFrame(rows.values(), index=pd.Index(rows, name="images"), dtype="float64").sort_index()
+    try:
+        for point in read_history(path):
+            rows.setdefault(int(point["images"]), {}).update(point)
+        frame = pd.DataFrame(rows.values(), index=pd.Index(rows, name="images"), dtype="float64")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{path}: there are no curves to be read ({in_a_line(error)})") from error
+    return frame.drop(columns="images", errors="ignore").sort_index()
 
 
 def _finite(value: float) -> float | None:

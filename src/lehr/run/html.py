@@ -93,7 +93,7 @@ def side_by_side(*parts: object) -> Markup:
 def picture(png: bytes, caption: object = "", width: int = 260) -> Markup:
     """A PNG, so many pixels wide, with what it shows below it."""
     data = base64.b64encode(png).decode("ascii")
-    style = f"image-rendering:pixelated;width:{width}px;max-width:100%"
+    style = f"width:{width}px;max-width:100%"
     image = f'<img alt="{text(caption)}" style="{style}" src="data:image/png;base64,{data}">'
     below = f'<figcaption style="opacity:.65">{text(caption)}</figcaption>' if caption else ""
     return Markup(f'<figure style="margin:0">{image}{below}</figure>')

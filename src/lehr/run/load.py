@@ -140,7 +140,8 @@ class Run(LoadedModel):
         """metrics.json: the final numbers by name, of the weights that the run has ended in; empty without one."""
         with suppress(OSError, ValueError):
             found = read_json(RunDirectory(self.path).metrics)
-            return found if isinstance(found, dict) else {}
+            if isinstance(found, dict):
+                return {name: value for name, value in found.items() if isinstance(value, int | float)}
         return {}
 
     @property

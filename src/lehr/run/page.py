@@ -77,17 +77,17 @@ def exported_note(status: Mapping[str, Any]) -> str:
 
 
 def data_note(directory: RunDirectory) -> str:
-    """Which data a run is of, how many in each split, and what of them it has not read."""
+    """Which data a run is of, how many in each split, and what of them it has not read; empty where nothing says so."""
     data = read_data(directory)
-    splits = data.get("splits")
-    if not isinstance(splits, dict):
-        return ""
-    counts = [f"{split['n']:,} {name}" for name, split in splits.items() if isinstance(split, dict) and "n" in split]
-    left = [f"{len(data['skipped']):,} damaged files skipped"] if data.get("skipped") else []
-    if left_out := data.get("left_out"):
-        left.append(f"left out: {in_words({reason: found['n'] for reason, found in left_out.items()})}")
-    words = "; ".join([f"{data.get('name')}, {', '.join(counts)} images", *left])
-    return f"Data: {words}."
+    with suppress(AttributeError, KeyError, TypeError, ValueError):  # of a file that somebody else has written
+        counts = [f"{split['n']:,} {name}" for name, split in data["splits"].items() if split]
+        parts = [f"{data['name']}, {', '.join(counts)} images"]
+        if data.get("skipped"):
+            parts.append(f"{len(data['skipped']):,} damaged files skipped")
+        if left_out := data.get("left_out"):
+            parts.append(f"left out: {in_words({reason: found['n'] for reason, found in left_out.items()})}")
+        return f"Data: {'; '.join(parts)}."
+    return ""
 
 
 def _numbers(run: Run) -> html.Markup:
@@ -117,13 +117,10 @@ def _pictures(directory: RunDirectory) -> html.Markup:
 
 
 def _advice(run: Run) -> html.Markup:
-    lines = [
-        html.paragraph(
-            html.joined(
-                f"{advice.reason[0].upper()}{advice.reason[1:]}: {advice.words}: ",
-                *(html.joined(" then " if place else "", html.code(c)) for place, c in enumerate(advice.commands)),
-            )
-        )
-        for advice in run.advice
-    ]
+    lines, said = [], ""
+    for advice in run.advice:
+        reason = "or" if advice.reason == said else f"{advice.reason}:"
+        said = advice.reason
+        commands = [html.joined(", then " if place else "", html.code(c)) for place, c in enumerate(advice.commands)]
+        lines.append(html.paragraph(html.joined(f"{reason} {advice.words}: ", *commands)))
     return html.joined(html.title("To try next"), *lines) if lines else html.Markup()

@@ -15,6 +15,7 @@ from lehr.evaluation.catalogue import final_split, find_metric
 from lehr.run import html
 from lehr.run.directory import RunDirectory
 from lehr.run.evaluation import named, shown
+from lehr.run.identity import canonical
 from lehr.run.load import Run
 from lehr.run.status import DONE
 from lehr.sweeps.groups import Query, answer, direction, has_direction
@@ -116,7 +117,7 @@ class Comparison:
 
     def _settings(self) -> list[tuple[str, list[str]]]:
         return [
-            (key, [value_shown(run.swept[key]) if key in run.swept else "-" for run in self._results.runs])
+            (key, [value_shown(canonical(run.swept[key])) if key in run.swept else "-" for run in self._results.runs])
             for key in self.keys
         ]
 
