@@ -16,15 +16,24 @@ from lehr.startup import quick_imports
 with quick_imports():
     import lightning.pytorch
     import lehr.training.session
-loaded = sorted({{"scipy.stats", "sklearn"}} & set(sys.modules))
+loaded = sorted({{"scipy.stats", "sklearn", "matplotlib"}} & set(sys.modules))
 import scipy.signal
 from torchmetrics.audio import SignalNoiseRatio
+# Matplotlib comes when a metric is plotted, and is whole then
+import matplotlib
+matplotlib.use("agg")
+import torch, torchmetrics
+metric = torchmetrics.MeanMetric()
+metric.update(torch.ones(3))
+figure, axes = metric.plot()
+assert isinstance(axes, matplotlib.axes.Axes) and isinstance(figure, matplotlib.figure.Figure)
+assert torchmetrics.utilities.plot.plt.Figure is matplotlib.figure.Figure
 print(json.dumps([loaded, gc.isenabled(), scipy.signal.convolve([1, 2], [1, 1]).tolist()]))
 """
 
 
 @pytest.mark.parametrize(("before", "loaded"), [("", []), ("import scipy.signal", ["scipy.stats"])])
-def test_scipy_waits_until_it_is_needed_and_is_whole_then(before, loaded):
+def test_scipy_and_matplotlib_wait_until_they_are_needed_and_are_whole_then(before, loaded):
     code = LOOK.format(before=before)
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=100)
     assert ran.returncode == 0, ran.stderr
@@ -34,7 +43,7 @@ def test_scipy_waits_until_it_is_needed_and_is_whole_then(before, loaded):
 def test_whoever_wants_more_of_the_placeholder_gets_the_module():
     code = (
         "import sys; from lehr.startup import _Placeholder\n"
-        "sys.modules['scipy.signal'] = _Placeholder('scipy.signal')\n"
+        "sys.modules['scipy.signal'] = _Placeholder('scipy.signal', hamming=None)\n"
         "from scipy import signal; assert signal.hamming is None\n"
         "from scipy.signal import convolve; import scipy.signal\n"
         "assert convolve is scipy.signal.convolve is signal.convolve and scipy.signal.windows"

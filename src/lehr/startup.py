@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import gc
 import importlib
+import importlib.util
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
-from types import ModuleType
+from contextlib import ContextDecorator, ExitStack, contextmanager
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 from lehr.surroundings import hidden
@@ -18,7 +19,8 @@ def quick_imports() -> Iterator[None]:
     """Within it torch and Lightning are imported for the first time in this process: some 40% sooner than without.
 
     The garbage collector would look through what is imported again and again, and torchmetrics, which Lightning
-    imports, would import scipy.signal and with it most of SciPy, to see whether one function has an old name.
+    imports, would import scipy.signal and with it most of SciPy, to see whether one function has an old name, and
+    Matplotlib, where it is installed, for the names of two types.
     """
     if "torchmetrics" in sys.modules:
         with hidden(importing=True):
@@ -37,9 +39,24 @@ def quick_imports() -> Iterator[None]:
 
 
 class _Placeholder(ModuleType):
-    """Stands for a module, and imports it when anything is wanted of it but `hamming`, for which torchmetrics looks."""
+    """Stands for a module while torchmetrics is imported, and imports it when anything is wanted of it afterwards.
 
-    hamming = None
+    Args:
+        name: of the module.
+        looked_for: what torchmetrics takes of it while it is imported.
+    """
+
+    def __init__(self, name: str, **looked_for: Any) -> None:
+        super().__init__(name)
+        self._looked_for = looked_for
+        vars(self).update(looked_for)
+
+    def forget(self) -> None:
+        """Be the module itself, to whoever has imported this one."""
+        if sys.modules.get(self.__name__) is self:
+            del sys.modules[self.__name__]
+        for name in self._looked_for:
+            vars(self).pop(name, None)
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
@@ -49,11 +66,41 @@ class _Placeholder(ModuleType):
         return getattr(importlib.import_module(self.__name__), name)
 
 
+class _Style(ContextDecorator):
+    """`matplotlib.pyplot.style.context`, which torchmetrics decorates its functions with, once they are called."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self._asked, self._stack = (args, kwargs), ExitStack()
+
+    def _recreate_cm(self) -> _Style:  # a new one for each call
+        args, kwargs = self._asked
+        return type(self)(*args, **kwargs)
+
+    def __enter__(self) -> Any:
+        context = importlib.import_module("matplotlib.pyplot").style.context
+        args, kwargs = self._asked
+        return self._stack.enter_context(context(*args, **kwargs))
+
+    def __exit__(self, *error: Any) -> bool | None:
+        return self._stack.__exit__(*error)
+
+
+def _placeholders() -> list[_Placeholder]:
+    """For what torchmetrics imports only to name it: of SciPy a function, of Matplotlib types and a decorator."""
+    found = [_Placeholder("scipy.signal", hamming=None)]
+    if "matplotlib" not in sys.modules and importlib.util.find_spec("matplotlib"):
+        some = type("Some", (), {})
+        axes = _Placeholder("matplotlib.axes", Axes=some)
+        pyplot = _Placeholder("matplotlib.pyplot", Figure=some, style=SimpleNamespace(context=_Style))
+        colors = SimpleNamespace(Colormap=some)
+        found += [_Placeholder("matplotlib", axes=axes, pyplot=pyplot, colors=colors), axes, pyplot]
+    return found
+
+
 def _import_torchmetrics() -> None:
-    placeholder = _Placeholder("scipy.signal")
-    sys.modules.setdefault(placeholder.__name__, placeholder)
+    placeholders = [one for one in _placeholders() if sys.modules.setdefault(one.__name__, one) is one]
     try:
         import torchmetrics  # noqa: F401
     finally:
-        if sys.modules.get(placeholder.__name__) is placeholder:
-            del sys.modules[placeholder.__name__]
+        for one in placeholders:
+            one.forget()
