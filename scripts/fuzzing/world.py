@@ -143,8 +143,8 @@ def in_this_process() -> Iterator[None]:
                 run_point(job, self.retry, own_process=False)
                 finished(job)
 
-    def launcher(found: Any, count: int, retry: str | None) -> Any:
-        original(found, count, retry)  # it may find that something is wrong
+    def launcher(found: Any, count: int, retry: str | None, given: Any = None) -> Any:
+        original(found, count, retry, given or {})  # it may find that something is wrong
         return Here(retry)
 
     commands.launcher = launcher  # type: ignore[assignment]

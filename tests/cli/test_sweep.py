@@ -62,7 +62,7 @@ def here(monkeypatch):
                 run_point(job, self.retries[-1], own_process=False)
                 finished(job)
 
-        def launcher(self, found, count, retry):
+        def launcher(self, found, count, retry, given=None):
             assert retry is None or datetime.fromisoformat(retry) <= datetime.now(UTC)
             self.retries.append(retry and "9")  # within one second nothing is before now
             return self
@@ -123,7 +123,7 @@ def test_an_evaluation_that_failed_is_tried_again_when_that_is_said(lehr, here, 
     problems = ["there was no paper left"]
     evaluated = []
 
-    def evaluate(config, directory, trust):
+    def evaluate(config, directory, trust, given):
         evaluated.append(config["seed"])
         directory.record_evaluation(config["evaluate"], problems.pop() if problems else None)
 
