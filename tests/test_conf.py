@@ -18,8 +18,7 @@ from lightning.pytorch.loggers import Logger
 
 from lehr.compose.composer import Command, composed
 from lehr.config.build import base_of, build, find_class, signature
-from lehr.config.given import CHOICES as GIVEN_CHOICES
-from lehr.config.given import STAND_INS
+from lehr.config.given import named
 from lehr.config.problems import section_problems, train_problems
 from lehr.config.registry import GROUPS, conf_dir, targets
 from lehr.config.schema import SampleConfig, TrainConfig, schema_of
@@ -33,7 +32,7 @@ from lehr.training.preflight import combination_problems
 CONF = Path(__file__).parents[1] / "conf"
 FILES = sorted(path.relative_to(CONF).as_posix() for path in CONF.rglob("*.yaml"))
 CHOICES = [name for name in FILES if "/" in name and "/_" not in name]
-GIVEN = [f"{group}/{name}.yaml" for group in STAND_INS for name in GIVEN_CHOICES]  # by a program, and else not there
+GIVEN = [name for name in CHOICES if not named(name.partition("/")[0], [Path(name).stem])]  # by programs alone
 OF_MANY_RUNS = ("sweep", "hydra/launcher", "hydra/sweeper")
 SHIPPED = [(group, target) for group in GROUPS for target in targets(group)]
 

@@ -16,8 +16,8 @@ from lehr.run.identity import LATER, completed, flat, identity, is_part, parts
 NO_PART = {
     # where a run is written, and whether something may be there already
     "dir", "resume", "resume_from", "overwrite",
-    # where the data lie, which are the same everywhere
-    "data.root",
+    # where the data lie, which are the same everywhere, or what they were given as
+    "data.root", "data.source",
     # on what it is computed, and how fast
     "data.workers", "data.eval_batch_size", "trainer.accelerator", "trainer.devices", "trainer.num_nodes",
     "trainer.strategy",

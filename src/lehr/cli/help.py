@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lehr.config.given import CHOICES, STAND_INS
+from lehr.config.given import named
 from lehr.config.registry import conf_dir
 from lehr.config.samplers import SAMPLERS
 
@@ -176,8 +176,8 @@ def _groups(config_dir: Path | None, only: str | None = None) -> str:
     for folder in filter(None, (conf_dir(), config_dir)):
         for file in folder.rglob("*.yaml"):
             group = file.parent.relative_to(folder).as_posix()
-            hidden = file.stem.startswith("_") or (group in STAND_INS and file.stem in CHOICES)
-            if group != "." and not group.startswith("hydra/") and not hidden:
+            is_choice = not file.stem.startswith("_") and bool(named(group, [file.stem]))
+            if group != "." and not group.startswith("hydra/") and is_choice:
                 choices.setdefault(group, set()).add(file.stem)
     shown = {group: names for group, names in choices.items() if only in (None, group)}
     width = max(map(len, shown))

@@ -25,7 +25,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException, ValidationError
 
 from lehr.compose.overrides import choice_problems, line, meant, parsed
-from lehr.config.given import CHOICES, NOTHING, STAND_INS, Given
+from lehr.config.given import NOTHING, Given, named
 from lehr.config.problems import did_you_mean, train_problems
 from lehr.config.registry import conf_dir
 from lehr.errors import ConfigError, LehrError, wants_traceback
@@ -202,8 +202,7 @@ def vocabulary(command: Command) -> tuple[dict[str, list[str]], DictConfig]:
     composer = Composer(command)
     of_hydra = _OF_MANY if command.multirun else ()
     names = [name for name in composer.choices() if name in of_hydra or not name.startswith("hydra/")]
-    hidden = dict.fromkeys(STAND_INS, CHOICES)
-    groups = {name: [one for one in composer.options(name) if one not in hidden.get(name, ())] for name in names}
+    groups = {name: named(name, composer.options(name)) for name in names}
     choices = [override for override in overrides if override.key_or_group in groups]
     good = [o for o in choices if not choice_problems(o, groups[o.key_or_group], composer.choices())]
     return groups, composer.compose(*map(line, good))

@@ -10,6 +10,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import IntervalSweep, Override, Quote, QuotedString, RangeSweep, ValueType
 from hydra.errors import HydraException
 
+from lehr.config.given import named
 from lehr.config.problems import did_you_mean, nearest
 from lehr.config.registry import GROUPS
 
@@ -143,7 +144,7 @@ def choice_problems(override: Override, options: list[str], defaults: dict[str, 
         for choice in choices:
             if not isinstance(choice, str):
                 shown = "null" if choice is None else choice
-                names = ", ".join(options)
+                names = ", ".join(named(group, options))
                 how = f"; its keys are set as {group}.KEY" if group in _WITH_KEYS else ""
                 problems.append(f"{group}={shown}: must be one of {names}{how}")
             elif choice not in options:
@@ -151,7 +152,7 @@ def choice_problems(override: Override, options: list[str], defaults: dict[str, 
                 if choice in extras:
                     problems.append(f"{group}={choice}: is not installed; pip install 'lehr[{extras[choice]}]'")
                 else:
-                    hint = did_you_mean(choice, {*options, *extras})
+                    hint = did_you_mean(choice, {*named(group, options), *extras})
                     problems.append(f"{group}={choice}: there is no such choice{hint}")
     return problems
 

@@ -5,7 +5,7 @@ There is their type, and a digest of what they hold, by which they are known aga
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -17,13 +17,18 @@ STAND_INS = {
     "model": ("lehr.models.GivenModule",),
 }
 """Group -> the classes that stand for what was given."""
-CHOICES = ("given", "given_module")
+_CHOICES = ("given", "given_module")
 """The files of these groups that name them. They are for `lehr.train`, and of no use on a command line."""
 _KIND = {"data": ("data=images", "images"), "model": ("model=module", "module")}
 _INSTEAD = {
     "data": "here say data=arrays data.path=FILE, or data=images data.path=FOLDER",
     "model": "here say model=mlp, or model._target_=PACKAGE.CLASS trust=[PACKAGE]",
 }
+
+
+def named(group: str, choices: Iterable[str]) -> list[str]:
+    """Those of the choices of a group that a command line may name: what has to be given is not among them."""
+    return [choice for choice in choices if group not in STAND_INS or choice not in _CHOICES]
 
 
 def stands_in(config: Mapping[str, Any], group: str) -> bool:

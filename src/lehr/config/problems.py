@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from lehr.config.given import nothing_given
+from lehr.config.given import STAND_INS, nothing_given
 from lehr.config.registry import ALLOWED_PACKAGES, GROUPS, components, targets
 from lehr.config.schema import Section, TrainConfig, schema_of
 
@@ -98,7 +98,8 @@ def _component_problems(group: str, path: str, node: Mapping[str, Any], trust: I
         ]
     modules = {known.rpartition(".")[0] for known in targets(group)}
     if package == "lehr" and target.rpartition(".")[0] in modules:
-        return [f"{path}._target_={target}: is not a class for {group}{did_you_mean(target, targets(group))}"]
+        own = set(targets(group)) - set(STAND_INS.get(group, ()))
+        return [f"{path}._target_={target}: is not a class for {group}{did_you_mean(target, own)}"]
     return []
 
 
