@@ -52,6 +52,8 @@ SEEN = Evidence(
         ({"moved": 1e-5}, ["the weights have moved by 1e-05 of their norm: optimizer.lr=0.001 is too small"]),
         ({"curve": [(25, 0.1), (50, 0.8), (75, 0.1)]}, ["it goes up and down (0.800 at best): optimizer.lr=0.001"]),
         ({"curve": [(25, 0.1), (50, 0.2), (75, 0.4), (100, 0.6), (125, 0.7)]}, ["it is still rising (by 0.100"]),
+        ({"curve": [(25, 0.01), (50, 0.02)]}, ["hardly anything was learnt, and the weights have moved by no more"]),
+        ({"curve": [(25, 0.01), (50, 0.02)], "linear": 0.4}, ["hardly anything was learnt"]),
         ({"active": 0}, ["no latent differs from image to image"]),
         ({"linear": 0.4}, ["the latents may be too few: all 20 are in use"]),
         ({"linear": 0.4, "active": 19}, ["nothing speaks against it"]),

@@ -18,6 +18,7 @@ _MOVED = 0.01  # of their norm: weights that have moved less have not been train
 _ACTIVE = 0.01  # variance of a latent's mean over the batch, from which on it counts as active
 _STILL_RISING = 0.01  # of the variance, over the last quarter of the steps
 _ALL = 0.95
+_LITTLE = 0.1  # of the variance
 _JUMPS = 0.1  # that what is explained was higher before
 
 
@@ -87,6 +88,7 @@ def reasons(seen: Evidence) -> list[str]:
     """A line each."""
     found = []
     share = seen.curve[-1][1]
+    rise = share - seen.curve[len(seen.curve) * 3 // 4][1]
     if seen.frozen:
         found.append(f"{' and '.join(seen.frozen)} frozen (optimizer.freeze): no weight there can follow the batch")
     if idle := _without_gradient(seen):
@@ -100,11 +102,16 @@ def reasons(seen: Evidence) -> list[str]:
         found.append(
             f"it goes up and down ({best:.3f} at best): optimizer.lr={seen.rate:g} is too large; try {seen.rate / 10:g}"
         )
-    elif (rise := share - seen.curve[len(seen.curve) * 3 // 4][1]) > _STILL_RISING:
+    elif rise > _STILL_RISING:
         found.append(f"it is still rising (by {rise:.3f} in the last quarter): say trainer.max_steps={_twice(seen)}")
+    elif best < _LITTLE and not seen.idle and not seen.frozen:
+        found.append(
+            f"hardly anything was learnt, and the weights have moved by no more than {seen.moved:.2g} of their norm: "
+            f"optimizer.lr={seen.rate:g} may be too small; try {seen.rate * 10:g}"
+        )
     if not seen.active:
         found.append("no latent differs from image to image: the encoder does not reach the latents")
-    elif seen.active == seen.latents and seen.linear < _ALL:
+    elif seen.active == seen.latents and rise <= _STILL_RISING and seen.linear < min(_ALL, 2 * share):
         found.append(
             f"the latents may be too few: all {seen.latents} are in use, and as many principal components of the batch "
             f"explain {seen.linear:.3f} of it; raise model.latent_dim"
