@@ -71,10 +71,11 @@ COLLAPSED = {"test/rate": 0.01, "posterior/active_units": 0.0}
 @pytest.mark.parametrize(
     ("sections", "wanted"),
     [
-        ({"kl": {"weight": 4.0}}, ["kl.weight=1", "kl.warmup", "kl=free_bits kl.weight=4"]),
+        ({"kl": {"weight": 4.0}}, ["kl.weight=1", "kl=free_bits kl.weight=4"]),
         ({"kl": {"hold": 10, "warmup": 40}}, ["kl=free_bits"]),  # a longer warm-up than half of the training is long
         ({"kl": {"hold": 10, "warmup": 39}}, ["kl.warmup=0.5", "kl=free_bits"]),
         ({"kl": {"unit": "fraction", "warmup": 0.5}}, ["kl=free_bits"]),
+        ({"kl": {"cycles": 4}}, ["kl.unit=fraction kl.cycles=1", "kl=free_bits"]),  # which half of it does not fit in
         ({"kl": {"unit": "step", "warmup": 1050}}, ["kl=free_bits"]),  # of 100 epochs of 21 steps
         ({"kl": {"unit": "step", "warmup": 1049}}, ["kl.warmup=0.5", "kl=free_bits"]),
         ({"prior": {"_target_": "lehr.objective.VampPrior"}}, ["kl.warmup=0.5"]),
@@ -175,7 +176,7 @@ def test_latents_far_from_the_prior_are_sampled_from_a_mixture(moment_kl, bias, 
 
 
 @pytest.mark.parametrize(
-    ("mixture", "real", "says"), [(7.4, 0.5, True), (7.6, 0.5, False), (7.4, 1.4, False), (7.4, 1.2, True)]
+    ("mixture", "real", "says"), [(7.4, 0.5, True), (7.6, 0.5, False), (7.4, 1.8, False), (7.4, 1.7, True)]
 )
 def test_the_sampler_that_was_found_to_be_better_is_recommended(mixture, real, says):
     distances = {"real": real, "prior": 11.0, "aggregate": 10.0, "mixture": mixture, "two_stage": 9.0}

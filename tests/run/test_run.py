@@ -45,13 +45,17 @@ def test_an_evaluation_is_that_of_the_command_to_the_bit(copy, lehr):
     assert f">{found['likelihood/elbo']:.2f}</td>" in found._repr_html_()
 
 
-def test_what_was_measured_of_a_checkpoint_or_of_another_model_is_kept_apart(copy):
+def test_what_was_measured_of_a_checkpoint_or_of_another_model_is_kept_apart(copy, lehr):
     best = package.load(copy, weights="best")
     assert best.evaluation is None
     found = best.evaluate(level="quick", **QUICK)
     assert found.path == copy / "evaluation-best.json"
     assert dict(best.evaluation) == dict(found)
     assert found["weights"] == "best"
+    written = found.path.read_bytes()
+    words = ("weights=best", "level=quick", *(f"{key}={value}" for key, value in QUICK.items()))
+    assert lehr("evaluate", f"run={copy}", *words)[0] == 0
+    assert found.path.read_bytes() == written
     table = json.loads((copy / "evaluation.json").read_text())
     assert package.load(copy).evaluation["model"] == table["model"]
     (copy / "evaluation.json").write_text(json.dumps(table | {"model": "0" * 32}))

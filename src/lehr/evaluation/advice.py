@@ -27,6 +27,7 @@ _NOISE = 4.0  # standard deviations of the validations about a line, that a rise
 _POINTS = 3  # validations that a line is laid through, at least
 _SETTLED = 0.05  # how far a KL weight may be from the last one, as a share of it, to be the same
 _BETTER = 0.75  # of the Frechet distance of the default sampler, below which another is recommended
+_CLEARLY = 1.5  # times the distance of real images, by which it has to be below
 _LONG = 0.5  # share of the training that is a long warm-up
 _MISFIT = 0.1  # nats a pixel that a fixed scale has to cost
 _ERROR = "reconstruction/mse_sampled"
@@ -36,7 +37,7 @@ Config = Mapping[str, Any]
 _ANNEALED = ("AnnealedKL", "BetaTC", "FreeBits")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Advice:
     """One thing to try.
 
@@ -52,6 +53,9 @@ class Advice:
 
     def __str__(self) -> str:
         return f"{self.reason}: {self.words}: {', then '.join(self.commands)}"
+
+    def __repr__(self) -> str:
+        return f"<Advice: {self}>"
 
 
 @dataclass(frozen=True)
@@ -97,17 +101,15 @@ def _collapsed(found: Findings) -> Iterator[Advice]:
         return
     kl = found.config["kl"]
     reason = f"the latents have collapsed ({active:.0f} active, a rate of {rate:.2g} nats)"
-    if float(kl.get("weight", 1)) > 1:
+    if is_heavy := float(kl.get("weight", 1)) > 1:
         words = f"the KL weight of the ELBO, which is 1, in place of {kl['weight']:g}"
         yield Advice(reason, words, (found.commands.again("kl.weight=1"),))
     if kind == "FreeBits":
-        floor = 2 * float(kl["free_nats"])
-        yield Advice(
-            reason, "a higher floor below which the rate is free", (found.commands.again(f"kl.free_nats={floor:g}"),)
-        )
+        more = found.commands.again(f"kl.free_nats={2 * float(kl['free_nats']):g}")
+        yield Advice(reason, "a higher floor below which the rate is free", (more,))
         return
-    if _share_annealed(found) < _LONG:
-        slower = ("kl.hold=0.1", "kl.warmup=0.5", "kl.unit=fraction")
+    if not is_heavy and _share_annealed(found) < _LONG:
+        slower = ["kl.hold=0.1", "kl.warmup=0.5", "kl.unit=fraction", *["kl.cycles=1"] * (kl.get("cycles", 1) > 1)]
         yield Advice(reason, "a longer warm-up of the KL weight", (found.commands.again(*slower),))
     if _kind(found.config, "prior") == "StandardNormalPrior":
         changes = ("kl=free_bits", f"kl.weight={kl.get('weight', 1):g}")
@@ -160,7 +162,7 @@ def _far_from_prior(found: Findings) -> Iterator[Advice]:
     others = {name: value for name, value in distances.items() if name not in ("real", "reconstruction", "aggregate")}
     if default is not None and others:
         best = min(others, key=lambda name: others[name])
-        if others[best] < _BETTER * default and default - others[best] > 2 * noise:
+        if others[best] < _BETTER * default and default - others[best] > _CLEARLY * noise:
             reason = f"the Frechet distance of {best} samples is {others[best]:.2f}, of aggregate ones {default:.2f}"
             yield Advice(reason, "draw from it", (found.commands.sample(best),))
         return
