@@ -86,7 +86,7 @@ class Findings:
 
 def advise(found: Findings) -> list[Advice]:
     """At most three pieces of advice, the most important first; none where no number gives a reason."""
-    rules = (_collapsed, _cross_entropy, _overfitted, _still_rising, _far_from_prior, _ill_fitting_density)
+    rules = (_ill_fitting_density, _collapsed, _cross_entropy, _overfitted, _still_rising, _far_from_prior)
     return [advice for rule in rules for advice in rule(found)][:MOST]
 
 
@@ -177,26 +177,23 @@ def _far_from_prior(found: Findings) -> Iterator[Advice]:
 
 
 def _ill_fitting_density(found: Findings) -> Iterator[Advice]:
-    """A density that says less of grey levels than a uniform guess, or whose fixed scale is not that of its errors."""
+    """A fixed scale that is not that of the errors, which may be what has emptied the latents; or a density that says
+    less of grey levels than a uniform guess."""
+    scale, error = (found.config.get("likelihood") or {}).get("scale"), found.evaluation.get(_ERROR)
     kind, bits = _kind(found.config, "likelihood"), found.evaluation.get("likelihood/bits_per_dim")
+    wants_elbo = _kind(found.config, "kl") == "AnnealedKL" and float(found.config["kl"].get("weight", 1)) == 1
+    if kind == "Gaussian" and isinstance(scale, int | float) and error and wants_elbo:
+        ratio, better = error / scale**2, math.sqrt(error)
+        gain = (ratio - 1 - math.log(ratio)) / 2  # of log N(x; mean, scale^2) in nats a pixel, at the best scale
+        if gain > _MISFIT:
+            reason = f"a scale of {better:.2g} would gain {gain:.2f} nats a pixel over likelihood.scale={scale:g}"
+            yield Advice(reason, "let it be learnt", (found.commands.again("likelihood.scale=learned"),))
+            return
     levels = _DEQUANTISED.search(str(found.evaluation.get("likelihood/bits_per_dim_note") or ""))
     if levels and bits is not None and bits > math.log2(int(levels[1])):
         reason = f"{bits:.2f} bits per dimension are more than the {math.log2(int(levels[1])):.2f} of a uniform guess"
-        changes = ("likelihood=discretized_logistic", f"likelihood.levels={levels[1]}")
-        yield Advice(
-            reason, "probabilities of the grey levels in place of a density", (found.commands.again(*changes),)
-        )
-        return
-    scale, error = (found.config.get("likelihood") or {}).get("scale"), found.evaluation.get(_ERROR)
-    wants_elbo = _kind(found.config, "kl") == "AnnealedKL" and float(found.config["kl"].get("weight", 1)) == 1
-    if kind == "Gaussian" and isinstance(scale, int | float) and error and wants_elbo:
-        ratio = error / scale**2
-        gain = (ratio - 1 - math.log(ratio)) / 2  # of log N(x; mean, scale^2) in nats a pixel, at the best scale
-        if gain > _MISFIT:
-            reason = (
-                f"a scale of {math.sqrt(error):.2g} would gain {gain:.2f} nats a pixel over likelihood.scale={scale:g}"
-            )
-            yield Advice(reason, "let it be learnt", (found.commands.again("likelihood.scale=learned"),))
+        command = found.commands.again("likelihood=discretized_logistic", f"likelihood.levels={levels[1]}")
+        yield Advice(reason, "probabilities of the grey levels in place of a density", (command,))
 
 
 # what they look at
