@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import re
 import shutil
+from pathlib import Path
 
 import pytest
 from bad_folder import PLANTED, SIZE, noise
@@ -31,6 +33,13 @@ def test_the_table_names_every_planted_fault(of_bad):
     for kind, files in PLANTED.items():
         assert f"{len(files)} {kind}" in text
         assert all(file in text for file in files)
+
+
+def test_the_documentation_explains_every_kind_of_finding():
+    text = (Path(__file__).parents[3] / "docs" / "data.md").read_text()
+    table = text.partition("## What is odd")[2].partition("## Which likelihood")[0]
+    explained = {kind for row in re.findall(r"^\| (.+?) \|", table, re.MULTILINE) for kind in row.split(", ")}
+    assert set(PLANTED) <= explained
 
 
 def test_the_data_stay_as_they_were(bad, common):

@@ -21,6 +21,9 @@ ONE_COLOUR = 8 / 255 + 1e-6
 GREY = 2 / 255 + 1e-6
 """An image whose red, green and blue are nowhere further apart than this has no colour."""
 
+_TOGETHER = 6
+"""Of equal images so many are named."""
+
 
 class Whole:
     """A data set with the statistics of each split.
@@ -103,7 +106,7 @@ class Whole:
     def _of_pixels(self) -> Iterator[Finding]:
         constant = self._where(lambda one: one.contrast == 0)
         yield from self._at("constant", constant, "all pixels are the same")
-        nearly = [place for place in self.flat if place not in set(constant)]
+        nearly = self._where(lambda one: (one.contrast > 0) & (one.contrast <= ONE_COLOUR))
         yield from self._at("nearly constant", nearly, "no channel ranges over more than 8 of 255 levels")
         if self.all_grey and self._data.shape[0] >= 3:
             n = sum(one.n for one in self._pixels.values())
@@ -137,7 +140,8 @@ class Whole:
         return Finding.of(kind, [self._name(place) for place in places[:MOST_NAMES]], about, len(places))
 
     def _together(self, group: tuple[Place, ...]) -> str:
-        return " = ".join(self._name(place) for place in group)
+        more = f" and {len(group) - _TOGETHER:,} more" if len(group) > _TOGETHER else ""
+        return " = ".join(self._name(place) for place in group[:_TOGETHER]) + more
 
     def _name(self, place: Place) -> str:
         """What an image is called: its file, or its row of a split; with the split, where a name could be another's."""
