@@ -144,6 +144,11 @@ class Decoder:
             for future in pending:
                 future.cancel()
 
+    def close(self) -> None:
+        """End the processes; a batch that is asked for later starts others."""
+        if (pool := vars(self).pop("_pool", None)) is not None:
+            pool.shutdown()
+
     @cached_property
     def _pool(self) -> ProcessPoolExecutor:
         return ProcessPoolExecutor(self.workers, initializer=_become_worker)

@@ -113,6 +113,10 @@ class ImageFolder(ImageDataModule):
             vars(found).pop(made_of_them, None)
         return found
 
+    def close(self) -> None:
+        if self._decoder is not None:
+            self._decoder.close()
+
     def require_readable(self) -> None:
         """Decode every file of all splits once.
 

@@ -151,6 +151,9 @@ class ImageDataModule(LightningDataModule, ABC):
         """These data to be looked at as a whole: read anew where that tells more, and with nothing that is damaged."""
         return self
 
+    def close(self) -> None:
+        """Let go of what was started to read these data; it is started again where it is wanted again."""
+
     @cached_property
     def fingerprint(self) -> Fingerprint:
         """What the splits hold: reads everything, once."""

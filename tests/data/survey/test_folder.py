@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import multiprocessing
 import re
 import shutil
 from pathlib import Path
@@ -119,3 +120,12 @@ def test_names_of_all_formats_are_known():
     for name, suffixes in SUFFIXES_OF.items():
         if name not in ("MPO", "DIB"):  # of which Pillow says JPEG and BMP too
             assert {Image.registered_extensions()[suffix] for suffix in suffixes} <= {name, "DIB", "BMP"}
+
+
+@pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
+def test_processes_that_decode_end_with_the_survey_even_if_it_cannot_be_made(photos, common):
+    before = set(multiprocessing.active_children())
+    survey(ImageFolder(path=str(photos), size=8, workers=1, **common))
+    with pytest.raises(DataError, match="no example is left for validation"):
+        survey(ImageFolder(path=str(photos), size=8, workers=1, **{**common, "val_fraction": 0.001}))
+    assert set(multiprocessing.active_children()) == before

@@ -123,8 +123,14 @@ def survey(data: ImageDataModule, progress: Callable[[str, int], Progress] | Non
         ConfigError, DataError: as training would for the same data, but for damaged files; also where pixels of a
             class of one's own are NaN or outside [0, 1].
     """
-    refuses = data.refuses_damaged
-    data = data.for_survey()
+    seen = data.for_survey()
+    try:
+        return _survey(seen, data.refuses_damaged, progress)
+    finally:
+        seen.close()
+
+
+def _survey(data: ImageDataModule, refuses: bool, progress: Callable[[str, int], Progress] | None) -> Survey:
     data.prepare_data()
     data.setup()
     splits = ["train", "val", *(["test"] if data.n_test else [])]

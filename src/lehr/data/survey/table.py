@@ -88,7 +88,8 @@ def _labels(factor: Factor, label: str) -> Iterator[str]:
     judged = (
         f"{ratio:.1f} times as many" if ratio > UNEVEN else "even" if ratio < 1.05 else f"{ratio:.2f} times as many"
     )
-    spread = f"{few:,} ({least}) to {many:,} ({most}) training images each, {judged}"
+    spread = f"{few:,} ({least}) to {many:,} ({most})" if few < many else f"{few:,}"
+    spread = f"{spread} training images each, {judged}"
     yield from _row(label, f"{factor.name}: {factor.n_values:,} values; {spread}")
     if factor.name == "class" and len(factor.values) <= _MOST_CLASSES:
         width = max(_LABEL - 2, *map(len, factor.titles)) if max(map(len, factor.titles)) <= 40 else 40
@@ -119,15 +120,20 @@ def _files(survey: Survey) -> Iterator[str]:
     if files is None:
         return
     yield from _row("files", f"{_counted(files.formats)}; pixels {_counted(files.modes)}")
-    (w0, w1, w2), (h0, h1, h2) = files.width, files.height
     several = f"{files.sizes:,} size{'s' * (files.sizes > 1)}"
-    yield from _row("  sizes", f"{several}: {w0} to {w2} wide (median {w1}), {h0} to {h2} high (median {h1})")
+    yield from _row("  sizes", f"{several}: {_span(files.width)} wide, {_span(files.height)} high")
     crop = files.crop
     where = "anywhere along the long side in training, the centre in evaluation" if crop.random else "the centre"
     cut = f"{crop.mean_cut:.1%} of a picture is cut off on average, {crop.most_cut:.1%} at most"
     larger = f"{crop.enlarged:,} enlarged, up to {crop.most_enlarged:.1f} times" if crop.enlarged else "none enlarged"
     smaller = f"the others made {crop.reduced:.1f} times smaller (median)"
     yield from _row("  crop", f"{where}, to {crop.size} x {crop.size}: {cut}; {larger}; {smaller}")
+
+
+def _span(values: tuple[int, int, int]) -> str:
+    """The smallest, the median and the largest of numbers."""
+    low, median, high = values
+    return f"{low} to {high} (median {median})" if low < high else f"{low}"
 
 
 def _counted(counts: Mapping[str, int]) -> str:
