@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 
 import lehr
 from lehr.cli.main import main
+from lehr.data import Digits
 
 
 @pytest.fixture(autouse=True)
@@ -26,6 +28,24 @@ def test_the_numbers_are_attributes():
     found = lehr.describe("data=digits")
     assert found.n == {"train": 1294, "val": 144, "test": 359}
     assert (found.shape, found.levels, found.suggestion.words[0]) == ((1, 8, 8), 17, "likelihood=bernoulli")
+
+
+def test_images_and_data_modules_are_given_as_they_are():
+    images = np.random.default_rng(0).integers(0, 256, (60, 5, 5), dtype=np.uint8)
+    images[7] = images[8]
+    found = lehr.describe(data=images, labels=np.arange(60) % 3, **{"data.val_fraction": 0.2})
+    assert sum(found.n.values()) == 60
+    assert found.suggestion.words == ("likelihood=discretized_logistic", "data.binarize=none")
+    assert (found.equal.n_groups, found.factors[0].values) == (1, (0, 1, 2))
+    common = {"batch_size": 10, "eval_batch_size": 10, "val_fraction": 0.2, "binarize": "none", "seed": 0}
+    assert lehr.describe(data=Digits(**common)).n["test"] == 359
+
+
+def test_what_is_wrong_with_given_images_is_said():
+    with pytest.raises(lehr.DataError, match="NaN"):
+        lehr.describe(data=np.full((20, 4, 4), np.nan))
+    with pytest.raises(lehr.ConfigError, match=r"data\.val_fraction=2"):
+        lehr.describe(data=np.zeros((20, 4, 4), bool), **{"data.val_fraction": 2})
 
 
 def test_all_mistakes_are_in_one_exception():

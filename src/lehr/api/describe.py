@@ -8,9 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lehr.api.objects import command_of
 from lehr.compose.components import component_problems, let_import
 from lehr.compose.composer import Command, at_home, composed
-from lehr.compose.words import words_of
+from lehr.config.given import NOTHING, Given
 from lehr.config.problems import config_problems
 from lehr.config.schema import DescribeConfig, TrainConfig
 from lehr.errors import ConfigError, LehrError
@@ -26,15 +27,26 @@ CONFIG = "describe"
 _FOLDER = Path("outputs", "data")
 
 
-def describe(words: str | Iterable[str] = (), *, config_dir: str | Path | None = None, **keys: Any) -> Survey:
+def describe(
+    words: str | Iterable[str] = (),
+    *,
+    data: object = None,
+    labels: object = None,
+    test: object = None,
+    test_labels: object = None,
+    config_dir: str | Path | None = None,
+    **keys: Any,
+) -> Survey:
     """Look at all of a data set, as `lehr data` does: what it holds, what is odd in it, what to train it with.
 
         found = lehr.describe(data="images", **{"data.path": "photos", "data.size": 32})
+        found = lehr.describe(data=images, labels=classes)
         found.suggestion.words, found.train.overall_mean, found.equal.counts
         print(found); found.picture.show()
 
     Args:
         words: as on the command line, "data=mnist" and "data.key=value".
+        data, labels, test, test_labels: the name of a data set, or your own images; as of `lehr.train`.
         config_dir: a folder of configuration files of your own, which come before the shipped ones.
         keys: groups and keys, whose values are put on top of `words`; with `out` the picture, or the numbers, are
             written to a file.
@@ -43,12 +55,13 @@ def describe(words: str | Iterable[str] = (), *, config_dir: str | Path | None =
         ConfigError: with a line for each mistake, also in `problems`.
         DataError: if the data cannot be read; damaged files among others are in what is returned.
     """
+    objects = {"data": data, "labels": labels, "test": test, "test_labels": test_labels}
     try:
-        said = words_of(words, keys)
-        if any(word.startswith("format=") for word in said):
+        command = command_of(words, keys, objects, config_dir, name=CONFIG)
+        if any(word.startswith("format=") for word in command.overrides):
             raise ConfigError("format: is for the command; here print() it, or ask for plain()")
-        values = checked(Command(CONFIG, Path(config_dir) if config_dir else None, said))
-        found = look_at(values)
+        values = checked(command)
+        found = look_at(values, command.given)
         if values["out"]:
             write(found, values["out"])
         return found
@@ -61,14 +74,16 @@ def checked(command: Command) -> dict[str, Any]:
 
     Raises:
         ConfigError: with a line for each mistake.
+        DataError: the same of images that are given.
     """
     about_data, problems = _about_data(command.overrides)
-    config, found = composed(replace(command, overrides=about_data))
+    config, found = composed(replace(command, overrides=about_data, given=NOTHING))
     problems += found
     if config is None:
         raise ConfigError(*problems)
     values = config.values
-    problems += config_problems(DescribeConfig, values)
+    of_given = {group: {**values[group], "digest": "-"} for group in command.given}  # which it gets when all is right
+    problems += config_problems(DescribeConfig, {**values, **of_given})
     if isinstance(values.get("out"), str):
         problems += _out_problems(values["out"])
     if not problems:
@@ -76,6 +91,10 @@ def checked(command: Command) -> dict[str, Any]:
         problems += component_problems(values, values["trust"])
     if problems:
         raise ConfigError(*problems)
+    if command.given:
+        from lehr.run.objects import with_sections
+
+        values = with_sections(values, command.given)
     return {**values, "out": values["out"] and at_home("out=", values["out"])}
 
 
@@ -87,18 +106,17 @@ def _about_data(words: list[str]) -> tuple[list[str], list[str]]:
     return [word for word in words if word not in others], lines
 
 
-def look_at(values: dict[str, Any]) -> Survey:
+def look_at(values: dict[str, Any], given: Given = NOTHING) -> Survey:
     """The survey of the data of a configuration.
 
     Raises:
         LehrError: if they cannot be read.
     """
     with quick_imports():
-        from lehr.config.build import build
-        from lehr.data.module import ImageDataModule
         from lehr.data.survey import survey
+        from lehr.run.objects import build_data
         from lehr.run.progress_line import ProgressLine
-    return survey(build(values["data"], ImageDataModule, key="data", trust=values["trust"]), ProgressLine)
+    return survey(build_data(values, values["trust"], given), ProgressLine)
 
 
 def write(found: Survey, out: str | None) -> Path:

@@ -19,6 +19,7 @@ def command_of(
     objects: Mapping[str, object],
     config_dir: str | Path | None,
     multirun: bool = False,
+    name: str = "train",
 ) -> Command:
     """What is to be composed.
 
@@ -27,6 +28,7 @@ def command_of(
         objects: "data" and "model", each the name of a choice or an object; "labels", "test", "test_labels".
         config_dir: a folder of configuration files of the user's own.
         multirun: whether several values for a key are allowed.
+        name: of the configuration.
 
     Raises:
         ConfigError: with a line for each mistake in what was given.
@@ -44,7 +46,7 @@ def command_of(
         given = _given(others)
     except LehrError as error:
         problems += error.problems
-    command = Command("train", Path(config_dir) if config_dir else None, said, multirun, given)
+    command = Command(name, Path(config_dir) if config_dir else None, said, multirun, given)
     if problems:
         raise ConfigError(*problems)
     resumed = None
