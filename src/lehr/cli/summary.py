@@ -48,7 +48,9 @@ def print_summary(metrics: Mapping[str, float], directory: RunDirectory) -> None
     if left_out := data.get("left_out"):
         reasons = in_words({reason: found["n"] for reason, found in left_out.items()})
         print(f"  left out     {reasons}, listed in {directory.data}")
-    print(f"  TensorBoard  tensorboard --logdir {path}\n")
+    if any(directory.path.glob("events.out.tfevents.*")):
+        print(f"  TensorBoard  tensorboard --logdir {path}")
+    print()
     _print_advice(directory)
 
 
