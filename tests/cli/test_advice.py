@@ -45,6 +45,10 @@ def test_a_training_that_was_too_short_ends_in_the_command_that_goes_on(trained,
     assert f'<code style="background:none;color:inherit">lehr train resume=&#x27;{path}&#x27;' in (
         package.load(path)._repr_html_()
     )
+    config = (path / "config.yaml").read_text()
+    (path / "config.yaml").write_text(config.replace("debug: false", "debug: overfit"))
+    assert package.load(path).advice == []  # which was to find mistakes, not to end in a model
+    (path / "config.yaml").write_text(config)
     before = package.load(path).history["val/kl_weight"].dropna()
     code, _, err = typed(lehr, command)
     assert (code, "note" in err) == (0, False), err  # no schedule has moved

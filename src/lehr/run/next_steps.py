@@ -15,6 +15,9 @@ from lehr.run.history import read_history
 from lehr.run.status import DONE
 from lehr.tensors import MODEL
 
+_SHORTENED = ("overfit", "fast")
+"""Of `debug`: trainings that are to find mistakes, not to end in a model."""
+
 
 def advice_of(directory: RunDirectory) -> list[Advice]:
     """At most three pieces of advice, see `lehr.evaluation.advice`; none where a run is not done, or not to be read."""
@@ -25,10 +28,13 @@ def advice_of(directory: RunDirectory) -> list[Advice]:
     if evaluation.get(MODEL) not in (None, status.get(MODEL)):
         evaluation = {}
     try:
+        config = directory.read_config()
+        if config.get("debug") in _SHORTENED:
+            return []
         return advise(
             Findings(
                 run=str(directory.path),
-                config=directory.read_config(),
+                config=config,
                 metrics=_read(directory.metrics),
                 evaluation=evaluation,
                 curves=_curves(directory.history),
