@@ -26,8 +26,9 @@ from omegaconf.errors import OmegaConfBaseException, ValidationError
 
 from lehr.compose.overrides import choice_problems, line, meant, parsed
 from lehr.config.given import NOTHING, Given, named
-from lehr.config.problems import did_you_mean, train_problems
+from lehr.config.problems import did_you_mean, section_problems
 from lehr.config.registry import conf_dir
+from lehr.config.schema import schema_of
 from lehr.errors import ConfigError, LehrError, wants_traceback
 from lehr.paths import expanded
 
@@ -283,10 +284,11 @@ def with_given(values: dict[str, Any], given: Given) -> dict[str, Any]:
         return values
     from lehr.run.objects import with_sections
 
-    # what they come to depends on values, which have to be right for that
+    # what they come to depends on values that have to be right for that; where not, whoever checks them says so
     stubs = {group: {**values[group], "digest": "-"} for group in given if isinstance(values.get(group), dict)}
-    if problems := train_problems({**values, **stubs}):
-        raise ConfigError(*problems)
+    for group, stub in stubs.items():
+        if (schema := schema_of(group, stub["_target_"])) and section_problems(schema, stub, group):
+            return {**values, **stubs}
     try:
         return with_sections(values, given)
     except LehrError as error:
