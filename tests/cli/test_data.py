@@ -14,7 +14,7 @@ from lehr.api.describe import checked
 from lehr.cli.data import training
 from lehr.compose.components import run_problems
 from lehr.compose.composer import Command, composed
-from lehr.config.given import CHOICES
+from lehr.config.given import named
 from lehr.config.registry import conf_dir
 
 
@@ -113,7 +113,7 @@ def test_the_values_in_its_help_are_those_of_the_configuration(lehr):
     shown = dict(re.findall(r"^  (seed|format)=(\S+)", out, re.MULTILINE))
     assert {key: yaml.safe_load(value) for key, value in shown.items()} == {key: config[key] for key in shown}
     assert len(shown) == 2
-    names = sorted({path.stem for path in (conf_dir() / "data").glob("[!_]*.yaml")} - set(CHOICES))
+    names = named("data", sorted(path.stem for path in (conf_dir() / "data").glob("[!_]*.yaml")))
     assert f"  data  {', '.join(names)}" in out
     assert config.keys() - shown.keys() == {"data", "out", "trust", "debug"}
     examples = re.findall(r"^  lehr data (.+)$", out.partition("Examples:\n")[2], re.MULTILINE)

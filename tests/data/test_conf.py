@@ -9,11 +9,11 @@ import yaml
 from hydra import compose, initialize_config_dir
 from hydra.utils import get_class, instantiate
 
-from lehr.config.given import CHOICES
+from lehr.config.given import named
 from lehr.data import ImageDataModule
 
 CONF = Path(__file__).parents[2] / "conf"
-NAMES = sorted({path.stem for path in (CONF / "data").glob("[!_]*.yaml")} - set(CHOICES))
+NAMES = named("data", sorted(path.stem for path in (CONF / "data").glob("[!_]*.yaml")))
 """All but those that stand for what a program gives."""
 
 
