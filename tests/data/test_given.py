@@ -203,7 +203,7 @@ CASES = [
     ((PIXELS, ["cat"] * N), ["labels: data has <U3 labels"]),
     ((PIXELS, None, PIXELS), ["test: is data, so that all test images"]),
     ((PIXELS, None, None, LABELS), ["test_labels: there are no test images"]),
-    ((PIXELS, LABELS, PIXELS[1:]), ["test_labels: is missing"]),
+    ((PIXELS * 2, LABELS, PIXELS[1:] - 1), ["test_labels: is missing", "data has values", "test has values"]),
     (
         (PIXELS * 2, LABELS[1:], PIXELS[:, :1, :4] - 1, LABELS[:3]),
         ["data has values", "labels: data has 39", "test has values", "test_labels: test has 3 labels"],

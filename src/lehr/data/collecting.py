@@ -44,8 +44,8 @@ def handed_data(
         progress: is told how far a data set has been fetched, once each.
 
     Raises:
-        DataError: a line for each thing that is wrong, but for what depends on the order of the axes: that says
-            `Handed.section`.
+        DataError: a line for each thing that is wrong, where there is nothing to train on; all else is said by
+            `Handed.section`, which knows the order of the axes.
         LehrError: as of an `ImageDataModule` that cannot be read.
     """
     if isinstance(data, LightningDataModule):
@@ -116,9 +116,9 @@ class _Parts:
             self.problems += error.problems
 
     def handed(self, source: str) -> HandedImages:
-        if self.problems:
+        if "train" not in self.images:
             raise DataError(*self.problems)
-        return HandedImages(source, self.images, self.labels, self._names)
+        return HandedImages(source, self.images, self.labels, self._names, self.problems)
 
 
 def _images(given: Any, name: str, progress: Progress | None) -> tuple[np.ndarray, np.ndarray | None]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple, cast
@@ -80,6 +80,7 @@ class HandedImages(Handed):
         images: "train", and if there are any "val" and "test" -> an array, see `images_of`.
         labels: of those that have some, by the same names.
         names: what these parts are called in messages.
+        problems: what is wrong with them already, to be said with all else.
     """
 
     choice = "given"
@@ -90,8 +91,10 @@ class HandedImages(Handed):
         images: Mapping[str, np.ndarray],
         labels: Mapping[str, np.ndarray],
         names: Mapping[str, tuple[str, str]],
+        problems: Sequence[str] = (),
     ) -> None:
         self._source, self._images, self._labels, self._names = source, images, labels, names
+        self._problems = tuple(problems)
         self._converted: tuple[tuple[str, str], dict[str, Part], str] | None = None
 
     def section(self, values: Values) -> dict[str, Any]:
@@ -115,7 +118,7 @@ class HandedImages(Handed):
         return self._converted[1:]
 
     def _convert(self, layout: str, hidden: str) -> dict[str, Part]:
-        problems: list[str] = []
+        problems = [*self._problems]
         found: dict[str, Part] = {}
         for part, array in self._images.items():
             name, labels_name = self._names[part]

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from lehr.config.given import Given, not_asked_for, not_here, stands_in, type_name
 from lehr.errors import ConfigError, in_a_line
 from lehr.files import DIGEST_BYTES
-from lehr.models.autoencoder import can_be_wrapped
+from lehr.models.autoencoder import Autoencoder, can_be_wrapped
 from lehr.models.given import copied
 from lehr.tensors import model_id
 
@@ -49,6 +49,16 @@ class HandedModule:
         """What the configuration of a run says of it."""
         return {"_target_": "lehr.models.GivenModule", "type": type_name(self._module), "digest": self._digest}
 
+    def misfit(self, weights: Mapping[str, Tensor]) -> str | None:
+        """Where the module is built unlike the one with these weights, of a run's model, in words; None where not."""
+        prefix = "model." if isinstance(self._module, Autoencoder) else "model.module."  # where it is wrapped
+        there = {name.removeprefix(prefix): tuple(t.shape) for name, t in weights.items()}
+        here = {name: tuple(t.shape) for name, t in self._module.state_dict().items() if isinstance(t, Tensor)}
+        for name in sorted({*there, *here}):
+            if there.get(name) != here.get(name):
+                return f"{name} is {there.get(name, 'missing')} there and {here.get(name, 'missing')} here"
+        return None
+
     def build(self) -> nn.Module:
         """A copy, with the weights that it has now."""
         return copied(self._module)
@@ -76,3 +86,19 @@ def model_problems(config: Mapping[str, Any], given: Given, place: object, anew:
     if model is None or not anew or model.section() == config["model"]:
         return []
     return [f"model: is not the one that the configuration names, model.digest={config['model']['digest']}"]
+
+
+def require_fit(given: Given, weights: Mapping[str, Tensor]) -> None:
+    """Check that weights of a run can be loaded into the model that is given, if one is.
+
+    Args:
+        given: what is given.
+        weights: of the run, by the names of `lehr.run.model_files.weights_of`.
+
+    Raises:
+        ConfigError: if they cannot.
+    """
+    model = handed_module(given)
+    own = {name: weight for name, weight in weights.items() if name.startswith("model.")}
+    if model and (misfit := model.misfit(own)):
+        raise ConfigError(f"model: is not built like that of the run: {misfit}")

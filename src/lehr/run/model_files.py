@@ -21,7 +21,7 @@ from lehr.models.wrapped import wrap
 from lehr.objective.likelihood import Likelihood
 from lehr.objective.prior import Prior
 from lehr.reading import read_json
-from lehr.run.given_model import handed_module
+from lehr.run.given_model import handed_module, require_fit
 from lehr.tensors import model_id, read_id, read_tensors, write_tensors
 
 WEIGHTS = "model.safetensors"
@@ -180,6 +180,7 @@ def read_weights(
         CheckpointError: if the weights are of another model, or the configuration is of none.
         ConfigError: if it names classes that may not be built.
     """
+    require_fit(given, weights)
     try:
         model, likelihood = build_model(config, image_shape, trust, given), build_likelihood(config, trust)
         prior = build_prior(config, model, trust)
@@ -196,9 +197,6 @@ def read_weights(
             module.load_state_dict(state)
         except RuntimeError as error:
             reason = " ".join(str(error).split())
-            if prefix == "model" and stands_in(config, "model"):
-                given_type = config["model"].get("type")
-                raise ConfigError(f"model: is not built like the {given_type} of the run ({reason})") from error
             raise CheckpointError(f"{source}: does not belong to the configuration beside it ({reason})") from error
         module.eval().requires_grad_(False)
     return model, likelihood, prior

@@ -27,6 +27,7 @@ from lehr.run.directory import RunDirectory
 from lehr.run.evaluate import evaluate_trained, try_to_evaluate
 from lehr.run.execution import Execution
 from lehr.run.finish import Finished, Observer, Trained, finish
+from lehr.run.given_model import require_fit
 from lehr.run.measure import measure_split
 from lehr.run.objects import require_given
 from lehr.run.status import DONE, FAILED, INTERRUPTED, PRUNED, Status
@@ -75,6 +76,8 @@ def train(
     checkpoint = directory.require_checkpoint(config.get("resume_from", "last")) if resume else None
     config = {**config, "resume_from": "last"}  # when it is gone on with once more
     require_given(config, given, directory.path, anew=not resume)
+    if checkpoint and "model" in given:
+        require_fit(given, read_checkpoint(checkpoint)["state_dict"])
     if claim is not None:  # the caller has begun this run alone, whatever was started beside it
         with hidden(), ending_in_order():
             require_one_process(config, None, given)
