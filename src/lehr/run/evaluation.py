@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Evaluation(Mapping[str, Any]):
-    """evaluation.json: name -> number, text or list, as [docs/metrics.md](metrics.md) explains them.
+    """evaluation.json: name -> number, text or list; docs/metrics.md says what each is.
 
     Attributes:
         path: where it lies.
