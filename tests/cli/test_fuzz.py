@@ -1,5 +1,7 @@
 """A hundred of the commands of `scripts/fuzz.py`, always the same, none of which has a fault as it is told there.
 
+Of each command the first to which each thing was done is tried every time, the others with the slow tests.
+
 A fault here is shown by `python scripts/fuzz.py --seed 0 --only N`.
 """
 
@@ -9,17 +11,18 @@ import os
 import sys
 from collections import Counter
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
 
-from fuzzing.cases import COMMANDS, make
+from fuzzing.cases import COMMANDS, Case, make
 from fuzzing.trial import attempt, shown_command
 from fuzzing.world import World, in_this_process, shared_composition, two_steps
 
-SEED, CASES, TOGETHER = 0, 100, 20
+SEED, CASES, SHARES = 0, 100, 3
 
 
 @pytest.fixture(scope="module")
@@ -30,13 +33,29 @@ def world(finished_run, tmp_path_factory):
         yield World(tmp_path_factory.mktemp("fuzz") / "world", finished_run)
 
 
-@pytest.mark.parametrize("first", range(0, CASES, TOGETHER))
-@pytest.mark.filterwarnings("default")  # a command prints them; here it is asked what it prints
-def test_no_command_has_a_fault(world, first):
-    for number in range(first, first + TOGETHER):
+def first_of_each_kind() -> list[Case]:
+    found: dict[tuple[str, str], Case] = {}
+    for number in range(CASES):
         case = make(SEED, number)
+        found.setdefault((case.command, case.about), case)
+    return list(found.values())
+
+
+def the_others(share: int) -> list[Case]:
+    often = {case.number for case in first_of_each_kind()}
+    return [make(SEED, number) for number in range(share, CASES, SHARES) if number not in often]
+
+
+@pytest.mark.parametrize(
+    "cases",
+    [first_of_each_kind, *(pytest.param(partial(the_others, n), marks=pytest.mark.slow) for n in range(SHARES))],
+    ids=["first of each kind", *(f"others {n + 1}" for n in range(SHARES))],
+)
+@pytest.mark.filterwarnings("default")  # a command prints them; here it is asked what it prints
+def test_no_command_has_a_fault(world, cases):
+    for case in cases():
         found = attempt(case, world)
-        shown = f"python scripts/fuzz.py --seed {SEED} --only {number}: {shown_command(case)}"
+        shown = f"python scripts/fuzz.py --seed {SEED} --only {case.number}: {shown_command(case)}"
         assert found.fault is None, f"{shown}: {found.fault} ({found.why})\n{found.err}"
 
 
@@ -45,6 +64,10 @@ def test_a_case_is_a_function_of_its_seed_and_number_and_all_commands_are_tried(
     counts = Counter(make(SEED, number).command for number in range(CASES))
     assert counts.keys() == COMMANDS.keys()
     assert min(counts.values()) >= 3
+    often, rarely = first_of_each_kind(), [case for share in range(SHARES) for case in the_others(share)]
+    assert sorted(case.number for case in (*often, *rarely)) == list(range(CASES))
+    assert {case.about for case in often} == {case.about for case in rarely}
+    assert 30 <= len(often) <= 50
 
 
 def test_what_is_a_fault_is_seen(world, monkeypatch):
