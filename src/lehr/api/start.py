@@ -136,7 +136,9 @@ def resumption(directory: RunDirectory, command: Command) -> Resumption:
     checkpoint = directory.require_checkpoint(resume_from)
     saved = completed(directory.read_config())
     # what a directory says about trust is not believed, only what is said now
-    values, problems = changed({**saved, "trust": []}, command)
+    # and a run in which something was looked for goes on as the run that it is
+    debug = False if mode_of(saved) == "anomaly" else saved["debug"]
+    values, problems = changed({**saved, "trust": [], "debug": debug}, command)
     values |= {"dir": absolute(directory.path), "resume": None, "resume_from": resume_from}
     problems += kept_problems(saved, values)
     problems += [problem] if (problem := resume_problem(values)) else []

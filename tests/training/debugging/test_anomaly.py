@@ -136,12 +136,15 @@ def test_a_run_in_which_all_is_finite_comes_to_the_same_bits(lehr, tmp_path):
     assert all(torch.equal(one[key], other[key]) for key in one)
 
 
-def test_a_likelihood_that_overflows_is_told_with_its_line(lehr, tmp_path):
+def test_a_run_that_has_failed_goes_on_to_the_step_where_it_did_and_names_the_line(lehr, tmp_path):
     words = ("likelihood=gaussian", "likelihood.scale=1e-20", "data.binarize=none")
-    code, _, err = lehr("train", f"dir={tmp_path}/run", *SMALL, *QUIET, *words)
+    _, _, err = lehr("train", f"dir={tmp_path}/run", *SMALL[1:], *QUIET, *words)
+    step = "step 0 (KL weight 1): the distortion is inf"
+    assert err.splitlines()[-1] == f"lehr train: {step}; debug=anomaly says what has made it so"
+    code, _, err = lehr("train", f"resume={tmp_path}/run", "debug=anomaly")
     first, second = (line for line in err.splitlines() if line.startswith("lehr train: "))
     assert code == 1
-    assert first == "lehr train: step 0 (KL weight 1): the distortion is inf"
+    assert first == f"lehr train: {step}"
     assert second.startswith(
         "lehr train: debug=anomaly: exp made 1 of 1 numbers inf, of numbers between 92.1 and 92.1; "
     )
@@ -149,9 +152,9 @@ def test_a_likelihood_that_overflows_is_told_with_its_line(lehr, tmp_path):
     assert "in likelihood: return -0.5 * square.sum(1) * (-2 * log_scale).exp()" in second
     status = json.loads((tmp_path / "run" / "status.json").read_text())
     assert (status["state"], "exp made 1 of 1 numbers inf" in status["error"]) == ("failed", True)
-    # without it the run says how to find out
-    _, _, err = lehr("train", f"dir={tmp_path}/run", "overwrite=true", *SMALL[1:], *QUIET, *words)
-    assert err.splitlines()[-1].endswith("the distortion is inf; debug=anomaly says what has made it so")
+    # it is looked for when that is said, and not ever after
+    _, out, _ = lehr("train", f"resume={tmp_path}/run", "--cfg", "job")
+    assert "\ndebug: false\n" in out
 
 
 def test_a_step_of_the_optimizer_that_goes_too_far_is_told_as_that(lehr, tmp_path):
