@@ -103,9 +103,8 @@ class Overfit(LeanCallback):
         images = batch.images[: _COLUMNS * _PAIRS]
         columns = min(_COLUMNS, len(images))
         images = images[: len(images) // columns * columns]
-        pairs = zip(
-            images.split(columns), reconstruction(module.components, images).to(images).split(columns), strict=True
-        )
+        decoded = reconstruction(module.components, images).to(images)
+        pairs = zip(images.split(columns), decoded.split(columns), strict=True)
         path = self._directory.samples / f"{OVERFIT}.png"
         save_png(path, image_grid(torch.cat([row for pair in pairs for row in pair]), columns))
         return f"{path} shows them"

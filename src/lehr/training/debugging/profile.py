@@ -94,15 +94,27 @@ class StepProfile(LeanCallback):
         if self._steps == UNTIMED + TIMED + WARMING + RECORDED:
             self._end(self._profile, self._module)
 
-    def on_exception(self, trainer: Trainer, pl_module: VAEModule, exception: BaseException) -> None:  # type: ignore[override]
-        self._ranges.recording = False
-        self._patches.close()
+    def on_train_end(self, trainer: Trainer, pl_module: VAEModule) -> None:  # type: ignore[override]
+        if self._profile is not None:  # as of a run that was interrupted and has gone on
+            self._stop(self._profile)
+            print(
+                "debug=profile: the training has ended before enough steps were recorded; once more in another dir",
+                file=sys.stderr,
+                flush=True,
+            )
 
-    def _end(self, taken: profile, module: VAEModule) -> None:
+    def on_exception(self, trainer: Trainer, pl_module: VAEModule, exception: BaseException) -> None:  # type: ignore[override]
+        if self._profile is not None:
+            self._stop(self._profile)
+
+    def _stop(self, taken: profile) -> None:
         self._profile, self._ranges.recording = None, False
         self._patches.close()
         with _library_silent():
             taken.stop()
+
+    def _end(self, taken: profile, module: VAEModule) -> None:
+        self._stop(taken)
         events = list(taken.events() or ())
         parts, steps = parts_of(events)
         if not steps:
