@@ -27,6 +27,7 @@ def test_it_gives_what_the_command_prints(capsys):
 def test_the_numbers_are_attributes():
     found = lehr.describe("data=digits")
     assert found.n == {"train": 1294, "val": 144, "test": 359}
+    assert repr(found) == "<Survey digits: train 1,294, val 144, test 359 images of 1 x 8 x 8; print() it>"
     assert (found.shape, found.levels, found.suggestion.words[0]) == ((1, 8, 8), 17, "likelihood=bernoulli")
 
 

@@ -43,7 +43,7 @@ class Progress(Protocol):
     ) -> None: ...
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Survey:
     """What a data set holds. `str()` is a table, `picture` an image, `plain()` what JSON has.
 
@@ -99,6 +99,10 @@ class Survey:
         from lehr.data.survey.plain import plain
 
         return plain(self)
+
+    def __repr__(self) -> str:
+        counts = ", ".join(f"{split} {n:,}" for split, n in self.n.items())
+        return f"<Survey {self.name}: {counts} images of {' x '.join(map(str, self.shape))}; print() it>"
 
     def __str__(self) -> str:
         from lehr.data.survey.table import table
