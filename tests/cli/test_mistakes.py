@@ -233,7 +233,7 @@ def test_a_class_in_the_current_directory_is_found_once_it_is_trusted(refused, t
         (["--config-dir", "nowhere"], "--config-dir nowhere: there is no such folder"),
         (
             ["--config-name", "nope"],
-            "--config-name nope: there is no such configuration; there are: evaluate, sample, train",
+            "--config-name nope: there is no such configuration; there are: describe, evaluate, sample, train",
         ),
         (["--config-path", "."], "--config-path and --experimental-rerun are not for lehr; there is --config-dir DIR"),
         (
