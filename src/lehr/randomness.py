@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import lru_cache
 
 import torch
@@ -96,9 +96,25 @@ def _block(kind: str, seed: int, stream: str, number: int, shape: tuple[int, ...
         return draw(seed, stream, number, shape, device)
 
 
+def seed_layers(seed: int, counter: int, rank: int, device: torch.device) -> None:
+    """Let torch's own generators, which layers such as dropout draw from, be a function of these.
+
+    What they were before is lost: see `kept_state`.
+    """
+    value = generator(seed, f"layers/{rank}", counter).initial_seed()
+    torch.default_generator.manual_seed(value)
+    if device.type == "cuda":
+        torch.cuda.default_generators[device.index or 0].manual_seed(value)
+
+
+def kept_state() -> AbstractContextManager[None]:
+    """After the block torch's own CPU generator, of which the program may have seeds of its own, is as it was."""
+    return torch.random.fork_rng(devices=[])
+
+
 @contextmanager
 def seeded(seed: int, stream: str) -> Iterator[None]:
     """Within the block torch's own CPU generator, which layers draw their first weights from, is that of `stream`."""
-    with torch.random.fork_rng(devices=[]):
+    with kept_state():
         torch.default_generator.manual_seed(generator(seed, stream).initial_seed())
         yield

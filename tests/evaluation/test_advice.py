@@ -162,6 +162,15 @@ def test_a_validation_that_fell_below_the_training_ends_in_its_best_weights(fall
         assert commands(found(curves=curves, **sections)) == []
 
 
+def test_an_elbo_that_falls_in_training_too_is_no_overfitting():
+    """As of a KL weight below 1: the ELBO, which has weight 1, is not what is trained on."""
+    before = [{"images": 50, "train/elbo": -60.0}]
+    curves = [*before, *validations([-85.0, -95.0, -100.0, -110.0], training=()), {"images": 390, "train/elbo": -80.0}]
+    assert commands(found(curves=curves)) == []
+    curves[-1]["train/elbo"] = -59.0
+    assert commands(found(curves=curves)) == ["lehr train resume='out/a run' export.weights=best"]
+
+
 # samplers
 
 
@@ -206,6 +215,10 @@ def test_a_density_worse_than_a_uniform_guess_gives_way_to_probabilities(bits, s
     said = commands(found(evaluation=table, likelihood=GAUSSIAN))
     assert len(said) == says
     assert all(command.endswith(" likelihood=discretized_logistic likelihood.levels=256") for command in said)
+    binary = table | {"likelihood/bits_per_dim_note": note.replace("256", "2")}
+    assert [
+        one.endswith(" likelihood=bernoulli") for one in commands(found(evaluation=binary, likelihood=GAUSSIAN))
+    ] == [True] * (bits is not None)
 
 
 @pytest.mark.parametrize(("error", "says"), [(0.5, False), (0.48, True), (1.75, False), (1.8, True)])

@@ -72,6 +72,9 @@ def test_what_the_command_would_refuse_is_refused_all_at_once(run):
         run.sample(method="interpolate", from_=-1)
     with pytest.raises(ConfigError, match="lies between images"):
         run.sample_latents(3, method="interpolate")
+    with pytest.raises(ConfigError, match=r"n=2\.5: must be an integer"):
+        run.sample(np.float32(2.5))
+    assert torch.equal(run.sample(np.int64(3), seed=np.int64(1)), run.sample(3, seed=1))
 
 
 def test_samples_and_interpolations_are_those_of_the_command(run, lehr, tmp_path):
@@ -89,6 +92,9 @@ def test_a_device_that_is_not_there_is_said_in_a_line(run):
     assert run.device == torch.device("cpu")
     with pytest.raises(ConfigError, match=r"^device=gpu: must be cpu, cuda or cuda:NUMBER$"):
         run.to("gpu")
+    for odd in (None, "meta"):  # where weights would be lost
+        with pytest.raises(ConfigError, match=rf"^device={odd}: must be cpu"):
+            run.to(odd)
     if not torch.cuda.is_available():
         with pytest.raises(ConfigError, match=r"^device=cuda: is not there \(.*\)$"):
             run.to("cuda")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 
 import pytest
@@ -50,6 +51,14 @@ def test_what_was_measured_on_other_examples_does_not_compare(runs):
     assert note == "likelihood/iwae: the runs differ in examples 5 and 359, and do not compare"
     assert note in repr(found)
     assert note in found._repr_html_()
+
+
+def test_numbers_of_other_images_do_not_compare(runs):
+    for path, digest in zip(runs, "pq", strict=True):
+        (path / "data.json").write_text(json.dumps({"splits": {"test": {"digest": digest}, "val": {"digest": "r"}}}))
+    found = package.compare(*runs, metrics=["test/elbo", "time/step_ms"])
+    assert found.best == {}
+    assert found.notes == ["test/elbo: the runs differ in the images of test, and do not compare"]
 
 
 def test_elbos_of_other_likelihoods_do_not_compare(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -9,8 +10,11 @@ from typing import Any
 
 from lehr.compose.composer import Command, typed_value
 from lehr.compose.words import words_of
-from lehr.config.given import NOTHING, Given
+from lehr.config.given import NOTHING, STAND_INS, Given
 from lehr.errors import ConfigError, LehrError
+
+_BESIDE_DATA = ("labels", "test", "test_labels")
+_KINDS = {"data": "data set", "model": "module"}
 
 
 def command_of(
@@ -33,7 +37,7 @@ def command_of(
     Raises:
         ConfigError: with a line for each mistake in what was given.
     """
-    names = {group: value for group, value in objects.items() if isinstance(value, str)}
+    names = {group: value for group, value in objects.items() if group in STAND_INS and isinstance(value, str)}
     others = {group: value for group, value in objects.items() if group not in names and value is not None}
     said: list[str] = []
     problems: list[str] = []
@@ -42,10 +46,19 @@ def command_of(
         said = words_of(words, {**names, **keys})
     except ConfigError as error:
         problems += error.problems
+    for group in STAND_INS.keys() & others.keys():
+        chosen = [word for word in said if word.startswith(f"{group}=")]
+        problems += [f"{word}: a {_KINDS[group]} is given as {group}=... too; leave one out" for word in chosen]
+    if isinstance(name_of_data := objects.get("data"), str):
+        own = [name for name in _BESIDE_DATA if others.pop(name, None) is not None]
+        problems += [f"{name}: is for images that are given; data={name_of_data} has its own" for name in own]
     try:
         given = _given(others)
     except LehrError as error:
         problems += error.problems
+    if not isinstance(config_dir, str | os.PathLike | None):
+        problems.append(f"config_dir={config_dir}: must be a path")
+        config_dir = None
     command = Command(name, Path(config_dir) if config_dir else None, said, multirun, given)
     if problems:
         raise ConfigError(*problems)

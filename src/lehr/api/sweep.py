@@ -20,6 +20,7 @@ from lehr.compose.grid import SEARCH, Grid, grid
 from lehr.compose.words import grid_words
 from lehr.config.problems import section_problems
 from lehr.errors import ConfigError, LehrError
+from lehr.modes import as_torch_begins
 from lehr.run.identity import canonical
 from lehr.run.status import DONE, FAILED, now
 from lehr.sweeps.coordinator import run_grid, run_search
@@ -95,10 +96,11 @@ def sweep(
     """
     objects = {"data": data, "labels": labels, "test": test, "test_labels": test_labels, "model": model}
     try:
-        words = grid_words(grid) if isinstance(grid, Mapping) else grid
-        found = sweeping(command_of(words, keys, objects, config_dir, multirun=True))
-        with stopping("the same call"):
-            carry_out(found)
+        with as_torch_begins():
+            words = grid_words(grid, keys) if isinstance(grid, Mapping) else grid
+            found = sweeping(command_of(words, keys, objects, config_dir, multirun=True))
+            with stopping("the same call"):
+                carry_out(found)
     except LehrError as error:
         raise error from None
     from lehr.sweeps.frame import load_sweep

@@ -14,6 +14,7 @@ from lehr.api.objects import command_of
 from lehr.api.start import Start, checked, resume, resumption, start, to_resume
 from lehr.config.given import NOTHING, Given
 from lehr.errors import ConfigError, Interrupted, LehrError, Stopped
+from lehr.modes import as_torch_begins
 from lehr.reading import read_json
 from lehr.run.claim import Claim
 from lehr.run.directory import RunDirectory
@@ -63,19 +64,19 @@ def train(
     """
     since = time.perf_counter()
     objects = {"data": data, "labels": labels, "test": test, "test_labels": test_labels, "model": model}
+    again = "".join(f", {name}=..." for name, value in objects.items() if not isinstance(value, str | None))
     try:
-        command = command_of(words, keys, objects, config_dir)
-        directory = to_resume(command)
-        begun = resume(resumption(directory, command)) if directory else start(checked(command))
-        with stopping(
-            f"lehr.train(resume={str(begun.directory.path)!r}{''.join(f', {one}=...' for one in command.given)})"
-        ):
-            carry_out(begun, since, command.given)
-        if rank_from_outside(begun.values):
-            _wait_for_the_first_rank(begun.directory)
-        with quick_imports():
-            from lehr.run.load import load
-        return load(begun.directory.path, begun.values["trust"], given=command.given)
+        with as_torch_begins():
+            command = command_of(words, keys, objects, config_dir)
+            directory = to_resume(command)
+            begun = resume(resumption(directory, command)) if directory else start(checked(command))
+            with stopping(f"lehr.train(resume={str(begun.directory.path)!r}{again})"):
+                carry_out(begun, since, command.given)
+            if rank_from_outside(begun.values):
+                _wait_for_the_first_rank(begun.directory)
+            with quick_imports():
+                from lehr.run.load import load
+            return load(begun.directory.path, begun.values["trust"], given=command.given)
     except LehrError as error:
         raise error from None  # what is wrong, and not where in Hydra it came to light
 

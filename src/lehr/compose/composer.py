@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -34,6 +35,7 @@ from lehr.paths import expanded
 
 NOT_OF_A_RUN = ("hydra", "pool", "sweep")
 """Sections that say how many runs are done, and are in no run's own configuration."""
+_ALONE = threading.RLock()
 _OF_MANY = ("hydra/launcher", "hydra/sweeper")
 VERSION_BASE = "1.3"
 _COMPOSITION_ERRORS = (HydraException, OmegaConfBaseException, yaml.YAMLError, ValueError, OSError, RecursionError)
@@ -86,6 +88,22 @@ class Command:
 
 
 @contextmanager
+def of_the_program_kept() -> Iterator[None]:
+    """Within the block Hydra, of which there is one in a process, is lehr's alone.
+
+    A program may have several threads, and be one of Hydra's itself.
+    """
+    with _ALONE:
+        hydra, config = GlobalHydra.instance().hydra, HydraConfig.instance().cfg
+        register_conf_dir()
+        GlobalHydra.instance().hydra = None
+        try:
+            yield
+        finally:
+            GlobalHydra.instance().hydra, HydraConfig.instance().cfg = hydra, config
+
+
+@contextmanager
 def told_in_a_line() -> Iterator[None]:
     """What Hydra and OmegaConf find wrong becomes a ConfigError."""
     try:
@@ -116,9 +134,8 @@ class Composer:
 
     @contextmanager
     def _hydra(self) -> Iterator[ConfigLoader]:
-        register_conf_dir()
-        GlobalHydra.instance().clear()
         with (
+            of_the_program_kept(),
             told_in_a_line(),
             initialize_config_dir(str(self._first.absolute()), job_name="lehr", version_base=VERSION_BASE),
         ):
@@ -262,7 +279,7 @@ def resolved(config: DictConfig) -> Composed:
     Raises:
         ConfigError: if an interpolation leads nowhere.
     """
-    with told_in_a_line():
+    with of_the_program_kept(), told_in_a_line():
         HydraConfig.instance().set_config(config)  # for ${hydra:...}
         try:
             output_dir = at_home("dir=", str(config.hydra.run.dir))

@@ -22,6 +22,9 @@ def words_of(words: str | Iterable[str], keys: Mapping[str, Any]) -> list[str]:
     Raises:
         ConfigError: for words that are no text, and for values that no configuration can hold.
     """
+    if not isinstance(words, Iterable) or isinstance(words, bytes | Mapping):
+        given = "a mapping, which is given as **keys" if isinstance(words, Mapping) else f"{words!r}"
+        raise ConfigError(f"words: got {given}, expected text, as in ['kl.weight=4']")
     said = [words] if isinstance(words, str) else list(words)
     problems = [f"{word!r}: must be text, as in 'kl.weight=4'" for word in said if not isinstance(word, str)]
     for key, value in keys.items():
@@ -34,13 +37,20 @@ def words_of(words: str | Iterable[str], keys: Mapping[str, Any]) -> list[str]:
     return said
 
 
-def grid_words(grid: Mapping[str, Any]) -> list[str]:
+def grid_words(grid: Mapping[str, Any], keys: Iterable[str] = ()) -> list[str]:
     """The words of a grid: key -> its values. Text is taken as it would be typed, as in "interval(0.1, 10)".
 
+    Args:
+        grid: the values of each key.
+        keys: those that all runs have in common.
+
     Raises:
-        ConfigError: for values that no configuration can hold.
+        ConfigError: for values that no configuration can hold, for none, and for a key that is among `keys` too.
     """
-    said, problems = [], []
+    said = []
+    problems = [
+        f"{key}: is in the grid, and has one value for all runs as well; leave one out" for key in keys if key in grid
+    ]
     for key, values in grid.items():
         if isinstance(values, str):
             said.append(f"{key}={values}")
@@ -48,6 +58,8 @@ def grid_words(grid: Mapping[str, Any]) -> list[str]:
         try:
             several = list(values) if isinstance(values, Iterable) and not isinstance(values, Mapping) else [values]
             said.append(f"{key}={','.join(map(as_word, several))}")
+            if not several:
+                problems.append(f"{key}: has no values")
         except TypeError as error:
             problems.append(f"{key}: {error}")
     if problems:

@@ -6,6 +6,7 @@ Those of a list begin with a bracket.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from numbers import Integral, Real
 from typing import Any, Literal, get_args, get_origin
 
 from lehr.config.registry import components
@@ -41,3 +42,10 @@ def _words(annotation: Any) -> list[str]:
         return [str(value) for value in get_args(annotation)]
     words = [word for part in get_args(annotation) for word in _words(part)]
     return [f"[{word}" for word in words] if get_origin(annotation) is list else words
+
+
+def plain_number(value: object) -> object:
+    """A number of numpy's as one of Python's, which it is to whoever hands it over; anything else as it is."""
+    if isinstance(value, bool | int | float) or not isinstance(value, Real):
+        return value
+    return int(value) if isinstance(value, Integral) else float(value)

@@ -126,7 +126,7 @@ def _images(given: Any, name: str, progress: Progress | None) -> tuple[np.ndarra
     if inspect.isclass(given):
         raise DataError(f"{name}: got the class {given.__name__}; give an instance, {given.__name__}(...)")
     if isinstance(given, Tensor) or hasattr(given, "__array__"):
-        return _array(given), None
+        return _array_of(given, name), None
     if isinstance(given, DataLoader):
         raise DataError(f"{name}: got a DataLoader; give its data set, {name}=loader.dataset")
     countable = all(hasattr(given, method) for method in ("__len__", "__getitem__"))
@@ -134,6 +134,16 @@ def _images(given: Any, name: str, progress: Progress | None) -> tuple[np.ndarra
         of = "; labels are given as labels=..." if isinstance(given, tuple) else ""
         raise DataError(f"{name}: got {type_name(given).removeprefix('builtins.')}, {_EXPECTED}{of}")
     return _collected(given, name, progress)
+
+
+def _array_of(given: Any, name: str) -> np.ndarray:
+    """`_array` of what a message calls `name`."""
+    if isinstance(given, np.ma.MaskedArray) and np.ma.is_masked(given):
+        raise DataError(f"{name}: has masked values; say what they are, as in {name}.filled(0)")
+    try:
+        return _array(given)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise DataError(f"{name}: cannot be read as an array ({reason_of(error)})") from error
 
 
 def _array(given: Any) -> np.ndarray:
@@ -146,14 +156,20 @@ def _array(given: Any) -> np.ndarray:
 
 def _numbers(given: Any, name: str) -> np.ndarray:
     try:
-        return _array(given)
-    except (TypeError, ValueError) as error:
+        found = _array(given)
+        if not found.ndim:
+            raise TypeError(f"got {type_name(given).removeprefix('builtins.')}")
+        return found
+    except (TypeError, ValueError, RuntimeError) as error:
         raise DataError(f"{name}: are no array of whole numbers ({reason_of(error)})") from error
 
 
 def _collected(dataset: Any, name: str, progress: Progress | None) -> tuple[np.ndarray, np.ndarray | None]:
     """Each item of a data set, once: images as one array, and their labels if they have some."""
-    n = len(dataset)
+    try:
+        n = len(dataset)
+    except Exception as error:
+        raise DataError(f"{name}: {type_name(dataset)} has no length ({reason_of(error)})") from error
     if not n:
         raise DataError(f"{name}: {type_name(dataset)} is empty")
     images, labels = np.empty(0), []
@@ -200,7 +216,7 @@ def _item(dataset: Any, i: int, where: str) -> tuple[np.ndarray, Any]:
 def _pixels(image: Any, where: str) -> np.ndarray:
     """One image as an array; of Pillow's with 8 bits a channel, transparency put on white."""
     if isinstance(image, Tensor) or hasattr(image, "__array__"):
-        return _array(image)
+        return _array_of(image, where)
     if hasattr(image, "__array_interface__"):
         from lehr.data.picture import to_eight_bits
 

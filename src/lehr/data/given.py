@@ -60,6 +60,7 @@ class Handed(ABC):
         now = self.section(values)
         return [
             f"data.{key}={value}: the run has {values.get(key)}; these are not the data that it was given"
+            f"{' (images and labels, all in the same order)' if key == 'digest' else ''}"
             for key, value in now.items()
             if key != "source" and value != values.get(key)
         ]

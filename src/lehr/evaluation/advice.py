@@ -131,6 +131,9 @@ def _overfitted(found: Findings) -> Iterator[Advice]:
     if len(points) < _POINTS or scale is None or training is None or _is_best_exported(found):
         return
     best, last = max(points, key=lambda point: point.elbo), points[-1]
+    before = _last_of_training(found.curves, best.images)
+    if before is not None and training < before:
+        return  # by a KL weight below 1 the training itself makes the ELBO, which has weight 1, worse
     fallen = best.elbo - last.elbo
     if fallen > FALL * scale and training - last.elbo > GAP * scale:
         reason = (
@@ -192,6 +195,9 @@ def _ill_fitting_density(found: Findings) -> Iterator[Advice]:
     levels = _DEQUANTISED.search(str(found.evaluation.get("likelihood/bits_per_dim_note") or ""))
     if levels and bits is not None and bits > math.log2(int(levels[1])):
         reason = f"{bits:.2f} bits per dimension are more than the {math.log2(int(levels[1])):.2f} of a uniform guess"
+        if int(levels[1]) == 2:
+            yield Advice(reason, "the probability of a pixel", (found.commands.again("likelihood=bernoulli"),))
+            return
         command = found.commands.again("likelihood=discretized_logistic", f"likelihood.levels={levels[1]}")
         yield Advice(reason, "probabilities of the grey levels in place of a density", (command,))
 
@@ -262,9 +268,9 @@ def _scale_of(points: Sequence[Point]) -> float | None:
     return points[-1].cost if points else None
 
 
-def _last_of_training(curves: Sequence[Mapping[str, Any]]) -> float | None:
-    """The ELBO of the training, averaged over the last fifth of its points."""
-    found = [float(p["train/elbo"]) for p in curves if p.get("train/elbo") is not None]
+def _last_of_training(curves: Sequence[Mapping[str, Any]], images: float = math.inf) -> float | None:
+    """The ELBO of the training, averaged over the last fifth of its points up to so many images."""
+    found = [float(p["train/elbo"]) for p in curves if p.get("train/elbo") is not None and p["images"] <= images]
     last = found[-max(1, len(found) // 5) :]
     return math.fsum(last) / len(last) if last else None
 

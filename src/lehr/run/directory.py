@@ -158,6 +158,8 @@ class RunDirectory:
             existing = _existing(self.path)
         except OSError as error:  # a name that no file can have, a circle of links, a link to nowhere
             return [f"dir={_short(self.path)}: {error.strerror}"]
+        except ValueError as error:  # a character that no name can have
+            return [f"dir={_short(self.path)}: {error}"]
         if not existing.is_dir():
             return [f"dir={self.path}: {existing} is a file, not a directory"]
         if not os.access(existing, os.W_OK | os.X_OK):

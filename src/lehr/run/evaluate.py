@@ -18,6 +18,7 @@ from lehr.config.given import NOTHING, Given
 from lehr.config.problems import section_problems
 from lehr.config.samplers import SAMPLERS
 from lehr.config.schema import EvaluateConfig
+from lehr.config.words import plain_number
 from lehr.data.module import ImageDataModule
 from lehr.errors import CheckpointError, ConfigError, DataError, Interrupted, in_a_line
 from lehr.evaluation.evaluate import evaluate
@@ -71,6 +72,7 @@ class Request:
         Raises:
             ConfigError: a line for each value that is not allowed.
         """
+        values = {name: plain_number(value) for name, value in values.items()}
         samplers = values.get("samplers")
         if samplers is not None and not isinstance(samplers, str):
             values["samplers"] = list(samplers)

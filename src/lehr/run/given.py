@@ -32,6 +32,8 @@ def check_images(x: Images, image_shape: tuple[int, ...]) -> None:
         DataError: for another type, another shape, NaN, or values outside of the range.
     """
     _require_kind("images", x, (np.ndarray, Tensor), "a torch.Tensor or a numpy array")
+    if isinstance(x, np.ma.MaskedArray) and np.ma.is_masked(x):
+        raise DataError("images: has masked values; say what they are, as in images.filled(0)")
     if not (_is_float(x) or _dtype(x) in ("uint8", "bool")):
         raise DataError(f"images: got {x.dtype}, expected floating point in [0, 1], uint8 or bool{_ADVICE}")
     _require_shape("images", x, image_shape)
@@ -69,6 +71,9 @@ def check_latents(z: Tensor, latent_shape: tuple[int, ...]) -> None:
 def _require_kind(what: str, given: object, kinds: tuple[type, ...], words: str) -> None:
     if not isinstance(given, kinds):
         raise DataError(f"{what}: got {type(given).__name__}, expected {words}")
+    if isinstance(given, Tensor) and (given.layout != torch.strided or given.is_meta):
+        kind = "a meta" if given.is_meta else f"a {given.layout}".replace("torch.", "")
+        raise DataError(f"{what}: got {kind} tensor, expected one whose numbers are all there")
 
 
 def _require_shape(what: str, given: Images, shape: tuple[int, ...]) -> None:

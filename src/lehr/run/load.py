@@ -13,6 +13,7 @@ from torch import Tensor
 from lehr.config.given import NOTHING, Given
 from lehr.errors import CheckpointError, ConfigError
 from lehr.evaluation.statistics import TENSORS_NAME, read_statistics
+from lehr.modes import as_torch_begins
 from lehr.posterior.aggregate import AggregatePosterior
 from lehr.reading import read_json
 from lehr.run.directory import RunDirectory
@@ -123,7 +124,8 @@ class Run(LoadedModel):
         )
         before = self._device
         try:
-            table, path = evaluate_run(self, request, self.trust, self.moved)
+            with as_torch_begins():
+                table, path = evaluate_run(self, request, self.trust, self.moved)
         finally:
             self.to(before)
         return Evaluation(table, path)

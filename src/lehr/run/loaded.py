@@ -14,6 +14,7 @@ from torch import Tensor
 from lehr.config.problems import section_problems
 from lehr.config.samplers import SAMPLERS
 from lehr.config.schema import SampleConfig
+from lehr.config.words import plain_number
 from lehr.errors import CheckpointError, ConfigError
 from lehr.models.autoencoder import Autoencoder
 from lehr.objective.likelihood import Likelihood
@@ -118,7 +119,9 @@ class LoadedModel:
         """
         try:
             kind = torch.device(device)
-        except RuntimeError as error:
+            if kind.type == "meta":
+                raise RuntimeError("weights would be lost there")
+        except (RuntimeError, TypeError) as error:
             raise ConfigError(f"device={device}: must be cpu, cuda or cuda:NUMBER") from error
         try:
             target = torch.empty(0, device=kind).device
@@ -205,7 +208,7 @@ def require_sampling(**values: Any) -> None:
         ConfigError: a line for each value that is not allowed.
     """
     others: dict[str, Any] = {"run": ".", "out": None, "from": 0, "to": 1, "steps": 10, "debug": False, "trust": []}
-    others |= {key.rstrip("_"): value for key, value in values.items()}
+    others |= {key.rstrip("_"): plain_number(value) for key, value in values.items()}
     if others["method"] in SAMPLERS:
         others["method"] = "prior"  # the schema knows those alone that there were when it was made
     if problems := section_problems(SampleConfig, others):

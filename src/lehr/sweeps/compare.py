@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,11 +14,13 @@ from lehr.config.schema import ResultsConfig
 from lehr.errors import CheckpointError, ConfigError, LehrError
 from lehr.evaluation.catalogue import final_split, find_metric
 from lehr.run import html
+from lehr.run.data_record import read_data
 from lehr.run.directory import RunDirectory
 from lehr.run.evaluation import named, shown
 from lehr.run.identity import canonical
 from lehr.run.load import Run
 from lehr.run.status import DONE
+from lehr.sweeps.comparable import EVALUATED
 from lehr.sweeps.groups import Query, answer, direction, has_direction
 from lehr.sweeps.results import RunResult, SweepResults, differing_keys, read_run
 from lehr.sweeps.results import shown as value_shown
@@ -55,12 +58,23 @@ class Comparison:
         self._unlike = {
             name: reason
             for place, name in enumerate(self.metrics)
-            if table and (reason := differs_between_rows(table, place))
+            if table and (reason := "; ".join(filter(None, (differs_between_rows(table, place), self._images(name)))))
         }
         self.notes = [
             f"{name}: the runs differ in {reason}, and do not compare" for name, reason in self._unlike.items()
         ]
         self.notes += [f"{run.name}: is {run.state}, and has no numbers" for run in results.runs if run.state != DONE]
+
+    def _images(self, name: str) -> str | None:
+        """Whether a number is of other images in one run than in another: in words; None where not, as far as known."""
+        section = name.partition("/")[0]
+        splits = [run.evaluated.get("split") if section in EVALUATED else section for run in self._results.runs]
+        known = {
+            digest
+            for split, path in zip(splits, self._paths, strict=True)
+            if split in ("test", "val") and (digest := _digest(path, split))
+        }
+        return f"the images of {splits[0]}" if len(known) > 1 and len(set(splits)) == 1 else None
 
     @property
     def frame(self) -> pd.DataFrame:
@@ -182,6 +196,13 @@ def _read(run: Run | str | Path, path: Path) -> RunResult:
         }
         return replace(result, metrics=numbers, evaluated=read_evaluated(measured))
     return result
+
+
+def _digest(path: Path, split: str) -> str | None:
+    """Of the images of a split, as data.json has it."""
+    with suppress(KeyError, TypeError, AttributeError):
+        return str(read_data(RunDirectory(path))["splits"][split]["digest"])
+    return None
 
 
 def _names(runs: Sequence[Run | str | Path], paths: Sequence[Path]) -> list[str]:

@@ -136,6 +136,8 @@ class VAEModule(MeasuredModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         assert self.players is not None
         step, number, device = self.trainer.global_step, self.batches_done - 1, self.device
+        # for modules of the user's own; what lehr's draw is said below
+        randomness.seed_layers(self.seed, number, self.trainer.global_rank, device)
 
         # the noise of the whole global batch is drawn and this rank's rows are taken, so that no two ranks share
         # noise and the number of ranks changes no number

@@ -69,14 +69,17 @@ def freeze_parts(networks: Mapping[str, Mapping[str, nn.Module]], plans: Mapping
 
     Raises:
         ConfigError: for a player without a plan or a plan without a player, a pattern that freezes nothing, or
-            patterns that freeze everything.
+            nothing that is trained.
     """
     if unpaired := networks.keys() ^ plans.keys():
         raise ConfigError(f"players: there is either no network or no plan for {', '.join(sorted(unpaired))}")
     for name, plan in plans.items():
         freeze(networks[name], plan.freeze)
-        if plan.freeze and not any(p.requires_grad for _, p in named_parameters(networks[name])):
+        if any(p.requires_grad for _, p in named_parameters(networks[name])):
+            continue
+        if plan.freeze:
             raise ConfigError(f"optimizer.freeze=[{', '.join(plan.freeze)}]: leaves nothing to train; name fewer")
+        raise ConfigError(f"{name}: has nothing to train: none of its parameters requires a gradient")
 
 
 def freeze(modules: Mapping[str, nn.Module], patterns: Iterable[str]) -> None:

@@ -20,6 +20,7 @@ from lehr.config.given import NOTHING, Given
 from lehr.errors import ConfigError, DiskFull, Interrupted, in_a_line
 from lehr.files import is_disk_full
 from lehr.posterior.aggregate import AggregatePosterior
+from lehr.randomness import kept_state
 from lehr.run.checkpoint_file import read_checkpoint
 from lehr.run.claim import Claim
 from lehr.run.data_record import tell_of_data, write_data
@@ -246,7 +247,8 @@ def _train_and_finish(
 ) -> Finished:
     """Train, then do what is done at the end; `seconds` is told what took how long."""
     trainer, module, started = parts.trainer, parts.module, time.perf_counter()
-    trainer.fit(module, datamodule=parts.data, ckpt_path=checkpoint)
+    with kept_state():
+        trainer.fit(module, datamodule=parts.data, ckpt_path=checkpoint)
     module.finite.flush()  # on a GPU the last step has not been looked at yet
     fitted = time.perf_counter() - started
     execution = execution_of(trainer)
