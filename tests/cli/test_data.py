@@ -122,3 +122,21 @@ def test_the_values_in_its_help_are_those_of_the_configuration(lehr):
     for example in examples:
         assert checked(Command("describe", None, example.split()))["data"]["_target_"]
     assert len(examples) == 3
+
+
+def test_the_command_of_a_folder_with_damage_trains_without_it(lehr):
+    Path("photos").mkdir()
+    for i in range(20):
+        Image.fromarray(np.random.default_rng(i).integers(0, 256, (8, 8, 3), dtype=np.uint8)).save(f"photos/{i}.png")
+    words = ("data=images", "data.path=photos", "data.size=8", "data.workers=0")
+    assert "data.on_corrupt=skip" not in words_to_train(lehr("data", *words)[1])
+    Path("photos/x.png").touch()
+    assert words_to_train(lehr("data", *words)[1])[-1] == "data.on_corrupt=skip"
+    assert words_to_train(lehr("data", *words, "data.on_corrupt=skip")[1]).count("data.on_corrupt=skip") == 1
+
+
+def test_where_nothing_can_be_written_is_said_before_the_data_are_looked_at(refused):
+    Path("file").touch()
+    (line,) = refused("data", "data=images", "data.path=.", "out=file/deep/x.png")
+    assert line == f"out=file/deep/x.png: {Path('file').absolute()} is no folder"
+    assert refused("data", "out=") == ["out=: must not be empty"]

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from lehr.cli.ending import print_tensorboard
 from lehr.errors import Interrupted
 from lehr.files import write_json
 from lehr.sweeps.runner import run_point
@@ -241,3 +242,14 @@ def test_a_directory_that_is_no_sweep_s_is_refused(refused):
 
 def test_sampling_does_not_sweep(refused):
     assert refused("sample", "-m", "run=a,b") == ["-m: lehr sample takes one run at a time"]
+
+
+def test_tensorboard_is_told_of_where_a_run_has_written_for_it(tmp_path, capsys):
+    (run := tmp_path / "a sweep" / "seed=0").mkdir(parents=True)
+    print_tensorboard(run.parent)
+    assert capsys.readouterr().out == ""
+    (run / "events.out.tfevents.1.host.2.0.lehr").touch()
+    print_tensorboard(run)
+    print_tensorboard(run.parent)
+    of_run, of_sweep = capsys.readouterr().out.splitlines()
+    assert (of_run, of_sweep) == tuple(f"  TensorBoard  tensorboard --logdir '{path}'" for path in (run, run.parent))

@@ -14,7 +14,7 @@ from lehr.compose.composer import Command, at_home, composed
 from lehr.config.given import NOTHING, Given
 from lehr.config.problems import config_problems
 from lehr.config.schema import DescribeConfig, TrainConfig
-from lehr.errors import ConfigError, LehrError
+from lehr.errors import ConfigError, LehrError, printable
 from lehr.files import write_json
 from lehr.reading import read_json
 from lehr.startup import quick_imports
@@ -84,7 +84,7 @@ def checked(command: Command) -> dict[str, Any]:
     values = config.values
     of_given = {group: {**values[group], "digest": "-"} for group in command.given}  # which it gets when all is right
     problems += config_problems(DescribeConfig, {**values, **of_given})
-    if isinstance(values.get("out"), str):
+    if isinstance(values.get("out"), str) and values["out"].strip():  # else it has been said that it is empty
         problems += _out_problems(values["out"])
     if not problems:
         let_import(values["trust"])
@@ -146,7 +146,8 @@ def _out_problems(out: str) -> list[str]:
         return [f"out={out}: must end in .png for the picture or .json for the numbers"]
     if path.exists() and not _is_own(path):
         return [f"out={out}: is there, and lehr data has not made it; choose another name, or remove it"]
-    return []
+    above = next(folder for folder in path.absolute().parents if folder.exists())
+    return [] if above.is_dir() else [f"out={out}: {printable(str(above))} is no folder"]
 
 
 def _is_own(path: Path) -> bool:

@@ -44,9 +44,9 @@ def main(argv: list[str]) -> int:
         print_text(json.dumps(found.plain(), indent=1) + "\n")
         print(path, file=sys.stderr)
     else:
-        print_text(
-            f"\n{found}    to train      {training(arguments.overrides, found.suggestion.words)}\n\n  {path}\n\n"
-        )
+        refused = found.finding("damaged") is not None and values["data"].get("on_corrupt") == "error"
+        words = [*found.suggestion.words, *(["data.on_corrupt=skip"] if refused else [])]
+        print_text(f"\n{found}    to train      {training(arguments.overrides, words)}\n\n  {path}\n\n")
     return 0
 
 

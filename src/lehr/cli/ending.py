@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import sys
 import traceback
 from collections.abc import Iterable
+from pathlib import Path
 
 from lehr.errors import Interrupted, LehrError, in_a_line, printable
+
+_EVENTS = "events.out.tfevents.*"
 
 
 def report(problems: Iterable[str], command: str) -> int:
@@ -48,3 +52,9 @@ def told(error: BaseException, command: str, debug: bool = False) -> int:
         line = in_a_line(error) + hint
     report([line], command)
     return 1
+
+
+def print_tensorboard(path: Path) -> None:
+    """How to look at the curves of a run or a sweep; nothing where none was logged for TensorBoard."""
+    if any(next(path.glob(f"{runs}{_EVENTS}"), None) for runs in ("", "*/")):
+        print(f"  TensorBoard  tensorboard --logdir {shlex.quote(str(path))}")

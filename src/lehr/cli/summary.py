@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping
 
+from lehr.cli.ending import print_tensorboard
 from lehr.data.walk import in_words
 from lehr.evaluation.catalogue import final_split, find_metric
 from lehr.evaluation.statistics import read_statistics
@@ -39,7 +39,6 @@ def print_summary(metrics: Mapping[str, float], directory: RunDirectory) -> None
         print(f"  {name:<{left}}  {value:>{right}}  {unit}")
     if exported := exported_note(directory.read_status()):
         print(f"\n  {exported}")
-    path = shlex.quote(str(directory.path))
     print(f"\n  run          {directory.path}")
     print(f"  samples      {directory.samples}")
     data = read_data(directory)
@@ -48,8 +47,7 @@ def print_summary(metrics: Mapping[str, float], directory: RunDirectory) -> None
     if left_out := data.get("left_out"):
         reasons = in_words({reason: found["n"] for reason, found in left_out.items()})
         print(f"  left out     {reasons}, listed in {directory.data}")
-    if any(directory.path.glob("events.out.tfevents.*")):
-        print(f"  TensorBoard  tensorboard --logdir {path}")
+    print_tensorboard(directory.path)
     print()
     _print_advice(directory)
 

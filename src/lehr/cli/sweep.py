@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from lehr.api.sweep import carry_out, results, sweeping
-from lehr.cli.ending import report
+from lehr.cli.ending import print_tensorboard, report
 from lehr.compose.composer import Command
 from lehr.errors import ConfigError, Interrupted, LehrError
 from lehr.run.status import DONE, FAILED
@@ -40,4 +40,6 @@ def _print_results(directory: SweepDirectory, retry_helps: bool) -> None:
     if any(run.state == FAILED or (run.state == DONE and run.error) for run in found.runs):
         again = "; sweep.retry=failed tries again what has failed" if retry_helps else ""
         print(f"  {LOG} in the directory of a run says more{again}\n")
-    print(f"  sweep        {directory.path}\n  TensorBoard  tensorboard --logdir {directory.path}\n", flush=True)
+    print(f"  sweep        {directory.path}")
+    print_tensorboard(directory.path)
+    print(flush=True)

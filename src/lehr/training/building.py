@@ -131,7 +131,7 @@ class Parts:
         if saved and checkpoint:
             require_fit(saved, self.module, checkpoint)
         if self.trainer.is_global_zero:
-            self.trainer.loggers = _loggers(config["logger"], directory, trust, saved, length)
+            self.trainer.loggers = _loggers(config.get("logger") or {}, directory, trust, saved, length)
 
     def _read_data(
         self, config: Config, directory: RunDirectory, saved: dict[str, Any] | None, trust: tuple[str, ...]

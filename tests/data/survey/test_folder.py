@@ -129,3 +129,30 @@ def test_processes_that_decode_end_with_the_survey_even_if_it_cannot_be_made(pho
     with pytest.raises(DataError, match="no example is left for validation"):
         survey(ImageFolder(path=str(photos), size=8, workers=1, **{**common, "val_fraction": 0.001}))
     assert set(multiprocessing.active_children()) == before
+
+
+def test_pictures_of_3_to_2_as_most_cameras_take_them_are_not_much_cut(tmp_path, common):
+    for i, (height, width) in enumerate([(32, 48), (48, 32), (40, 60)] * 4 + [(32, 49)]):
+        Image.fromarray(noise(i, height, width)).save(tmp_path / f"{i}.png")
+    found = survey(ImageFolder(path=str(tmp_path), size=16, workers=0, **common))
+    assert names(found.finding("much cut")) == ["12.png"]
+    assert found.files.crop.much_cut == 1
+
+
+def test_test_images_among_those_of_validation_were_not_trained_on(tmp_path, common):
+    for i in range(40):
+        (tmp_path / str(i % 2)).mkdir(exist_ok=True)
+        Image.fromarray(noise(i % 4)).save(tmp_path / str(i % 2) / f"{i}.png")
+    found = survey(ImageFolder(path=str(tmp_path), size=8, workers=0, **{**common, "val_fraction": 0.4}))
+    said = {one.kind: one.about for one in found.findings}
+    assert said["test images in train too"] == "what is tested on was trained on"
+    assert said["test images in val too"] == "what is tested on was validated on"
+
+
+def test_the_name_of_a_class_is_a_line_whatever_its_folder_is_called(tmp_path, common):
+    for name in ("a\tb", "c\nd"):
+        (tmp_path / name).mkdir()
+        for i in range(20):
+            Image.fromarray(noise(i + len(name) + ord(name[0]) * 100)).save(tmp_path / name / f"{i}.png")
+    found = survey(ImageFolder(path=str(tmp_path), size=8, workers=0, **common))
+    assert found.factors[0].titles == ("a\\tb", "c\\nd")

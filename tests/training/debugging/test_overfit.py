@@ -42,6 +42,11 @@ SEEN = Evidence(
     latents=20, active=20, linear=0.97,
 )  # fmt: skip
 
+DEAD = (
+    "no gradient reaches model.a.weight, of 8 trained tensors: units that are dead (ReLU below 0 for every image), "
+    "saturated, or cut off by detach()"
+)
+
 
 @pytest.mark.parametrize(
     ("changes", "said"),
@@ -49,6 +54,7 @@ SEEN = Evidence(
         ({}, ["nothing speaks against it but the network itself"]),
         ({"frozen": ("encoder", "decoder")}, ["encoder and decoder frozen (optimizer.freeze)"]),
         ({"idle": ("model.a.weight", "model.a.bias")}, ["no gradient reaches model.a.weight and 1 more, of 8 trained"]),
+        ({"idle": ("model.a.weight",), "moved": 50.0}, [f"{DEAD}; optimizer.lr=0.001 may have made them so"]),
         ({"moved": 1e-5}, ["the weights have moved by 1e-05 of their norm: optimizer.lr=0.001 is too small"]),
         ({"curve": [(25, 0.1), (50, 0.8), (75, 0.1)]}, ["it goes up and down (0.800 at best): optimizer.lr=0.001"]),
         ({"curve": [(25, 0.1), (50, 0.2), (75, 0.4), (100, 0.6), (125, 0.7)]}, ["it is still rising (by 0.100"]),

@@ -198,3 +198,12 @@ def test_records_that_are_damaged_are_as_if_there_were_none(tmp_path, text):
     assert pd.read_csv(tmp_path / "history.csv")["images"].tolist() == [10]
     logger.record()
     assert "csv" in json.loads((tmp_path / "loggers.json").read_text())
+
+
+@pytest.mark.parametrize("word", ["logger=[]", "~logger"])
+def test_no_logger_is_none(lehr, tmp_path, word):
+    words = (word, "trainer.max_epochs=1", "kl.hold=0", "kl.warmup=0", "evaluate=none", f"dir={tmp_path}/run")
+    code, out, _ = lehr("train", *words)
+    assert code == 0
+    assert "TensorBoard" not in out
+    assert not list((tmp_path / "run").glob("events.*"))

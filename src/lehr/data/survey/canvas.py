@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING
@@ -154,8 +155,9 @@ def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
 
 
 def _fitting(text: str, size: int, width: int, keep_end: bool = False) -> str:
-    """The text in characters that the font has, shortened to `width` pixels."""
-    text = text.encode("ascii", "replace").decode()
+    """The text in characters that the font has, letters without their accents, shortened to `width` pixels."""
+    letters = (one for one in unicodedata.normalize("NFKD", text) if not unicodedata.combining(one))
+    text = "".join(letters).encode("ascii", "replace").decode()
     font = _font(size)
     if font.getlength(text) <= width:
         return text

@@ -13,8 +13,9 @@ import numpy as np
 from lehr.data.file_facts import SUFFIXES_OF, FileFacts, format_of
 from lehr.data.survey.finding import MOST_NAMES, Finding
 
-MUCH_CUT = 1 / 3
-"""A picture that loses more than this part of it to the crop is listed."""
+MUCH_CUT = 1 / 3 + 1e-9
+"""A picture that loses more than this part of it to the crop is listed: a third and what rounding adds to it, as 3:2 is
+what most cameras take."""
 NamedFile = tuple[str, FileFacts]
 _USUAL = 0.9
 """The part of the files that must have one size for the others to be odd."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import torch
 
+from lehr.data.checks import as_text
 from lehr.data.module import ImageDataModule
 from lehr.data.survey.equal import EqualImages, equal_images
 from lehr.data.survey.files import FileSurvey
@@ -140,7 +141,7 @@ def _survey(data: ImageDataModule, refuses: bool, progress: Callable[[str, int],
     splits = ["train", "val", *(["test"] if data.n_test else [])]
     labels = {split: data.images(split).labels for split in splits}
     pixels = _look_at(data, splits, progress)
-    factors = factors_of(labels, data.classes)
+    factors = factors_of(labels, [as_text(name) for name in data.classes])
     equal = equal_images({split: one.digests for split, one in pixels.items()}, labels)
     whole = Whole(data, pixels, factors, equal, refuses)
     return Survey(

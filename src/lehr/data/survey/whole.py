@@ -119,7 +119,7 @@ class Whole:
         for (one, other), n in equal.across().items():
             pairs = [g for g in equal.groups if {one, other} <= {split for split, _ in g}]
             what = f"{other} images in {one} too"
-            yield from Finding.of(what, [self._together(group) for group in pairs], _LEAKS.get(other, ""), n)
+            yield from Finding.of(what, [self._together(group) for group in pairs], _LEAKS.get((one, other), ""), n)
         for split in self._pixels:
             groups = [[p for p in group if p[0] == split] for group in equal.groups]
             names = [self._together(tuple(group)) for group in groups if len(group) > 1]
@@ -174,4 +174,8 @@ class Whole:
         return [(self._name(place), facts) for place, facts in self._facts.items()]
 
 
-_LEAKS = {"test": "what is tested on was trained on", "val": "what is validated on was trained on"}
+_LEAKS = {
+    ("train", "test"): "what is tested on was trained on",
+    ("train", "val"): "what is validated on was trained on",
+    ("val", "test"): "what is tested on was validated on",
+}

@@ -61,7 +61,7 @@ class Anomaly(Callback):
         gradients = {name: p.grad for name, p in _parameters(pl_module) if p.grad is not None}
         if wrong := [name for name, gradient in gradients.items() if kind_of(gradient)]:
             raise NonFiniteLoss(
-                f"step {trainer.global_step}: the loss is finite, and the gradient of {_listed(wrong)} is not",
+                f"step {trainer.global_step}: the loss is finite, and the gradient of {_listed(wrong, 'of ')} is not",
                 *self._backward(trainer, pl_module),
             )
 
@@ -168,5 +168,5 @@ def _not_finite(module: VAEModule) -> list[str]:
     return [name for name, parameter in _parameters(module) if kind_of(parameter.detach())]
 
 
-def _listed(names: Sequence[str]) -> str:
-    return names[0] + (f" (and of {len(names) - 1} more)" if len(names) > 1 else "")
+def _listed(names: Sequence[str], of: str = "") -> str:
+    return names[0] + (f" (and {of}{len(names) - 1} more)" if len(names) > 1 else "")

@@ -18,6 +18,7 @@ _MOVED = 0.01  # of their norm: weights that have moved less have not been train
 _ACTIVE = 0.01  # variance of a latent's mean over the batch, from which on it counts as active
 _STILL_RISING = 0.01  # of the variance, over the last quarter of the steps
 _ALL = 0.95
+_TOO_FAR = 10.0  # times their norm: no network is trained by moving its weights so far
 _LITTLE = 0.1  # of the variance
 _JUMPS = 0.1  # that what is explained was higher before
 
@@ -124,9 +125,11 @@ def _without_gradient(seen: Evidence) -> str:
         return ""
     first, *others = seen.idle
     more = f" and {len(others)} more" if others else ""
+    rate = seen.rate  # steps that are too large kill units that were alive
+    too_far = f"; optimizer.lr={rate:g} may have made them so, try {rate / 10:g}" if seen.moved > _TOO_FAR else ""
     return (
         f"no gradient reaches {first}{more}, of {seen.trained} trained tensors: units that are dead (ReLU below 0 for "
-        "every image), saturated, or cut off by detach()"
+        f"every image), saturated, or cut off by detach(){too_far}"
     )
 
 
