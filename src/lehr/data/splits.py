@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from lehr import randomness
 from lehr.data.images import Images
 
+IN_WORDS = {"train": "training", "val": "validation", "test": "test"}
+"""What the splits are called in sentences."""
+
 
 @dataclass(frozen=True)
 class Splits:

@@ -12,14 +12,13 @@ from typing import Any
 from lehr.config.given import NOTHING, Given
 from lehr.data.fingerprint import Fingerprint
 from lehr.data.module import ImageDataModule
+from lehr.data.splits import IN_WORDS
 from lehr.data.walk import in_words
 from lehr.errors import ConfigError, DataError
 from lehr.files import write_json
 from lehr.reading import read_json
 from lehr.run.directory import RunDirectory
 from lehr.run.objects import build_data, data_problems
-
-_OF_SPLIT = {"train": "training", "val": "validation", "test": "test"}
 
 
 def write_data(directory: RunDirectory, data: ImageDataModule) -> None:
@@ -106,6 +105,6 @@ def tell_of_data(data: ImageDataModule) -> None:
         one, _, other = key.partition(" ")
         if other:
             n = len(data.images(other))
-            across.append(f"{count:,} of {n:,} {_OF_SPLIT[other]} images are in the {_OF_SPLIT[one]} set too")
+            across.append(f"{count:,} of {n:,} {IN_WORDS[other]} images are in the {IN_WORDS[one]} set too")
     if across:
         print(f"note: byte for byte, {', '.join(across)}", file=sys.stderr)

@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
+from lehr.data.splits import IN_WORDS
 from lehr.models.wrapped import Wrapped
 
 if TYPE_CHECKING:
     from lehr.data.module import ImageDataModule
     from lehr.training.length import Length
     from lehr.training.module import VAEModule
-
-_OF_SPLIT = {"train": "training", "val": "validation", "test": "test"}
 
 
 def model_line(module: VAEModule) -> str:
@@ -48,7 +47,7 @@ def parts_of(module: VAEModule) -> dict[str, list[nn.Parameter]]:
 def data_line(data: ImageDataModule) -> str:
     """Images in each split, their shape, and how many levels a pixel has for the model."""
     counts = {"train": data.n_train, "val": data.n_val, "test": data.n_test}
-    splits = ", ".join(f"{n:,} {_OF_SPLIT[split]}" for split, n in counts.items() if n)
+    splits = ", ".join(f"{n:,} {IN_WORDS[split]}" for split, n in counts.items() if n)
     channels, height, width = data.shape
     levels = "levels not known" if data.levels is None else f"{data.levels} levels"
     made = f" (binarize={data.binarize})" if data.binarize != "none" else ""
