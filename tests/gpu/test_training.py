@@ -52,6 +52,8 @@ def test_one_rank_of_a_process_group_trains_as_a_process_without_one(trained, de
     assert numbers(found) == pytest.approx(numbers(trained(device, name="plain")), rel=SAME, abs=1e-5)
 
 
+# torch's own, of what its compiler imports
+@pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
 @pytest.mark.parametrize(
     "device", [pytest.param("cpu", marks=pytest.mark.slow), pytest.param("cuda", marks=pytest.mark.gpu)]
 )
