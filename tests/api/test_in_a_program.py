@@ -11,13 +11,14 @@ import pytest
 import torch
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
+from lightning.pytorch import LightningDataModule
 from torch import nn
 
 import lehr as library
 from lehr.compose.words import grid_words
 from lehr.config.registry import conf_dir
 from lehr.errors import ConfigError
-from lehr.modes import as_torch_begins
+from lehr.modes import undisturbed
 
 SHORT = {"trainer.max_epochs": 2, "kl.hold": 0, "kl.warmup": 0, "evaluate": "none", "logger": "none"}
 IMAGES = np.random.default_rng(0).random((90, 8, 8), dtype=np.float32)
@@ -87,7 +88,7 @@ def test_modes_of_the_program_change_no_number(module):
 
 def test_a_mode_is_given_back():
     with _double():
-        with as_torch_begins():
+        with undisturbed():
             assert torch.get_default_dtype() == torch.float32
         assert torch.get_default_dtype() == torch.float64
 
@@ -131,6 +132,11 @@ class NoLength(torch.utils.data.Dataset):
         return IMAGES[i]
 
 
+class Failing(LightningDataModule):
+    def setup(self, stage):
+        raise OSError("no disk")
+
+
 @pytest.mark.parametrize(
     ("said", "line"),
     [
@@ -141,6 +147,7 @@ class NoLength(torch.utils.data.Dataset):
         ({"data": NoLength()}, "data: .*NoLength has no length \\(it is endless\\)"),
         ({"labels": "classes"}, r"labels: are no array of whole numbers \(got str\)"),
         ({"labels": 3}, r"labels: are no array of whole numbers \(got int\)"),
+        ({"data": Failing()}, r"data.setup\('fit'\): fails \(OSError: no disk\)"),
         ({"test": "mnist"}, "test: got str, expected an array or a tensor"),
         ({"data": "digits", "labels": [1]}, "labels: is for images that are given; data=digits has its own"),
         ({"words": ["data=mnist"]}, "data=mnist: a data set is given as data=... too; leave one out"),
@@ -175,3 +182,5 @@ def test_what_is_interrupted_goes_on_with_all_that_it_was_given(monkeypatch):
     monkeypatch.setattr(Progress, "on_train_batch_end", lambda *_: signal.raise_signal(signal.SIGINT))
     with pytest.raises(library.Stopped, match=r"lehr.train\(resume='run', data=..., labels=...\)"):
         trained("run", labels=[0] * len(IMAGES))
+    with pytest.raises(library.CheckpointError, match=r"finish it with lehr.train\(resume='run', data=images\)"):
+        library.load("run", data=IMAGES, labels=[0] * len(IMAGES))

@@ -20,7 +20,7 @@ from lehr.compose.grid import SEARCH, Grid, grid
 from lehr.compose.words import grid_words
 from lehr.config.problems import section_problems
 from lehr.errors import ConfigError, LehrError
-from lehr.modes import as_torch_begins
+from lehr.modes import undisturbed
 from lehr.run.identity import canonical
 from lehr.run.status import DONE, FAILED, now
 from lehr.sweeps.coordinator import run_grid, run_search
@@ -96,7 +96,7 @@ def sweep(
     """
     objects = {"data": data, "labels": labels, "test": test, "test_labels": test_labels, "model": model}
     try:
-        with as_torch_begins():
+        with undisturbed():
             words = grid_words(grid, keys) if isinstance(grid, Mapping) else grid
             found = sweeping(command_of(words, keys, objects, config_dir, multirun=True))
             with stopping("the same call"):

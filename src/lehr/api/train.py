@@ -14,7 +14,7 @@ from lehr.api.objects import command_of
 from lehr.api.start import Start, checked, resume, resumption, start, to_resume
 from lehr.config.given import NOTHING, Given
 from lehr.errors import ConfigError, Interrupted, LehrError, Stopped
-from lehr.modes import as_torch_begins
+from lehr.modes import undisturbed
 from lehr.reading import read_json
 from lehr.run.claim import Claim
 from lehr.run.directory import RunDirectory
@@ -66,7 +66,7 @@ def train(
     objects = {"data": data, "labels": labels, "test": test, "test_labels": test_labels, "model": model}
     again = "".join(f", {name}=..." for name, value in objects.items() if not isinstance(value, str | None))
     try:
-        with as_torch_begins():
+        with undisturbed():
             command = command_of(words, keys, objects, config_dir)
             directory = to_resume(command)
             begun = resume(resumption(directory, command)) if directory else start(checked(command))

@@ -70,16 +70,16 @@ def handed_data(
 
 def _of_module(module: LightningDataModule, progress: Progress | None) -> HandedImages:
     """The data sets of the loaders of a data module that is not lehr's, as they are before anything is batched."""
-    module.prepare_data()
-    module.setup("fit")
+    _called(module.prepare_data)
+    _called(module.setup, "fit")
     parts = _Parts(progress)
     for part in ("train", "val", "test"):
         if not is_overridden(f"{part}_dataloader", module, LightningDataModule):
             continue
         if part == "test":
-            module.setup("test")
+            _called(module.setup, "test")
         name = f"data.{part}_dataloader()"
-        loader = getattr(module, f"{part}_dataloader")()
+        loader = _called(getattr(module, f"{part}_dataloader"))
         if part != "train" and (loader is None or loader == []):
             continue
         dataset = getattr(loader, "dataset", None)
@@ -90,6 +90,19 @@ def _of_module(module: LightningDataModule, progress: Progress | None) -> Handed
     if "train" not in parts.images and not parts.problems:
         parts.problems.append(f"data: {type_name(module)} has no train_dataloader")
     return parts.handed(type_name(module))
+
+
+def _called(method: Callable[..., Any], *arguments: str) -> Any:
+    """What a method of a data module gives.
+
+    Raises:
+        DataError: if it raises anything.
+    """
+    try:
+        return method(*arguments)
+    except Exception as error:
+        called = f"{method.__name__}({', '.join(map(repr, arguments))})"
+        raise DataError(f"data.{called}: fails ({type(error).__name__}: {reason_of(error)})") from error
 
 
 class _Parts:

@@ -39,7 +39,7 @@ class Commands:
         """Go on with the run, with these words on top."""
         if self._given:
             return self._train(list(words), f"resume={self._run!r}")
-        return f"lehr train resume={shlex.quote(self._run)} {shlex.join(words)}"
+        return f"lehr train resume={shlex.quote(self._run)} {shlex.join(words)}".rstrip()
 
     def evaluate(self) -> str:
         """Evaluate it in full."""
@@ -55,7 +55,7 @@ class Commands:
 
     def _train(self, words: list[str], *others: str) -> str:
         arguments = [*others, *(_ARGUMENTS[group] for group in self._given)]
-        return f"lehr.train({', '.join([repr(words), *arguments])})"
+        return f"lehr.train({', '.join([*([repr(words)] if words else []), *arguments])})"
 
     def _loaded(self, needed: list[str]) -> str:
         return f"lehr.load({', '.join([repr(self._run), *(_ARGUMENTS[group] for group in needed)])})"

@@ -20,6 +20,7 @@ from typing import Any
 import yaml
 
 from lehr.errors import CheckpointError
+from lehr.evaluation.next_command import Commands
 from lehr.files import replacing, write_json, write_text
 from lehr.reading import links_in, read_json, read_yaml
 from lehr.run.claim import holder
@@ -112,7 +113,11 @@ class RunDirectory:
             return f"{process} is training there; wait for it"
         if (state := self.state()) in (DONE, None):
             return None
-        return f"it is {state}: finish it with lehr train resume={self.path}"
+        try:
+            config = self.read_config()
+        except CheckpointError:
+            config = {}
+        return f"it is {state}: finish it with {Commands(str(self.path), config).resume()}"
 
     def read_config(self) -> dict[str, Any]:
         """The resolved configuration of the run.

@@ -13,7 +13,7 @@ from torch import Tensor
 from lehr.config.given import NOTHING, Given
 from lehr.errors import CheckpointError, ConfigError
 from lehr.evaluation.statistics import TENSORS_NAME, read_statistics
-from lehr.modes import as_torch_begins
+from lehr.modes import undisturbed
 from lehr.posterior.aggregate import AggregatePosterior
 from lehr.reading import read_json
 from lehr.run.directory import RunDirectory
@@ -124,7 +124,7 @@ class Run(LoadedModel):
         )
         before = self._device
         try:
-            with as_torch_begins():
+            with undisturbed():
                 table, path = evaluate_run(self, request, self.trust, self.moved)
         finally:
             self.to(before)
