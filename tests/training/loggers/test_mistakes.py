@@ -15,6 +15,7 @@ from lehr.run.identity import as_it_was, identity
 from lehr.training.callbacks.pruning import Pruned
 from lehr.training.loggers.all import ending_told, start
 from lehr.training.loggers.csv_files import CSV
+from lehr.training.loggers.mlflow_run import _quietly
 from lehr.training.loggers.run_logger import Logged, LoggedRun, Outbox, RunLogger
 
 
@@ -207,3 +208,15 @@ def test_no_logger_is_none(lehr, tmp_path, word):
     assert code == 0
     assert "TensorBoard" not in out
     assert not list((tmp_path / "run").glob("events.*"))
+
+
+def test_a_server_that_does_not_answer_is_not_waited_for_by_the_minute(monkeypatch):
+    monkeypatch.delenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", raising=False)
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "7")
+    from mlflow.environment_variables import MLFLOW_HTTP_REQUEST_MAX_RETRIES, MLFLOW_HTTP_REQUEST_TIMEOUT
+
+    before = MLFLOW_HTTP_REQUEST_MAX_RETRIES.get()
+    with _quietly():
+        assert MLFLOW_HTTP_REQUEST_MAX_RETRIES.get() == 2 < before
+        assert MLFLOW_HTTP_REQUEST_TIMEOUT.get() == 7  # as the environment says
+    assert MLFLOW_HTTP_REQUEST_MAX_RETRIES.get() == before

@@ -8,7 +8,7 @@ import os
 import sys
 import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,8 @@ _AT_ONCE = 1000  # metrics that MLflow takes in one request
 _STATES = {DONE: "FINISHED", FAILED: "FAILED", INTERRUPTED: "KILLED", PRUNED: "KILLED"}
 _IN_A_FILE = "sqlite:///"
 _PATIENCE = 60  # seconds that a store in a file is waited for while another process writes
+# of a server MLflow itself waits for four minutes, with every request; what is not sent is tried again anyway
+_IMPATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "20"}
 
 
 class MLflow(RunLogger):
@@ -156,22 +158,28 @@ class MLflow(RunLogger):
     def declare_hyperparameters(self, parameters: Mapping[str, Any], metrics: Sequence[str]) -> None:
         """As parameters of the run, which MLflow never changes: those of a run that goes on stay what they were."""
         if self.is_new:
-            self._outbox.call(lambda: self._log_parameters(parameters))
+            self._later(lambda: self._log_parameters(parameters))
 
     def _log_parameters(self, parameters: Mapping[str, Any]) -> None:
         from mlflow.entities import Param
 
-        with _quietly():
-            self._client.log_batch(self._id, params=[Param(name, str(value)) for name, value in parameters.items()])
+        self._client.log_batch(self._id, params=[Param(name, str(value)) for name, value in parameters.items()])
 
     def show_text(self, name: str, text: str, images_seen: int) -> None:
-        self._outbox.call(lambda: self._client.log_text(self._id, text, f"{name}.yaml"))
+        self._later(lambda: self._client.log_text(self._id, text, f"{name}.yaml"))
 
     def show_picture(self, name: str, picture: Tensor, images_seen: int) -> None:
         """As an artifact that is named after the images seen."""
         pixels = picture.permute(1, 2, 0).cpu().numpy()
         file = f"{name}/{images_seen:010d}.png"
-        self._outbox.call(lambda: self._client.log_image(self._id, pixels, file))
+        self._later(lambda: self._client.log_image(self._id, pixels, file))
+
+    def _later(self, sends: Callable[[], None]) -> None:
+        def quietly() -> None:
+            with _quietly():
+                sends()
+
+        self._outbox.call(quietly)
 
     def end(self, state: str) -> None:
         """Marked as finished, failed or killed; the tag lehr.state says it in lehr's word."""
@@ -202,7 +210,9 @@ def _alone_with(uri: str) -> Iterator[None]:
 
 @contextmanager
 def _quietly() -> Iterator[None]:
-    """Without what MLflow's own dependencies warn each other of, and without its account of making a new store."""
+    """Without what MLflow's own dependencies warn each other of, without its account of making a new store, and with
+    less patience than it has, where the environment does not say how much."""
+    own = {name: value for name, value in _IMPATIENCE.items() if name not in os.environ}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import mlflow  # noqa: F401  # which sets the level of its logger
@@ -210,7 +220,10 @@ def _quietly() -> Iterator[None]:
         logger = logging.getLogger("mlflow")
         level = logger.level
         logger.setLevel(logging.WARNING)
+        os.environ.update(own)
         try:
             yield
         finally:
             logger.setLevel(level)
+            for name in own:
+                os.environ.pop(name, None)
