@@ -77,6 +77,16 @@ def test_what_the_command_would_refuse_is_refused_all_at_once(run):
     assert torch.equal(run.sample(np.int64(3), seed=np.int64(1)), run.sample(3, seed=1))
 
 
+@pytest.mark.parametrize(
+    ("said", "line"),
+    [({"weights": "bes"}, "weights=bes: must be best, last, ema or None"), ({"path": None}, "load: got NoneType")],
+)
+def test_what_cannot_be_loaded_is_said_in_a_line(run, said, line):
+    with pytest.raises(ConfigError, match=f"^{line}"):
+        package.load(**{"path": run.path, **said})
+    assert package.load(run.path, trust="mine").trust == ("mine",)
+
+
 def test_samples_and_interpolations_are_those_of_the_command(run, lehr, tmp_path):
     for words, images in (
         (("n=5", "seed=3", "covariance=full"), run.sample(5, seed=3, covariance="full")),

@@ -111,5 +111,5 @@ def test_what_is_not_there_is_said_in_a_line(finished_run, tmp_path, lehr):
     last.write_bytes(last.read_bytes()[:1000])
     with pytest.raises(CheckpointError, match="is damaged, or is no checkpoint"):
         package.load(run, weights="last")
-    with pytest.raises(ValueError, match="expected one of best, last, ema"):
+    with pytest.raises(package.ConfigError, match="weights=first: must be best, last, ema or None"):
         package.load(run, weights="first")

@@ -88,6 +88,9 @@ def test_all_that_is_wrong_is_said_at_once(runs, tmp_path):
     ]  # fmt: skip
     with pytest.raises(ConfigError, match="got 1 run, expected two or more"):
         package.compare(runs[0])
+    with pytest.raises(ConfigError, match="got NoneType, expected a run, or the path of its directory"):
+        package.compare(runs[0], None)
+    assert package.compare(*runs, metrics="test/elbo").metrics == ["test/elbo"]
     with pytest.raises(ConfigError, match=r"no run has this metric; did you mean test/elbo\?"):
         package.compare(*runs, metrics=["test/elbow"])
 

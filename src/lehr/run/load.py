@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -214,7 +215,9 @@ def load(
         ConfigError: if it names classes of packages that are not trusted, or its model is to be given.
         DataError: if the data are not those that it was given.
     """
-    directory, trust = RunDirectory(path), tuple(trust)
+    if not isinstance(path, str | os.PathLike):
+        raise ConfigError(f"load: got {type(path).__name__}, expected the path of a run directory")
+    directory, trust = RunDirectory(path), (trust,) if isinstance(trust, str) else tuple(trust)
     config = directory.read_config()
     given = given or _given(data, labels, test, test_labels, model)
     if problems := model_problems(config, given, path):

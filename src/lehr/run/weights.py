@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from lehr.config.build import build
 from lehr.config.given import NOTHING, Given
 from lehr.data.module import ImageDataModule
-from lehr.errors import CheckpointError
+from lehr.errors import CheckpointError, ConfigError
 from lehr.models.components import Components
 from lehr.objective.bounds import Objective
 from lehr.objective.rate import RateTerm
@@ -47,11 +47,11 @@ def load_weights(
 
     Raises:
         CheckpointError: if there is no such checkpoint, it is damaged, or it has no average.
-        ConfigError: if the run names classes of packages that are not trusted.
+        ConfigError: for other weights, or if the run names classes of packages that are not trusted.
         DataError: if its data are not there.
     """
     if weights not in WEIGHTS:
-        raise ValueError(f"weights={weights!r}: expected one of {', '.join(WEIGHTS)}")
+        raise ConfigError(f"weights={weights}: must be {', '.join(WEIGHTS)} or None")
     directory, trust = RunDirectory(path), tuple(trust)
     config = directory.read_config()
     source = directory.best_checkpoint if weights == "best" else directory.last_checkpoint

@@ -154,7 +154,13 @@ def compare(*runs: Run | str | Path, metrics: Sequence[str] | None = None) -> Co
         CheckpointError: a line for each that is no run.
         ConfigError: for fewer than two, or a metric that none of them has.
     """
-    problems = section_problems(ResultsConfig, {**_NOTHING, "metrics": None if metrics is None else list(metrics)})
+    metrics = [metrics] if isinstance(metrics, str) else metrics
+    problems = [
+        f"compare: got {type(run).__name__}, expected a run, or the path of its directory"
+        for run in runs
+        if not isinstance(run, Run | str | os.PathLike)
+    ]
+    problems += section_problems(ResultsConfig, {**_NOTHING, "metrics": None if metrics is None else list(metrics)})
     if len(runs) < 2:
         problems.append(f"compare: got {len(runs)} run{'s' * (len(runs) != 1)}, expected two or more")
     if problems:
