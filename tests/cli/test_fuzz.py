@@ -1,6 +1,7 @@
 """A hundred of the commands of `scripts/fuzz.py`, always the same, none of which has a fault as it is told there.
 
-Of each command the first to which each thing was done is tried every time, the others with the slow tests.
+The first of each command and the first to which each thing was done are tried every time, the others with the slow
+tests.
 
 A fault here is shown by `python scripts/fuzz.py --seed 0 --only N`.
 """
@@ -34,11 +35,12 @@ def world(finished_run, tmp_path_factory):
 
 
 def first_of_each_kind() -> list[Case]:
-    found: dict[tuple[str, str], Case] = {}
+    found: list[Case] = []
     for number in range(CASES):
         case = make(SEED, number)
-        found.setdefault((case.command, case.about), case)
-    return list(found.values())
+        if case.command not in {one.command for one in found} or case.about not in {one.about for one in found}:
+            found.append(case)
+    return found
 
 
 def the_others(share: int) -> list[Case]:
@@ -66,8 +68,9 @@ def test_a_case_is_a_function_of_its_seed_and_number_and_all_commands_are_tried(
     assert min(counts.values()) >= 3
     often, rarely = first_of_each_kind(), [case for share in range(SHARES) for case in the_others(share)]
     assert sorted(case.number for case in (*often, *rarely)) == list(range(CASES))
-    assert {case.about for case in often} == {case.about for case in rarely}
-    assert 30 <= len(often) <= 50
+    assert {case.about for case in often} >= {case.about for case in rarely}
+    assert {case.command for case in often} == COMMANDS.keys()
+    assert 10 <= len(often) <= 20
 
 
 def test_what_is_a_fault_is_seen(world, monkeypatch):

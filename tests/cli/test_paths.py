@@ -145,6 +145,7 @@ def sweep(lehr, *words: str) -> tuple[int, str, str]:
     return lehr("train", "-m", *QUICK, "seed=0,1", "pool.workers=1", *words)
 
 
+@pytest.mark.slow
 def test_the_same_words_in_another_folder_are_another_sweep(lehr, monkeypatch, home):
     there = str(Path("sweep").absolute())
     assert sweep(lehr, "data.path=pixels.npy", f"hydra.sweep.dir={there}")[0] == 0

@@ -58,8 +58,10 @@ def disturbed(process, tmp_path):
     "moments",
     [
         [("step", 0), ("step", 7), ("validation", 0), ("step", 0)],
-        [("step", 19), ("step", 0), ("step", 20), ("aggregate", 2)],
-        [("saving", 1), ("saving", 3), ("saving", 22), ("epoch", 1), ("pictures", 1)],
+        pytest.param([("step", 19), ("step", 0), ("step", 20), ("aggregate", 2)], marks=pytest.mark.slow),
+        pytest.param(
+            [("saving", 1), ("saving", 3), ("saving", 22), ("epoch", 1), ("pictures", 1)], marks=pytest.mark.slow
+        ),
     ],
     ids=lambda moments: " ".join(f"{name}{after}" for name, after in moments),
 )
@@ -175,7 +177,8 @@ def test_two_signals_at_the_same_moment_are_one_wish(process, tmp_path):
     ("limit", "validations"),
     [
         ("trainer.max_epochs=2", 0),
-        ("trainer.max_steps=50", 1),  # which ends within an epoch, as no longer run does there
+        # which ends within an epoch, as no longer run does there
+        pytest.param("trainer.max_steps=50", 1, marks=pytest.mark.slow),
         pytest.param("trainer.max_steps=42", 0, marks=pytest.mark.slow),
     ],
 )

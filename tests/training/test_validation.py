@@ -103,7 +103,10 @@ RHYTHMS = {
 }
 
 
-@pytest.mark.parametrize("lean", [False, True], ids=["Lightning's loop", "lehr's loop"])
+@pytest.mark.parametrize(
+    "lean",
+    [pytest.param(False, id="Lightning's loop", marks=pytest.mark.slow), pytest.param(True, id="lehr's loop")],
+)
 @pytest.mark.parametrize("rhythm", RHYTHMS)
 def test_whatever_checkpoint_a_training_goes_on_from_it_validates_the_same_steps_once(
     tmp_path, monkeypatch, rhythm, lean
