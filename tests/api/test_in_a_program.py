@@ -75,6 +75,7 @@ def _double():
         torch.set_default_dtype(torch.float32)
 
 
+@pytest.mark.slow
 def test_modes_of_the_program_change_no_number(module):
     ids = [trained("plain", model=module)]
     for mode in (_double, torch.inference_mode, torch.no_grad, lambda: torch.device("meta")):
@@ -93,6 +94,7 @@ def test_a_mode_is_given_back():
         assert torch.get_default_dtype() == torch.float64
 
 
+@pytest.mark.slow
 def test_runs_of_several_threads_are_those_of_one():
     found: dict[str, object] = {}
 

@@ -94,6 +94,7 @@ def test_a_finished_run_is_not_trained_again(run):
         library.train(dir=run.path, **KEYS)
 
 
+@pytest.mark.slow
 def test_a_sweep_is_that_of_the_command(capsys):
     keys = {**KEYS, "trainer.max_epochs": 2, "evaluate": "none", "logger": "none"}
     frame = library.sweep({"kl.weight": [1, 2], "seed": range(2)}, **keys)

@@ -93,6 +93,7 @@ def test_two_processes_train_what_one_does(alone, together):
     assert json.loads((together / "posterior" / "statistics.json").read_text())["n"] == 1287
 
 
+@pytest.mark.slow
 def test_parts_that_are_frozen_are_not_waited_for(process, tmp_path):
     frozen = (
         "optimizer.freeze=[model.encoder.*]",

@@ -90,6 +90,7 @@ def test_a_validation_that_stands_for_the_test_is_logged_once(undisturbed, distu
     assert differences(undisturbed(*overrides), disturbed([("export", 0)], *overrides), True) == []
 
 
+@pytest.mark.slow
 def test_gradients_that_were_accumulated_are_not_lost(undisturbed, disturbed):
     overrides = (
         *SHORT, "trainer.accumulate_grad_batches=2", "optimizer.decay=cosine", "likelihood=gaussian",
@@ -223,6 +224,7 @@ def test_what_is_said_on_resuming_counts(process, tmp_path):
     assert stopping["patience"] == 7
 
 
+@pytest.mark.slow
 def test_a_run_ends_in_the_average_of_its_weights_and_the_average_survives(process, undisturbed, disturbed):
     overrides = (*SHORT, "ema.half_life=500")
     whole = undisturbed(*overrides)

@@ -126,6 +126,7 @@ SMALL = ("debug=anomaly", "model.hidden=[8]", "trainer.max_steps=3", "kl=constan
 QUIET = ("callbacks.samples=null", "logger=none")
 
 
+@pytest.mark.slow
 def test_a_run_in_which_all_is_finite_comes_to_the_same_bits(lehr, tmp_path):
     for name, words in (("watched", SMALL), ("plain", SMALL[1:])):
         code, _, err = lehr("train", f"dir={tmp_path}/{name}", *words, *QUIET)
