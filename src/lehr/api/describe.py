@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from lehr.api.objects import command_of
 from lehr.compose.components import component_problems, let_import
 from lehr.compose.composer import Command, at_home, composed
-from lehr.config.given import NOTHING, Given
+from lehr.config.given import NOTHING, Given, with_stubs
 from lehr.config.problems import config_problems
 from lehr.config.schema import DescribeConfig, TrainConfig
 from lehr.errors import ConfigError, LehrError, printable
@@ -82,8 +82,7 @@ def checked(command: Command) -> dict[str, Any]:
     if config is None:
         raise ConfigError(*problems)
     values = config.values
-    of_given = {group: {**values[group], "digest": "-"} for group in command.given}  # which it gets when all is right
-    problems += config_problems(DescribeConfig, {**values, **of_given})
+    problems += config_problems(DescribeConfig, with_stubs(values, command.given))
     if isinstance(values.get("out"), str) and values["out"].strip():  # else it has been said that it is empty
         problems += _out_problems(values["out"])
     if not problems:

@@ -46,7 +46,7 @@ def command_of(
         said = words_of(words, {**names, **keys})
     except ConfigError as error:
         problems += error.problems
-    for group in STAND_INS.keys() & others.keys():
+    for group in (one for one in STAND_INS if one in others):
         chosen = [word for word in said if word.startswith(f"{group}=")]
         problems += [f"{word}: a {_KINDS[group]} is given as {group}=... too; leave one out" for word in chosen]
     if isinstance(name_of_data := objects.get("data"), str):
@@ -66,7 +66,9 @@ def command_of(
     with suppress(ConfigError):
         resumed = typed_value(command, "resume")
     if given and not resumed:  # a run that is gone on with knows already that it was given something
-        command.overrides[:0] = [f"{group}={one.choice}" for group, one in given.items()]  # type: ignore[attr-defined]
+        from lehr.run.objects import choices
+
+        command.overrides[:0] = [f"{group}={choice}" for group, choice in choices(given).items()]
     return command
 
 

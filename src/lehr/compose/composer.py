@@ -26,7 +26,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException, ValidationError
 
 from lehr.compose.overrides import choice_problems, line, meant, parsed
-from lehr.config.given import NOTHING, Given, named
+from lehr.config.given import NOTHING, Given, named, with_stubs
 from lehr.config.problems import did_you_mean, section_problems
 from lehr.config.registry import conf_dir
 from lehr.config.schema import schema_of
@@ -302,10 +302,11 @@ def with_given(values: dict[str, Any], given: Given) -> dict[str, Any]:
     from lehr.run.objects import with_sections
 
     # what they come to depends on values that have to be right for that; where not, whoever checks them says so
-    stubs = {group: {**values[group], "digest": "-"} for group in given if isinstance(values.get(group), dict)}
-    for group, stub in stubs.items():
-        if (schema := schema_of(group, stub["_target_"])) and section_problems(schema, stub, group):
-            return {**values, **stubs}
+    stubs = with_stubs(values, given)
+    nodes = {group: node for group in given if isinstance(node := stubs.get(group), dict)}
+    for group, node in nodes.items():
+        if (schema := schema_of(group, node["_target_"])) and section_problems(schema, node, group):
+            return stubs
     try:
         return with_sections(values, given)
     except LehrError as error:

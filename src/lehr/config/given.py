@@ -37,6 +37,12 @@ def stands_in(config: Mapping[str, Any], group: str) -> bool:
     return isinstance(node, Mapping) and node.get("_target_") in STAND_INS[group]
 
 
+def with_stubs(values: Mapping[str, Any], given: Given) -> dict[str, Any]:
+    """Values in which what is given has a digest already: it gets its own when all others are right."""
+    stubs = {group: {**values[group], "digest": "-"} for group in given if isinstance(values.get(group), Mapping)}
+    return {**values, **stubs}
+
+
 def nothing_given(group: str, node: Mapping[str, Any]) -> str | None:
     """What is wrong with a section that stands for something given, if nothing was."""
     if node.get("_target_") not in STAND_INS.get(group, ()) or node.get("digest") is not None:

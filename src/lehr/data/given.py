@@ -242,7 +242,7 @@ class GivenDataModule(ImageDataModule):
         raise DataError(not_here("data"))
 
     def read(self) -> Splits:
-        raise NotImplementedError
+        raise DataError(not_here("data"))
 
 
 def digest_of(splits: Mapping[str, SplitPrint]) -> str:

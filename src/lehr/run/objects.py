@@ -56,6 +56,12 @@ def given_objects(
     return found
 
 
+def choices(given: Given) -> dict[str, str]:
+    """Group -> the choice that stands for what is given there."""
+    found = {"data": handed(given), "model": handed_module(given)}
+    return {group: one.choice for group, one in found.items() if one is not None}
+
+
 def with_sections(config: Mapping[str, Any], given: Given) -> dict[str, Any]:
     """The configuration of a run as composed with the choices of what is given, and what that is.
 

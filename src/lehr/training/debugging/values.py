@@ -66,23 +66,12 @@ def _overfit(config: Config) -> dict[str, Any]:
         "max_epochs": None,
         "max_steps": config["trainer"]["max_steps"] or OVERFIT_STEPS,
         "accumulate_grad_batches": 1,
-        "check_val_every_n_epoch": None,
-        "check_val_every_n_steps": None,
         "limit_examples": _few(config),
         "overfit_batches": 1,
     }
     kl = {"_target_": "lehr.objective.AnnealedKL", "weight": 0.0, "hold": 0, "warmup": 0, "cycles": 1}
     others = {"shape": "linear", "unit": "epoch"}
-    callbacks = {name: node for name, node in config["callbacks"].items() if name != "early_stopping"}
-    return {
-        **config,
-        "kl": {**kl, **others},
-        "ema": None,
-        "export": {"weights": "last"},
-        "evaluate": "none",
-        "callbacks": callbacks | {"aggregate": None, "samples": None},
-        "trainer": {**config["trainer"], **trainer, **_ALONE},
-    }
+    return {**_steps_alone(config, trainer), "kl": {**kl, **others}, "ema": None}
 
 
 def _profile(config: Config) -> dict[str, Any]:
@@ -90,18 +79,9 @@ def _profile(config: Config) -> dict[str, Any]:
     trainer = {
         "max_epochs": None,
         "max_steps": steps,
-        "check_val_every_n_epoch": None,
-        "check_val_every_n_steps": None,
         "limit_examples": _few(config, steps * _accumulated(config)),
     }
-    callbacks = {name: node for name, node in config["callbacks"].items() if name != "early_stopping"}
-    return {
-        **_settled(config),
-        "evaluate": "none",
-        "export": {"weights": "last"},
-        "callbacks": callbacks | {"aggregate": None, "samples": None},
-        "trainer": {**config["trainer"], **trainer, **_ALONE},
-    }
+    return _steps_alone(_settled(config), trainer)
 
 
 def _anomaly(config: Config) -> dict[str, Any]:
@@ -116,6 +96,19 @@ _CHANGES: dict[str, Callable[[Config], dict[str, Any]]] = {
     "profile": _profile,
     "anomaly": _anomaly,
 }
+
+
+def _steps_alone(config: Config, trainer: Config) -> dict[str, Any]:
+    """With these values of `trainer`, nothing besides the steps, and nothing at the end of them."""
+    callbacks = {name: node for name, node in config["callbacks"].items() if name != "early_stopping"}
+    unvalidated = {"check_val_every_n_epoch": None, "check_val_every_n_steps": None}
+    return {
+        **config,
+        "export": {"weights": "last"},
+        "evaluate": "none",
+        "callbacks": callbacks | {"aggregate": None, "samples": None},
+        "trainer": {**config["trainer"], **unvalidated, **trainer, **_ALONE},
+    }
 
 
 def _settled(config: Config) -> dict[str, Any]:
