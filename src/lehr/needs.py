@@ -46,6 +46,14 @@ TWO_EXAMPLES = Need(
 )
 
 
+def samples_problem(samples: int) -> str:
+    """What there is to say where terms of the loss stand beside an objective with several samples of z."""
+    return (
+        f"terms: are of one reconstruction of each image, and objective.samples={samples}; say objective=elbo "
+        "objective.samples=1"
+    )
+
+
 def require_rate(rate_term: Any, objective: Any) -> None:
     """Check that the objective has a rate by itself if the rate term needs one, in what is put together by hand.
 

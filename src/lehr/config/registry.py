@@ -56,6 +56,9 @@ GROUPS: dict[str, Group] = {
     "kl": Group("lehr.objective.rate.RateTerm"),
     "prior": Group("lehr.objective.prior.Prior", given=("latent_shape", "image_shape")),
     "objective": Group("lehr.objective.bounds.Objective"),
+    "terms": Group(
+        "lehr.objective.terms.term.LossTerm", given=("image_shape", "latent_shape"), several=True, optional=True
+    ),
     "optimizer": Group(
         "torch.optim.Optimizer",
         given=("params",),

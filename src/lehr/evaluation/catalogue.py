@@ -51,6 +51,8 @@ CATALOGUE = (
     Metric("train/mmd_weight", "MMD weight", "", 4, None, "what it is multiplied by in the loss"),
     Metric("train/codebook", "codebook", "", 2, None, "squared distance, drawing codes to the encoder"),
     Metric("train/commitment", "commitment", "", 2, None, "squared distance, drawing the encoder to codes"),
+    Metric("train/magnitude", "latent magnitude", "", 2, None, "squares of the latents' means, the term of that name"),
+    Metric("train/magnitude_weight", "magnitude weight", "", 4, None, "what it is multiplied by in the loss"),
     Metric("train/scale", "scale", "", 4, None, "standard deviation or scale of the likelihood, where it is learned"),
     Metric("train/learning_rate", "learning rate", "", 6, None, "of the step, as the optimizer has it"),
     Metric("train/gradient_norm", "gradient norm", "", 3, None, "of the step, before it is clipped, where it is"),

@@ -54,6 +54,16 @@ class Autoencoder(nn.Module):
         """The precision of the weights; inputs are converted to it."""
         return dtype_of(self)
 
+    @property
+    def last_layer(self) -> Tensor | None:
+        """The weight that gives pixels, which losses are balanced at; None where that is not known.
+
+        Here the last matrix or kernel of `decoder`, if there is such a part.
+        """
+        decoder = getattr(self, "decoder", None)
+        weights = [p for p in decoder.parameters() if p.ndim > 1] if isinstance(decoder, nn.Module) else []
+        return weights[-1] if weights else None
+
     def encode(self, x: Tensor) -> Posterior:
         """q(z|x) for images (b, c, h, w) in [0, 1]; its tensors are (b, *latent_shape), at least float32."""
         raise NotImplementedError

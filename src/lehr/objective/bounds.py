@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +22,10 @@ from lehr.objective.step import AUTOENCODER, EncoderDecoder, Parts, StepInputs, 
 from lehr.posterior.density import LatentDensity
 from lehr.posterior.posterior import Posterior
 
+if TYPE_CHECKING:
+    from lehr.objective.terms.term import PlayerOptions
+    from lehr.objective.terms.timing import TrainingLength
+
 Gradient = Literal["dreg", "standard"]
 
 
@@ -34,12 +38,14 @@ class Draw:
         distortion: (b,) -log p(x|z) in nats, averaged over the samples.
         terms: of the ELBO, averaged over the samples; None for a posterior that has no density.
         weights: what the importance-weighted bound is made of; None for the ELBO.
+        parameters: (b, c, h, w) what `z` is decoded to; None where there are several samples.
     """
 
     z: Tensor
     distortion: Tensor
     terms: Terms | None
     weights: LogWeights | None = None
+    parameters: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -97,6 +103,23 @@ class Objective(nn.Module):
         """The networks, by player, that are trained on losses of their own, beside the autoencoder."""
         return {}
 
+    @property
+    def player_options(self) -> Mapping[str, PlayerOptions]:
+        """How `players` are trained of which nothing else says it."""
+        return {}
+
+    def begin(self, length: TrainingLength) -> None:
+        """Called before training.
+
+        Raises:
+            ConfigError: if something that is scheduled would not happen within it.
+        """
+
+    @property
+    def settled(self) -> int:
+        """The first optimiser step from which on nothing is scheduled any more."""
+        return 0
+
     def noise_shape(self, posterior: Posterior) -> tuple[int, ...]:
         """The noise that `draw` wants for one example: (*latent) for one sample, (k, *latent) for several."""
         one = self.samples == 1 or not posterior.has_density
@@ -112,9 +135,9 @@ class Objective(nn.Module):
         prior = parts.prior.density(parts.model.encode)
         noise = inputs.noise(self.noise_shape(posterior))
         draw = self.draw(inputs.images, posterior, noise, parts, prior)
-        return self.losses(inputs, posterior, draw, parts.rate_term)
+        return self.losses(inputs, posterior, draw, parts)
 
-    def losses(self, inputs: StepInputs, posterior: Posterior, draw: Draw, rate_term: RateTerm) -> StepResult:
+    def losses(self, inputs: StepInputs, posterior: Posterior, draw: Draw, parts: Parts) -> StepResult:
         """What becomes of a batch that has been encoded, sampled and decoded."""
         raise NotImplementedError
 
@@ -145,20 +168,20 @@ class ELBO(Objective):
             z = posterior.sample(noise)
             parameters = parts.model.decode(z)
             if not posterior.has_density:
-                return Draw(z, -parts.likelihood.log_prob(x, parameters), None)
+                return Draw(z, -parts.likelihood.log_prob(x, parameters), None, parameters=parameters)
             terms = elbo_terms(x, posterior, parameters, parts.likelihood, z, prior)
-            return Draw(z, terms.distortion, terms)
+            return Draw(z, terms.distortion, terms, parameters=parameters)
         z = posterior.with_sample_dim().sample(noise)
         weights = LogWeights.of(x, posterior, z, parts.model, parts.likelihood, prior)
         terms = weights.terms(posterior, prior)
         return Draw(z[:, 0], terms.distortion, terms)
 
-    def losses(self, inputs: StepInputs, posterior: Posterior, draw: Draw, rate_term: RateTerm) -> StepResult:
+    def losses(self, inputs: StepInputs, posterior: Posterior, draw: Draw, parts: Parts) -> StepResult:
         if draw.terms is None:  # without a density there is no rate to weigh
             loss = draw.distortion.sum()
             result = StepResult({AUTOENCODER: loss}, {"distortion": Term()}, inputs.mean(loss[None]), None, posterior)
         else:
-            result = _with_rate(inputs, posterior, draw.z, draw.terms, rate_term)
+            result = _with_rate(inputs, posterior, draw.z, draw.terms, parts.rate_term)
         charges = posterior.charges()
         return _charged(result, charges, inputs) if charges else result
 
@@ -226,7 +249,7 @@ class IWAE(Objective):
             terms = weights.terms(posterior, prior)
         return Draw(z[:, 0], terms.distortion, terms, weights)
 
-    def losses(self, inputs: StepInputs, posterior: Posterior, draw: Draw, rate_term: RateTerm) -> StepResult:
+    def losses(self, inputs: StepInputs, posterior: Posterior, draw: Draw, parts: Parts) -> StepResult:
         assert draw.weights is not None
         assert draw.terms is not None
         weight = inputs.values["weight"]

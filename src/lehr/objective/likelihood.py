@@ -45,6 +45,14 @@ class Likelihood(KeepsFloat32):
         """What a decoder should give for E[x|z] to be `mean`, any shape; here `mean` itself."""
         return mean
 
+    def error_weight(self) -> Tensor | float:
+        """What an error of a pixel value costs, in nats per unit of the error that the likelihood is of: 1 by itself.
+
+        The error is measured with pixels in [-1, 1], as in the losses of latent diffusion's first stages (Rombach et
+        al. 2022): e^-s, where such a loss is error e^-s + s.
+        """
+        return 1.0
+
 
 class Bernoulli(Likelihood):
     """Independent binary pixels; the decoder gives logits.
@@ -147,6 +155,9 @@ class Gaussian(Scaled):
     def mean(self, parameters: Tensor) -> Tensor:
         return at_least_float32(parameters)
 
+    def error_weight(self) -> Tensor:
+        return (-2 * self.bounded_log_scale()).exp() / 8  # (2 d)^2 costs d^2 / (2 scale^2)
+
 
 class Laplace(Scaled):
     """Laplace(x; decoder output, scale): the absolute error in place of the squared one.
@@ -168,3 +179,6 @@ class Laplace(Scaled):
 
     def mean(self, parameters: Tensor) -> Tensor:
         return at_least_float32(parameters)
+
+    def error_weight(self) -> Tensor:
+        return (-self.bounded_log_scale()).exp() / 2  # 2 |d| costs |d| / scale

@@ -27,6 +27,9 @@ class EncoderDecoder(Protocol):
 
     def decode(self, z: Tensor) -> Tensor: ...
 
+    @property
+    def last_layer(self) -> Tensor | None: ...
+
 
 class Parts(Protocol):
     """What an objective is computed with; `lehr.models.Components` are such."""
@@ -44,6 +47,10 @@ class Parts(Protocol):
     def rate_term(self) -> RateTerm: ...
 
 
+def _nothing_drawn(stream: str, shape: tuple[int, ...]) -> Tensor:
+    raise RuntimeError(f"nothing was given to draw {stream} with")
+
+
 @dataclass(frozen=True)
 class StepInputs:
     """What a step is a function of, besides the parts and their weights.
@@ -57,6 +64,8 @@ class StepInputs:
         n_train: examples in the training set.
         world: the number of ranks.
         sum_over_ranks: adds up a tensor over all ranks, in place and without gradients.
+        uniform: name of a stream, shape -> numbers on [0, 1), a function of these and of the batch, the same on all
+            ranks.
     """
 
     images: Tensor
@@ -67,6 +76,7 @@ class StepInputs:
     n_train: int
     world: int
     sum_over_ranks: Callable[[Tensor], Tensor]
+    uniform: Callable[[str, tuple[int, ...]], Tensor] = _nothing_drawn
 
     def mean(self, sums: Tensor) -> Tensor:
         """Averages over the examples of all ranks, of sums over those of this one; without gradients."""

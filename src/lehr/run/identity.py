@@ -21,7 +21,7 @@ LATER: dict[str, Any] = {
     "ema._target_": "lehr.training.EMAPlan", "ema.decay": None, "ema.half_life": None, "optimizer.freeze": [],
     "trainer.check_val_every_n_steps": None, "trainer.limit_examples": None, "trainer.overfit_batches": 0,
     "export.weights": None,
-    "data.test_key": None, "data.test_labels_key": None, "data.hidden": "white",
+    "terms": {}, "data.test_key": None, "data.test_labels_key": None, "data.hidden": "white",
 }  # fmt: skip
 """Keys that earlier versions had not, with values that change nothing: a run that has them is the run of before."""
 _NOT_PART_OF_IT = frozenset(NOT_PART_OF_IT)
@@ -77,6 +77,9 @@ def completed(config: Mapping[str, Any]) -> dict[str, Any]:
     found = dict(config)
     for key, value in LATER.items():
         section, _, name = key.partition(".")
+        if not name:
+            found.setdefault(section, value)
+            continue
         before, node = config.get(section, {}), found.get(section, {})
         if isinstance(node, Mapping) and name not in node and "_target_" not in before:
             found[section] = {**node, name: value}

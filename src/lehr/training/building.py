@@ -27,6 +27,8 @@ from lehr.needs import DENSITY, TWO_EXAMPLES
 from lehr.objective.bits import levels_problem
 from lehr.objective.bounds import Objective
 from lehr.objective.rate import RateTerm
+from lehr.objective.terms.composed import WithTerms
+from lehr.objective.terms.term import LossTerm, PlayerOptions
 from lehr.run.checkpoint_file import read_checkpoint
 from lehr.run.directory import RunDirectory
 from lehr.run.finish import Options
@@ -112,7 +114,6 @@ class Parts:
         extras = extras or Extras()
         self.data = build_data(config, trust, given)
         rate_term = build(config["kl"], RateTerm, key="kl", trust=trust)
-        objective = build(config["objective"], Objective, key="objective", trust=trust)
         plan = player_plan(config["optimizer"], config["trainer"]["gradient_clip_val"], trust)
         ema = build(node, EMAPlan, key="ema", trust=trust) if (node := config.get("ema")) else None
         saved = read_checkpoint(checkpoint) if checkpoint else None
@@ -123,7 +124,7 @@ class Parts:
         every += looking(config, directory)
         self.trainer = _trainer(config, directory, checkpoint, trust, every, place)
         length = self._read_data(config, directory, saved, trust)
-        self.module = _module(config, self.data, rate_term, objective, plan, ema, trust, given, start=not checkpoint)
+        self.module = _module(config, self.data, rate_term, plan, ema, trust, given, start=not checkpoint)
         if self.data.grey and self.module.likelihood.levels == 2:
             self._say(_GREY)
         if note := _single_example(self.data, rate_term):
@@ -176,6 +177,27 @@ def player_plan(node: Mapping[str, Any], clip: float | None, trust: tuple[str, .
     return PlayerPlan(cls, values, clip=clip, **own)
 
 
+def build_objective(config: Config, model: Autoencoder, trust: tuple[str, ...]) -> Objective:
+    """What is minimised, with the terms that are configured; their networks begin as the seed says."""
+    base = build(config["objective"], Objective, key="objective", trust=trust)
+    shapes = {"image_shape": model.image_shape, "latent_shape": model.latent_shape}
+    with randomness.seeded(config["seed"], "terms"):
+        terms = {
+            name: build(node, LossTerm, key=f"terms.{name}", trust=trust, **shapes)
+            for name, node in (config.get("terms") or {}).items()
+            if node
+        }
+    return WithTerms(base, terms) if terms else base
+
+
+def _plan_of(options: PlayerOptions, plan: PlayerPlan) -> PlayerPlan:
+    """How a player that a term brings is trained, beside an autoencoder that is so by `plan`."""
+    lr = plan.options["lr"] if options.lr is None else options.lr
+    cls = torch.optim.AdamW if options.weight_decay else torch.optim.Adam
+    values = adam(lr, options.betas, weight_decay=options.weight_decay)
+    return PlayerPlan(cls, values, decay=plan.decay, clip=options.clip)
+
+
 def some_images(data: ImageDataModule, n: int = 20_000) -> Tensor:
     """At most `n` training images (n, c, h, w), chosen at random, as evaluation sees them."""
     most = max(1, n * 28 * 28 // math.prod(data.shape))  # of larger images fewer
@@ -196,7 +218,6 @@ def _module(
     config: Config,
     data: ImageDataModule,
     rate_term: RateTerm,
-    objective: Objective,
     plan: PlayerPlan,
     ema: EMAPlan | None,
     trust: tuple[str, ...],
@@ -211,6 +232,7 @@ def _module(
         raise ConfigError(problem)
     with randomness.seeded(config["seed"], "prior"):
         prior = build_prior(config, model, trust)
+    objective = build_objective(config, model, trust)
     _require_density(config, model, {"kl": rate_term, "objective": objective, "prior": prior})
     if start:
         images = some_images(data)
@@ -225,6 +247,7 @@ def _module(
         compile=config["compile"],
         prior=prior,
         objective=objective,
+        players={name: _plan_of(options, plan) for name, options in objective.player_options.items()},
         ema=ema,
     )
 

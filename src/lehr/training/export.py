@@ -101,7 +101,7 @@ def _best(trainer: Trainer, module: VAEModule, path: Path) -> dict[str, Any] | s
         return "callbacks.checkpoints=null, so none was kept"
     if not path.exists():
         return (
-            f"no validation with a finite ELBO came after the KL weight had settled, at step {module.rate_term.settled}"
+            f"no validation with a finite ELBO came after the weights of the loss had settled, at step {module.settled}"
         )
     saved = read_checkpoint(path)
     if saved["callbacks"].get(callback.state_key) != callback.state_dict():

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from lehr.data.order import TrainingOrder
 from lehr.errors import ConfigError
+from lehr.objective.terms.timing import TrainingLength
 
 if TYPE_CHECKING:
     from lightning.pytorch import Trainer
@@ -60,6 +61,12 @@ class Length:
         """Images in the first `batches` batches of training; the last of an epoch may have fewer than the others."""
         epochs, rest = divmod(batches, self.batches_per_epoch)
         return epochs * self.examples_per_epoch + min(rest * self.batch_size, self.examples_per_epoch)
+
+    def of_training(self, accumulate: int) -> TrainingLength:
+        """What terms of the loss are scheduled by."""
+        return TrainingLength(
+            self.total_steps, self.steps_per_epoch, self.examples_per_epoch, self.batch_size * accumulate
+        )
 
     def batches_in_step(self, batch_idx: int, accumulate: int) -> int:
         """How many batches of its epoch make the optimiser step that batch `batch_idx` is part of."""

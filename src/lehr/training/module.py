@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from lehr import randomness
 from lehr.data.batch import Batch
+from lehr.errors import ConfigError
 from lehr.models.autoencoder import Autoencoder
 from lehr.models.components import Components
 from lehr.needs import require_rate, require_two_examples
@@ -99,10 +100,29 @@ class VAEModule(MeasuredModule):
         if stage != "fit":
             return
         freeze_parts(self.player_networks, self.plans)
+        self._require_encoder()
         self.length = Length.of(self.trainer, self.datamodule)
         self._n_train = self.datamodule.n_train
         require_two_examples(self.rate_term, self.datamodule.batch_size, self._n_train)
         self.rate_term.start(self.length.total_steps, self.length.steps_per_epoch)
+        self.objective.begin(self.length.of_training(self.trainer.accumulate_grad_batches))
+
+    def _require_encoder(self) -> None:
+        """Check that no term is of the encoder alone where the encoder is frozen."""
+        encoder = getattr(self.model, "encoder", None)
+        if not isinstance(encoder, nn.Module) or any(p.requires_grad for p in encoder.parameters()):
+            return
+        terms = getattr(self.objective, "terms", {})
+        if idle := [f"terms.{name}" for name, term in terms.items() if term.trains == "encoder"]:
+            raise ConfigError(
+                f"{', '.join(idle)}: is of the encoder alone, which optimizer.freeze keeps as it is; leave out the one "
+                "or the other"
+            )
+
+    @property
+    def settled(self) -> int:
+        """The first optimiser step from which on no weight in the loss is scheduled: validations can be compared."""
+        return max(self.rate_term.settled, self.objective.settled)
 
     def on_fit_start(self) -> None:
         self.averaging.start(self.networks)  # on their device, with what a checkpoint gave them
@@ -145,6 +165,9 @@ class VAEModule(MeasuredModule):
             drawn = randomness.normal(self.seed, "posterior", number, (batch.total, *shape), device)
             return drawn[batch.start : batch.start + len(batch)]
 
+        def uniform(stream: str, shape: tuple[int, ...]) -> Tensor:
+            return randomness.uniform(self.seed, f"terms/{stream}", number, shape, device)
+
         world = self.trainer.world_size
         inputs = StepInputs(
             images=batch.images,
@@ -155,6 +178,7 @@ class VAEModule(MeasuredModule):
             n_train=self._n_train,
             world=world,
             sum_over_ranks=self.sum_over_ranks,
+            uniform=uniform,
         )
         self.players.at_step(step)
         self.last_step = result = self.objective.step(inputs, self.components)

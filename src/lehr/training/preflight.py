@@ -14,7 +14,7 @@ from lehr.config.build import signature
 from lehr.config.registry import GROUPS, components
 from lehr.config.signature import Signature
 from lehr.errors import ConfigError
-from lehr.needs import TWO_EXAMPLES, WHOLE_BATCH
+from lehr.needs import TWO_EXAMPLES, WHOLE_BATCH, samples_problem
 from lehr.objective.annealing import Annealing
 from lehr.objective.bits import levels_problem
 from lehr.paths import expanded
@@ -32,9 +32,15 @@ def combination_problems(config: Config) -> list[str]:
             group: signature(group, config[group]["_target_"], config["trust"])
             for group in ("model", "likelihood", "kl", "prior", "objective")
         }
+        terms = {
+            f"terms.{name}": signature("terms", node["_target_"], config["trust"])
+            for name, node in (config.get("terms") or {}).items()
+            if node
+        }
     except ConfigError as error:
         return list(error.problems)
-    of_components = [*_length(config, signatures), *_levels(config, signatures), *_needs(config, signatures)]
+    of_components = [*_length(config, signatures), *_levels(config, signatures), *_needs(config, signatures, terms)]
+    of_components += _samples(config, signatures) if terms else []
     return [
         *of_components, *_average(config), *_exported(config), *_packages(config), *_paths(config), *_devices(config)
     ]  # fmt: skip
@@ -66,7 +72,12 @@ def _levels(config: Config, signatures: Mapping[str, Signature]) -> list[str]:
     return [problem] if problem else []
 
 
-def _needs(config: Config, signatures: Mapping[str, Signature]) -> list[str]:
+def _samples(config: Config, signatures: Mapping[str, Signature]) -> list[str]:
+    samples = signatures["objective"].complete(config["objective"]).get("samples", 1)
+    return [samples_problem(samples)] if isinstance(samples, int) and samples != 1 else []
+
+
+def _needs(config: Config, signatures: Mapping[str, Signature], terms: Mapping[str, Signature]) -> list[str]:
     """What components need that no other one provides."""
     provided = set()
     for group, found in signatures.items():
@@ -75,11 +86,12 @@ def _needs(config: Config, signatures: Mapping[str, Signature]) -> list[str]:
         provided.add(WHOLE_BATCH.name)
     if config["data"].get("batch_size") != 1:  # a class of one's own has whatever it has
         provided.add(TWO_EXAMPLES.name)
+    nodes = {**config, **{f"terms.{name}": node for name, node in (config.get("terms") or {}).items()}}
     return [
-        f"{group}._target_={config[group]['_target_']}: {need.problem}"
-        for group, found in signatures.items()
+        f"{key}._target_={nodes[key]['_target_']}: {need.problem}"
+        for key, found in {**signatures, **terms}.items()
         for need in found.needs
-        if need.name not in provided and need.applies(found.complete(config[group]))
+        if need.name not in provided and need.applies(found.complete(nodes[key]))
     ]
 
 

@@ -58,7 +58,7 @@ class Checkpoints(LeanCallback, Checkpoint):
     def on_validation_end(self, trainer: Trainer, pl_module: VAEModule) -> None:  # type: ignore[override]
         if trainer.state.fn != "fit" or trainer.sanity_checking:
             return
-        if trainer.global_step >= pl_module.rate_term.settled:
+        if trainer.global_step >= pl_module.settled:
             self._look_for_best(trainer, pl_module)
         if is_over(trainer) and not trainer.is_last_batch:
             self._save_last(trainer, pl_module)

@@ -45,7 +45,7 @@ class EarlyStopping(LeanCallback, LightningEarlyStopping):
             trainer.should_stop = True
 
     def on_validation_end(self, trainer: Trainer, pl_module: VAEModule) -> None:  # type: ignore[override]
-        if self.is_on and trainer.global_step >= pl_module.rate_term.settled:
+        if self.is_on and trainer.global_step >= pl_module.settled:
             if self.monitor not in pl_module.evaluated:
                 raise ConfigError(
                     "callbacks.early_stopping.patience: there is no val/elbo to go by, as the model's posterior has no "

@@ -45,7 +45,7 @@ class Pruning(LeanCallback):
         # the first rank decides, and ends the others when it stops
         if trainer.state.fn != "fit" or trainer.sanity_checking or not trainer.is_global_zero:
             return
-        if trainer.global_step < pl_module.rate_term.settled:
+        if trainer.global_step < pl_module.settled:
             return
         study = self._opened(Path(trainer.default_root_dir).parent / self._trial["journal"])
         if study is None or (pruner := _pruner(study, pl_module)) is None:

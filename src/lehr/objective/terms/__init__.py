@@ -1,0 +1,16 @@
+"""What a loss may hold beside distortion and rate: the `terms` group. Knows torch alone."""
+
+from lehr.lazy import exports
+
+__getattr__, __dir__ = exports(
+    __name__,
+    {
+        "LatentMagnitude": "magnitude",
+        "LossTerm": "term",
+        "PlayerOptions": "term",
+        "TermInputs": "term",
+        "TermResult": "term",
+        "TrainingLength": "timing",
+        "WithTerms": "composed",
+    },
+)
