@@ -15,12 +15,12 @@ TWICE = "if the value is one string, quote it twice:"
     ("arguments", "lines"),
     [
         pytest.param(
-            "foo=1 +unknown=1 ++other=1 kl.wieght=1 trainer.epochs=3 latent_dim=3 lr=1 warm_up=2 model.mlp=1 "
+            "foo=1 +unknown=1 ++zzz=1 kl.wieght=1 trainer.epochs=3 latent_dim=3 lr=1 warm_up=2 model.mlp=1 "
             "precision=16-mixed kl/weight=1 modle=mlp +kl.foo=1 ~data.batch_size ~likelihood",
             [
                 "foo: unknown key",
                 "unknown: unknown key",
-                "other: unknown key",
+                "zzz: unknown key",
                 "kl.wieght: unknown key; did you mean kl.weight?",
                 "trainer.epochs: unknown key; did you mean trainer.max_epochs?",
                 "latent_dim: unknown key; did you mean model.latent_dim?",
