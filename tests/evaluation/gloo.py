@@ -26,9 +26,18 @@ def count(rank: int, world: int, data: str, batch: int) -> None:
         posterior.update(DiagonalGaussian(tensors["mean"][rows], tensors["logvar"][rows]))
         elbo.update(Terms(tensors["distortion"][rows], tensors["rate"][rows]))
     statistics, means = posterior.compute(), elbo.compute()
+    of_maps = {}
+    for name, batches in (("equal", tensors["maps"][:4]), ("mixed", tensors["maps"])):
+        metric = AggregatePosteriorMetric(tuple(batches[0].shape[1:]), detailed=True)
+        for mean in batches[rank::world]:  # the last of them on one rank alone
+            metric.update(DiagonalGaussian(mean, mean.cos() - 9))
+        found = metric.compute()
+        of_maps |= {f"{name}.n": found.n, f"{name}.extremes": found.extremes, f"{name}.tallies": dict(found.tallies)}
+        of_maps |= {f"{name}.{part}": getattr(found.whole, part) for part in ("mean", "mean_of_var", "var_of_mean")}
+        of_maps |= {f"{name}.channel_{part}": getattr(found.channels, part) for part in ("mean", "var", "covariance")}
     torch.save(
         {"n": statistics.n, "mean": statistics.mean, "var": statistics.var, "covariance": statistics.covariance,
-         "kl": statistics.kl, **means},
+         "kl": statistics.kl, **means, **of_maps},
         f"{path}.{rank}",
     )  # fmt: skip
     dist.destroy_process_group()

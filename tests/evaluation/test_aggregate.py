@@ -9,6 +9,7 @@ import torch
 from harness import forkserver
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.special import erf
 
 from lehr.evaluation import AggregatePosteriorMetric, ELBOMetric
 from lehr.objective.elbo import Terms
@@ -189,13 +190,87 @@ def test_no_partition_into_batches_and_ranks_changes_the_elbo(partition):
         assert float(values[name]) == pytest.approx(expected, rel=1e-12), name
 
 
+def maps(*sizes: tuple[int, ...]) -> list[torch.Tensor]:
+    """Batches of means whose channels, positions and examples differ, float64."""
+    generator = torch.Generator().manual_seed(0)
+    offset = torch.tensor([3.0, -1.0], dtype=torch.float64).view(-1, 1, 1)
+    return [offset + torch.randn(n, 2, *size, generator=generator, dtype=torch.float64) for n, *size in sizes]
+
+
+MAPS = maps((5, 3, 3), (1, 3, 3), (4, 3, 3), (2, 3, 3), (3, 6, 2), (1, 1, 9), (7, 3, 3))
+
+
+def assert_maps(found, batches, of_elements):
+    """The statistics of latent maps with log-variances cos(mean) - 9, from their definitions."""
+    n, rows = sum(len(batch) for batch in batches), torch.cat([b.transpose(0, 1).flatten(1) for b in batches], 1)
+    mean, var = rows.numpy(), np.exp(np.cos(rows.numpy()) - 9)
+    assert found["n"] == n
+    np.testing.assert_allclose(found["channel_mean"], mean.mean(1), rtol=1e-12)
+    np.testing.assert_allclose(found["channel_covariance"], np.cov(mean) + np.diag(var.mean(1)), rtol=1e-12)
+    np.testing.assert_allclose(found["channel_var"], mean.var(1, ddof=1) + var.mean(1), rtol=1e-12)
+    # of all latents together: the variance of the channels' means is part of it
+    m = mean.size // 2
+    within = mean.var(1, ddof=1).mean()
+    if of_elements:
+        elements = torch.cat(batches).flatten(1).numpy()
+        within, m = elements.var(0, ddof=1).mean() + elements.mean(0).var() - mean.mean(1).var(), n
+        np.testing.assert_array_equal(found["extremes"], np.stack([elements.min(0), elements.max(0)]))
+    else:
+        assert found["extremes"] is None
+    signal = within + mean.mean(1).var()
+    np.testing.assert_allclose(found["var_of_mean"], signal, rtol=1e-12)
+    assert signal == pytest.approx(mean.var(), rel=1.5 / m)  # but for n - 1 the variance of all numbers there are
+    np.testing.assert_allclose(found["mean_of_var"], var.mean(), rtol=1e-12)
+    np.testing.assert_allclose(found["mean"], mean.mean(), rtol=1e-12)
+    lost = erf(2.0 ** (np.floor(np.log2(np.abs(mean))) - 7) / np.sqrt(8 * var))
+    assert found["tallies"]["latents"] == mean.size
+    assert found["tallies"]["lost_in_bfloat16"] == pytest.approx(lost.sum(), rel=1e-12)
+
+
+@pytest.mark.parametrize("of_elements", [True, False])
+def test_latent_maps_of_one_size_or_of_several_have_the_statistics_of_their_definition(of_elements):
+    batches = MAPS[:4] if of_elements else MAPS
+    metric = AggregatePosteriorMetric((2, 3, 3), detailed=True)
+    for mean in batches:
+        metric.update(DiagonalGaussian(mean, mean.cos() - 9))
+    found = metric.compute()
+    assert found.latent_shape == ((2, 3, 3) if of_elements else (2,))
+    channels = {f"channel_{name}": getattr(found.channels, name) for name in ("mean", "var", "covariance")}
+    whole = {name: getattr(found.whole, name) for name in ("mean", "mean_of_var", "var_of_mean")}
+    about = {"n": found.n, "extremes": found.extremes, "tallies": found.tallies}
+    assert_maps(channels | whole | about, batches, of_elements)
+
+
+def test_maps_of_several_sizes_have_as_many_channels():
+    with pytest.raises(ValueError, match="expected posteriors of shape"):
+        AggregatePosteriorMetric((3, 2, 2)).update(posterior(4, (2, 2, 2)))
+
+
+def test_each_position_has_the_statistics_of_all_its_channels_and_a_bright_spot_is_found():
+    (mean,) = maps((50, 4, 5))
+    mean[7, 1, 2, 3] = 40.0
+    metric = AggregatePosteriorMetric((2, 4, 5), detailed=True)
+    for part in mean.split(11):
+        metric.update(DiagonalGaussian(part, torch.full_like(part, -2.0)))
+    found = metric.compute()
+    z = mean.numpy()
+    np.testing.assert_allclose(found.positions.mean, z.mean((0, 1)), rtol=1e-12)
+    signal = z.var(0, ddof=1).mean(0) + z.mean(0).var(0)
+    np.testing.assert_allclose(found.positions.var_of_mean, signal, rtol=1e-12)
+    np.testing.assert_allclose(found.positions.var, signal + np.exp(-2), rtol=1e-12)
+    centre = z.mean((0, 2, 3))[:, None, None]
+    std = np.sqrt(z.transpose(1, 0, 2, 3).reshape(2, -1).var(1, ddof=1) + np.exp(-2))[:, None, None]
+    np.testing.assert_allclose(found.largest_deviation, (np.abs(z - centre).max(0) / std).max(0), rtol=1e-12)
+    assert divmod(int(found.largest_deviation.argmax()), 5) == (2, 3)
+
+
 def test_two_processes_count_each_example_once(tmp_path):
     n, batch = 103, 10  # divisible neither by 2 nor by the batch; the second rank has 52, a last batch of 2
     q = posterior(n, (3,))
     generator = torch.Generator().manual_seed(1)
     terms = {"distortion": 50 + torch.randn(n, generator=generator), "rate": torch.rand(n, generator=generator)}
     path = tmp_path / "data"
-    torch.save({"mean": q.mean.double(), "logvar": q.logvar.double(), **terms}, path)
+    torch.save({"mean": q.mean.double(), "logvar": q.logvar.double(), "maps": MAPS, **terms}, path)
     context = forkserver()
     processes = [context.Process(target=gloo.count, args=(rank, 2, str(path), batch)) for rank in (0, 1)]
     for process in processes:
@@ -213,6 +288,9 @@ def test_two_processes_count_each_example_once(tmp_path):
         np.testing.assert_allclose(found["covariance"], total, rtol=1e-9, atol=1e-9)
         for name in ("distortion", "rate"):
             assert float(found[name]) == pytest.approx(terms[name].double().mean().item(), rel=1e-12)
+        for kind, batches in (("equal", MAPS[:4]), ("mixed", MAPS)):
+            of_kind = {name.removeprefix(f"{kind}."): found[name] for name in found if name.startswith(kind)}
+            assert_maps(of_kind, batches, of_elements=kind == "equal")
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.float64])

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from lehr.errors import CheckpointError
 from lehr.evaluation import AggregatePosteriorMetric
-from lehr.evaluation.statistics import JSON_NAME, TENSORS_NAME, read_statistics, summary, write_statistics
+from lehr.evaluation.statistics import JSON_NAME, TENSORS_NAME, Source, read_statistics, summary, write_statistics
 from lehr.posterior.aggregate import AggregatePosterior
 from lehr.posterior.collapse import moment_kls
 from lehr.posterior.density import StandardNormal
@@ -31,7 +31,7 @@ def statistics(shape=(4,), n=200):
 @pytest.mark.parametrize("shape", [(4,), (1,), (2, 3, 3)])
 def test_what_is_written_is_read_back_bit_by_bit(tmp_path, shape):
     written, _ = statistics(shape)
-    write_statistics(tmp_path, written, "made up", "train")
+    write_statistics(tmp_path, written, Source("made up", "train"))
     found = read_statistics(tmp_path)
     assert (found.n, found.latent_shape) == (written.n, written.latent_shape)
     for name in ("mean", "mean_of_var", "var_of_mean", "var", "kl", "covariance"):
@@ -44,7 +44,7 @@ def test_what_is_written_is_read_back_bit_by_bit(tmp_path, shape):
 
 
 def test_the_tensors_are_named_and_typed_as_promised(tmp_path):
-    write_statistics(tmp_path, statistics()[0], "made up", "train")
+    write_statistics(tmp_path, statistics()[0], Source("made up", "train"))
     tensors = load_file(tmp_path / TENSORS_NAME)
     assert {"mean", "var", "mean_of_var", "var_of_mean", "covariance"} <= tensors.keys()
     assert {tensors[name].dtype for name in ("mean", "var", "covariance")} == {torch.float64}
@@ -53,7 +53,7 @@ def test_the_tensors_are_named_and_typed_as_promised(tmp_path):
 
 def test_the_json_says_what_people_need(tmp_path):
     aggregate, mean = statistics()
-    write_statistics(tmp_path, aggregate, "made up", "train")
+    write_statistics(tmp_path, aggregate, Source("made up", "train"))
     found = json.loads((tmp_path / JSON_NAME).read_text())
     assert (found["dataset"], found["split"], found["n"], found["latent_shape"]) == ("made up", "train", 200, [4])
     assert (found["active_units"], found["active_units_of"], found["active_units_threshold"]) == (2, 4, 0.01)
@@ -77,7 +77,7 @@ def test_the_json_says_what_people_need(tmp_path):
 
 def test_a_latent_map_has_factors_for_each_channel(tmp_path):
     aggregate, mean = statistics((2, 3, 3))
-    write_statistics(tmp_path, aggregate, "made up", "train")
+    write_statistics(tmp_path, aggregate, Source("made up", "train"))
     found = json.loads((tmp_path / JSON_NAME).read_text())["per_channel"]
     z = mean.numpy().transpose(0, 2, 3, 1).reshape(-1, 2)
     np.testing.assert_allclose(found["shift_factor"], z.mean(0), rtol=1e-12)
@@ -90,7 +90,7 @@ def test_of_many_latents_the_json_has_ranges_and_the_tensors_all_numbers(tmp_pat
     mean = torch.randn(6, 4, 64, 64, generator=generator, dtype=torch.float64)
     metric = AggregatePosteriorMetric((4, 64, 64))
     metric.update(DiagonalGaussian(mean, torch.full_like(mean, -1.0)))
-    write_statistics(tmp_path, metric.compute(), "made up", "train")
+    write_statistics(tmp_path, metric.compute(), Source("made up", "train"))
     assert (tmp_path / JSON_NAME).stat().st_size < 10_000
     found = json.loads((tmp_path / JSON_NAME).read_text())["per_dimension"]
     of_means = mean.numpy().mean(0)
@@ -107,7 +107,7 @@ def test_of_many_latents_the_json_has_ranges_and_the_tensors_all_numbers(tmp_pat
 def test_up_to_256_latents_are_listed(tmp_path, d, kind):
     metric = AggregatePosteriorMetric((d,))
     metric.update(DiagonalGaussian(torch.arange(2.0 * d).view(2, d), torch.zeros(2, d)))
-    write_statistics(tmp_path, metric.compute(), "made up", "train")
+    write_statistics(tmp_path, metric.compute(), Source("made up", "train"))
     found = json.loads((tmp_path / JSON_NAME).read_text())
     assert {type(vector) for vector in found["per_dimension"].values()} == {kind}
 
@@ -121,7 +121,7 @@ def test_one_rule_says_where_there_is_a_full_covariance(tmp_path, n, there, coll
     posterior = AggregatePosterior.of(DiagonalGaussian(mean, torch.zeros_like(mean)))
     assert torch.linalg.cholesky_ex(posterior.covariance).info == 0  # regular all the same, by the noise
     moments = moment_kls(posterior)
-    write_statistics(tmp_path, posterior, "made up", "train")
+    write_statistics(tmp_path, posterior, Source("made up", "train"))
     found = json.loads((tmp_path / JSON_NAME).read_text())
     assert ("moment_kl_full" in summary(posterior)) == there
     assert found["moment_kl_full"] == summary(posterior).get("moment_kl_full") == moments.full
@@ -159,7 +159,7 @@ def test_a_latent_that_does_not_vary_has_no_full_covariance_anywhere(tmp_path):
 def test_a_collapsed_latent_is_finite_in_the_json(tmp_path):
     metric = AggregatePosteriorMetric((2,))
     metric.update(DiagonalGaussian(torch.zeros(5, 2), torch.full((5, 2), -1000.0)))  # no variance at all
-    write_statistics(tmp_path, metric.compute(), "made up", "train")
+    write_statistics(tmp_path, metric.compute(), Source("made up", "train"))
     found = json.loads((tmp_path / JSON_NAME).read_text())
     assert found["moment_kl_diag"] is None  # infinite, for which JSON has no word
     assert found["moment_kl_problem"].startswith("2 of 2 latents do not vary")
@@ -171,7 +171,7 @@ def test_a_collapsed_latent_is_finite_in_the_json(tmp_path):
 def test_statistics_that_are_missing_or_damaged_are_said_to_be_in_one_line(tmp_path):
     with pytest.raises(CheckpointError, match="there are no statistics") as missing:
         read_statistics(tmp_path)
-    write_statistics(tmp_path, statistics()[0], "made up", "train")
+    write_statistics(tmp_path, statistics()[0], Source("made up", "train"))
     whole = (tmp_path / TENSORS_NAME).read_bytes()
     messages = [str(missing.value)]
     for contents in (b"", whole[:7], whole[:100], whole[:-1], b"not safetensors at all"):
@@ -185,3 +185,47 @@ def test_statistics_that_are_missing_or_damaged_are_said_to_be_in_one_line(tmp_p
     for message in (*messages, str(other.value)):
         assert "\n" not in message
         assert str(tmp_path) in message
+
+
+def test_a_latent_map_has_what_diffusion_scales_by_for_a_sample_and_for_the_mean(tmp_path):
+    aggregate, mean = statistics((2, 3, 3))
+    source = Source("made up", "train", (24, 24), "centre", encoder_input=(-1.0, 1.0))
+    write_statistics(tmp_path, aggregate, source)
+    found = json.loads((tmp_path / JSON_NAME).read_text())
+    assert (found["resolution"], found["crop"]) == ([24, 24], "centre")
+    assert (found["pixels"], found["encoder_input"]) == ([0.0, 1.0], [-1.0, 1.0])
+    z = mean.numpy().transpose(1, 0, 2, 3).reshape(2, -1)
+    signal, noise = z.var(1, ddof=1), np.exp(-1)
+    channel = found["per_channel"]
+    np.testing.assert_allclose(channel["latents_mean"], z.mean(1), rtol=1e-12)
+    np.testing.assert_allclose(channel["latents_std"], np.sqrt(signal + noise), rtol=1e-12)
+    np.testing.assert_allclose(channel["latents_std_of_mean"], np.sqrt(signal), rtol=1e-12)
+    whole = mean.numpy().var(0, ddof=1).mean() + mean.numpy().mean(0).var()
+    assert found["whole"] == pytest.approx(
+        {"mean": z.mean(), "var": whole + noise, "mean_of_var": noise, "var_of_mean": whole}, rel=1e-12
+    )
+    assert found["scaling_factor"] == pytest.approx(1 / np.sqrt(whole + noise), rel=1e-12)
+    assert found["scaling_factor_of_mean"] == pytest.approx(1 / np.sqrt(whole), rel=1e-12)
+    assert np.shape(found["per_position"]["var"]) == (3, 3)
+
+
+def test_extremes_and_tallies_are_kept_and_shares_are_reported(tmp_path):
+    raw = torch.full((10, 2, 2, 2), -17.0)
+    raw[:3], raw[3] = -40.0, 30.0
+    mean = 5 + torch.arange(80.0).view(10, 2, 2, 2) / 100
+    metric = AggregatePosteriorMetric((2, 2, 2), detailed=True)
+    metric.update(DiagonalGaussian.bounded(mean, raw, -30.0, 20.0))
+    written = metric.compute()
+    numbers = summary(written)
+    assert (numbers["clamped_low"], numbers["clamped_high"]) == (pytest.approx(0.3), pytest.approx(0.1))
+    assert numbers["noise_lost_bfloat16"] == pytest.approx(0.9, abs=1e-4)  # all but those clamped to exp(20)
+    write_statistics(tmp_path, written, Source("made up", "train"))
+    assert json.loads((tmp_path / JSON_NAME).read_text())["clamped_low"] == pytest.approx(0.3)
+    found = read_statistics(tmp_path)
+    assert torch.equal(found.extremes, written.extremes)
+    assert torch.equal(found.largest_deviation, written.largest_deviation)
+    assert found.tallies == written.tallies
+
+
+def test_without_noise_there_are_no_shares_of_it():
+    assert not {name for name in summary(statistics()[0]) if name.startswith(("noise_lost", "clamped"))}

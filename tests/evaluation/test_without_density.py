@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from lehr.errors import NoDensity, NonFinite
 from lehr.evaluation import AggregatePosteriorMetric
 from lehr.evaluation.mutual_information import mutual_information
-from lehr.evaluation.statistics import JSON_NAME, TENSORS_NAME, read_statistics, summary, write_statistics
+from lehr.evaluation.statistics import JSON_NAME, TENSORS_NAME, Source, read_statistics, summary, write_statistics
 from lehr.models import wrap
 from lehr.posterior import AggregatePosterior, Codes, DiagonalGaussian, FixedVariance, Point, count_uninformed
 
@@ -109,7 +109,7 @@ def test_a_metric_knows_the_codebook_of_its_model():
 @pytest.mark.parametrize("shape", SHAPES)
 def test_what_is_written_is_read_back(tmp_path, shape):
     written = AggregatePosterior.of(codes(shape))
-    write_statistics(tmp_path, written, "made up", "train")
+    write_statistics(tmp_path, written, Source("made up", "train"))
     assert "kl" not in load_file(tmp_path / TENSORS_NAME)
     text = json.loads((tmp_path / JSON_NAME).read_text())
     assert "kl" not in text["per_dimension"]

@@ -44,6 +44,8 @@ class ImageFolder(ImageDataModule):
         **common: see `ImageDataModule`.
     """
 
+    evaluation_crop = "centre"
+
     def __init__(
         self,
         *,

@@ -41,7 +41,12 @@ class ImageDataModule(LightningDataModule, ABC):
         binarize: "none", "threshold" or "dynamic".
         seed: decides the order, augmentation, binarisation and the validation split.
         split_seed: decides everything about the test split, so that runs with different seeds compare.
+
+    Attributes:
+        evaluation_crop: how images are cut to their size where they are not augmented.
     """
+
+    evaluation_crop = "none"
 
     def __init__(
         self,

@@ -8,6 +8,7 @@ Shapes: b batch, d number of latents, k number of channels (= d for a flat laten
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
 import torch
@@ -103,11 +104,40 @@ def _parts(posterior: Posterior) -> tuple[Tensor, Tensor, Tensor | None]:
     return posterior.mean, posterior.var, posterior.kl_per_dimension() if posterior.has_density else None
 
 
+@dataclass(frozen=True)
+class Split:
+    """A mean and a variance, taken apart by the law of total variance. Scalars, or (zh, zw); float64.
+
+    Attributes:
+        mean: E[z].
+        mean_of_var: E[Var(z|x)], the noise.
+        var_of_mean: Var(E[z|x]), the signal: what z varies by where the mode of q(z|x) is taken in place of a sample.
+    """
+
+    mean: Tensor
+    mean_of_var: Tensor
+    var_of_mean: Tensor
+
+    @classmethod
+    def over(cls, of: AggregatePosterior, dims: tuple[int, ...], shape: tuple[int, ...]) -> Split:
+        """Of latents taken together: those along `dims` of the vectors seen as `shape`.
+
+        The spread of the latents' own means about their common mean is part of the variance.
+        """
+        mean, noise, signal = (part.view(shape) for part in (of.mean, of.mean_of_var, of.var_of_mean))
+        return cls(mean.mean(dims), noise.mean(dims), signal.mean(dims) + mean.var(dims, correction=0))
+
+    @property
+    def var(self) -> Tensor:
+        return self.mean_of_var + self.var_of_mean
+
+
 class AggregatePosterior:
     """Mean and covariance of q(z), and what they are made of. Float64 throughout, never changed.
 
     For a latent map (zc, zh, zw) the vectors are per element, in the order of the flattened map, the covariance is
-    diagonal only, and `channels` holds the same statistics per channel with the covariance of channels.
+    diagonal only, and `channels` holds the same statistics per channel with the covariance of channels. Of maps of
+    several sizes there are the statistics per channel alone, and the shape is (zc,).
 
     Attributes:
         n: the number of examples, each counted once.
@@ -119,6 +149,8 @@ class AggregatePosterior:
         signal_covariance: (d, d) Cov(E[z|x]); None for a latent map.
         channels: the statistics per channel; None for a flat latent.
         usage: (K,) int64, how often each code of a codebook is used; None where there is none.
+        extremes: (2, d) the least and the largest E[z|x] of any example; None where they were not looked for.
+        tallies: what `Posterior.tallies` of all examples add up to, by name; None where they were not asked for.
     """
 
     # a plain class: torchmetrics would take a dataclass apart and squeeze the tensors of a one-dimensional latent
@@ -135,6 +167,8 @@ class AggregatePosterior:
         signal_covariance: Tensor | None = None,
         channels: AggregatePosterior | None = None,
         usage: Tensor | None = None,
+        extremes: Tensor | None = None,
+        tallies: Mapping[str, float] | None = None,
     ) -> None:
         self.n = n
         self.latent_shape = latent_shape
@@ -145,6 +179,8 @@ class AggregatePosterior:
         self.signal_covariance = signal_covariance
         self.channels = channels
         self.usage = usage
+        self.extremes = extremes
+        self.tallies = tallies
 
     @classmethod
     def from_moments(
@@ -181,6 +217,15 @@ class AggregatePosterior:
         )
 
     @classmethod
+    def of_several_sizes(cls, n: int, channels: Moments, usage: Tensor | None = None) -> AggregatePosterior:
+        """Of `n` latent maps of several sizes, from the moments of their channels at all positions of all of them."""
+        if n < 2:
+            raise ValueError(f"an aggregate posterior needs at least 2 examples, got {n}")
+        found = cls.from_moments(channels, (channels.mean.numel(),))
+        found.channels, found.usage, found.n = cls.from_moments(channels, found.latent_shape), usage, n
+        return found
+
+    @classmethod
     def of(cls, posterior: Posterior) -> AggregatePosterior:
         """From the posteriors of all examples (n, *latent), n >= 2."""
         shape = tuple(posterior.mean.shape[1:])
@@ -206,9 +251,31 @@ class AggregatePosterior:
         return self.signal_covariance + torch.diag(self.mean_of_var)
 
     @property
+    def whole(self) -> Split:
+        """All latents of all examples taken together, scalars."""
+        return Split.over(self, (0,), (-1,))
+
+    @property
+    def positions(self) -> Split | None:
+        """(zh, zw) all channels at each position of a latent map taken together; None for a flat latent."""
+        return Split.over(self, (0,), self.latent_shape) if len(self.latent_shape) == 3 else None
+
+    @property
+    def largest_deviation(self) -> Tensor | None:
+        """(zh, zw) max over channels and examples of |E[z_j|x] - E[z_c]| / std(z_c) at each position, if known.
+
+        Far larger at one position than at others, it is a bright spot. Mean and std are those of the channel c.
+        """
+        if self.extremes is None or self.channels is None or len(self.latent_shape) != 3:
+            return None
+        centre, std = (part.view(-1, 1, 1) for part in (self.channels.mean, self.channels.var.sqrt()))
+        deviation = (self.extremes.view(2, *self.latent_shape) - centre).abs().amax(0) / std
+        return deviation.nan_to_num(nan=0.0).amax(0)  # of a channel that does not vary there is none
+
+    @property
     def shift_factor(self) -> float:
         """Mean over all latents, the `shift_factor` of latent diffusion: z' = (z - shift_factor) * scaling_factor."""
-        return float(self.mean.mean())
+        return float(self.whole.mean)
 
     @property
     def scaling_factor(self) -> float:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from lehr.posterior.posterior import Posterior, at_least_float32
+from lehr.posterior.rounding import HALVES, lost_share
 
 if TYPE_CHECKING:
     from lehr.posterior.density import LatentDensity
@@ -107,6 +108,14 @@ class NormalPosterior(Posterior):
     def normal(self) -> Self:
         return self
 
+    def tallies(self) -> dict[str, Tensor]:
+        std = (0.5 * self.logvar).exp()
+        lost = {
+            f"lost_in_{name}": lost_share(self.mean, std, half).sum(dtype=torch.float64)
+            for name, half in HALVES.items()
+        }
+        return {"latents": std.new_tensor(std.numel(), dtype=torch.float64), **lost}
+
     def standardised(self, mean: Tensor, std: Tensor) -> DiagonalGaussian:
         return DiagonalGaussian((self.mean - mean) / std, self.logvar - 2 * std.log())
 
@@ -141,6 +150,14 @@ class DiagonalGaussian(NormalPosterior):
 
     def diagnostics(self) -> dict[str, Tensor]:
         return {"clamped_share": self.clamped_share()}
+
+    def tallies(self) -> dict[str, Tensor]:
+        found = super().tallies()
+        if self.raw_logvar is not None:
+            sides = {"low": self.raw_logvar < self.logvar, "high": self.raw_logvar > self.logvar}
+            found |= {f"clamped_{side}": beyond.sum(dtype=torch.float64) for side, beyond in sides.items()}
+            found["bounded"] = found["latents"]
+        return found
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,6 +17,10 @@ from torch import Tensor
 
 from lehr.errors import NoDensity
 
+TALLIES = ("latents", "bounded", "clamped_low", "clamped_high", "lost_in_bfloat16", "lost_in_float16")
+"""What `Posterior.tallies` may hold: latents that have noise; log-variances that have bounds, and how many of them lay
+below and above; of how many the noise rounds away, see `lost_share`."""
+
 if TYPE_CHECKING:  # both are made of posteriors
     from lehr.posterior.density import LatentDensity
     from lehr.posterior.gaussian import NormalPosterior
@@ -124,6 +128,10 @@ class Posterior(ABC):
     def usage(self) -> Tensor | None:
         """(K,) int64: how often each code of a codebook is used, to be added up over batches; None without one."""
         return None
+
+    def tallies(self) -> dict[str, Tensor]:
+        """What is counted over the latents of all examples, scalars in float64 by names of `TALLIES`; they add up."""
+        return {}
 
     def diagnostics(self) -> dict[str, Tensor]:
         """Numbers of this batch that are worth watching in training, by name: scalars."""

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from lehr.data.module import ImageDataModule
 from lehr.evaluation.aggregate import AggregatePosteriorMetric
-from lehr.evaluation.statistics import remove_statistics, summary, write_statistics
+from lehr.evaluation.statistics import Source, remove_statistics, summary, write_statistics
 from lehr.files import write_json
 from lehr.finite import require_finite, require_finite_tensors
 from lehr.models.components import Components
@@ -130,7 +130,7 @@ def finish(
         if aggregate is None:
             remove_statistics(directory.posterior)
         else:
-            write_statistics(directory.posterior, aggregate, str(data.name), "train", model)
+            write_statistics(directory.posterior, aggregate, source_of(components, data), model)
         write_grids(directory.samples, pictures, model)
         write_model(directory.model, weights, model, components.model.image_shape, options.config)
         write_json(directory.metrics, metrics)
@@ -144,8 +144,15 @@ def measure_statistics(
     aggregate = aggregate_posterior(components, data, execution)
     if execution.is_first:
         model = model_id(weights_of(components.model, components.likelihood, components.prior))
-        write_statistics(directory.posterior, aggregate, str(data.name), "train", model)
+        write_statistics(directory.posterior, aggregate, source_of(components, data), model)
     return aggregate
+
+
+def source_of(components: Components, data: ImageDataModule) -> Source:
+    """The training set, as the encoder sees it when the statistics of q(z) are measured."""
+    _, height, width = data.shape
+    encoder_input = components.model.encoder_input
+    return Source(str(data.name), "train", (height, width), data.evaluation_crop, encoder_input=encoder_input)
 
 
 def aggregate_posterior(components: Components, data: ImageDataModule, execution: Execution) -> AggregatePosterior:
@@ -154,7 +161,7 @@ def aggregate_posterior(components: Components, data: ImageDataModule, execution
     Raises:
         ValueError: with fewer than 2 examples.
     """
-    metric = AggregatePosteriorMetric.of(components.model).to(execution.device)
+    metric = AggregatePosteriorMetric.of(components.model, detailed=True).to(execution.device)
     with execution.evaluating(components):
         for batch in execution.batches(data, "train", "aggregate posterior"):
             metric.update(components.model.encode(batch.images))
