@@ -8,12 +8,13 @@ import pytest
 from torch import nn
 
 from lehr.models import MLP, wrap
-from lehr.objective import AnnealedKL, Gaussian
+from lehr.models.autoencoder import Autoencoder
+from lehr.objective import AnnealedKL, Gaussian, Laplace
 from lehr.training.callbacks import progress
 from lehr.training.callbacks.progress import _Clock
 from lehr.training.length import Length
 from lehr.training.module import VAEModule
-from lehr.training.opening import duration, length_line, model_line
+from lehr.training.opening import duration, length_line, model_line, weight_line
 from lehr.training.optimizers import adam
 from lehr.training.players import PlayerPlan
 
@@ -36,6 +37,34 @@ def test_parameters_are_counted_by_part_and_the_frozen_ones_named():
         f"model   MLP, {encoder + decoder + 1} parameters, {frozen} of them frozen: encoder {encoder} (frozen), "
         f"decoder {decoder} (6 frozen), likelihood 1"
     )
+
+
+@pytest.mark.parametrize(
+    ("convention", "weight", "scale", "nats", "on_means"),
+    [
+        ("ldm", 1e-6, 0.5, "1e-06", "2.08e-08"),
+        ("ldm", 1e-6, 0.05, "1e-05", "2.08e-08"),
+        ("mean", 0.01, 0.25, "0.96", "0.01"),
+    ],
+)
+def test_a_kl_weight_of_another_convention_is_said_in_nats_and_on_means(convention, weight, scale, nats, on_means):
+    model = _OfStableDiffusion()
+    module = VAEModule(model, Laplace(scale), AnnealedKL(weight, convention=convention), PLAN)
+    assert weight_line(module) == (
+        f"kl      weight {weight:g} by kl.convention={convention}: {nats} in nats per example, {on_means} beside means "
+        "(196,608 pixel values, 4,096 latents)"
+    )
+
+
+def test_of_a_kl_weight_in_nats_nothing_is_said():
+    assert weight_line(VAEModule(_OfStableDiffusion(), Laplace(0.5), AnnealedKL(1e-6), PLAN)) is None
+
+
+class _OfStableDiffusion(Autoencoder):
+    """Its sizes: f8 at 256 pixels, 4 channels."""
+
+    def __init__(self):
+        super().__init__((3, 256, 256), (4, 32, 32))
 
 
 class _Tied(nn.Module):

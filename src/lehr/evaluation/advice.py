@@ -101,7 +101,7 @@ def _collapsed(found: Findings) -> Iterator[Advice]:
         return
     kl = found.config["kl"]
     reason = f"the latents have collapsed ({active:.0f} active, a rate of {rate:.2g} nats)"
-    if is_heavy := float(kl.get("weight", 1)) > 1:
+    if is_heavy := _in_nats(kl) and float(kl.get("weight", 1)) > 1:
         words = f"the KL weight of the ELBO, which is 1, in place of {kl['weight']:g}"
         yield Advice(reason, words, (found.commands.again("kl.weight=1"),))
     if kind == "FreeBits":
@@ -112,7 +112,8 @@ def _collapsed(found: Findings) -> Iterator[Advice]:
         slower = ["kl.hold=0.1", "kl.warmup=0.5", "kl.unit=fraction", *["kl.cycles=1"] * (kl.get("cycles", 1) > 1)]
         yield Advice(reason, "a longer warm-up of the KL weight", (found.commands.again(*slower),))
     if _kind(found.config, "prior") == "StandardNormalPrior":
-        changes = ("kl=free_bits", f"kl.weight={kl.get('weight', 1):g}")
+        changes = ["kl=free_bits", f"kl.weight={kl.get('weight', 1):g}"]
+        changes += [] if _in_nats(kl) else [f"kl.convention={kl['convention']}"]
         yield Advice(reason, "free bits, below which the rate costs nothing", (found.commands.again(*changes),))
 
 
@@ -184,7 +185,8 @@ def _ill_fitting_density(found: Findings) -> Iterator[Advice]:
     less of grey levels than a uniform guess."""
     scale, error = (found.config.get("likelihood") or {}).get("scale"), found.evaluation.get(_ERROR)
     kind, bits = _kind(found.config, "likelihood"), found.evaluation.get("likelihood/bits_per_dim")
-    wants_elbo = _kind(found.config, "kl") == "AnnealedKL" and float(found.config["kl"].get("weight", 1)) == 1
+    kl = found.config["kl"]
+    wants_elbo = _kind(found.config, "kl") == "AnnealedKL" and float(kl.get("weight", 1)) == 1 and _in_nats(kl)
     if kind == "Gaussian" and isinstance(scale, int | float) and error and wants_elbo:
         ratio, better = error / scale**2, math.sqrt(error)
         gain = (ratio - 1 - math.log(ratio)) / 2  # of log N(x; mean, scale^2) in nats a pixel, at the best scale
@@ -319,6 +321,11 @@ def _is_best_exported(found: Findings) -> bool:
     early = (found.config.get("callbacks") or {}).get("early_stopping") or {}
     wanted = (found.config.get("export") or {}).get("weights")
     return wanted == "best" or (wanted is None and early.get("patience") is not None)
+
+
+def _in_nats(kl: Mapping[str, Any]) -> bool:
+    """Whether the KL weight means what the number says."""
+    return bool(kl.get("convention", "nats") == "nats")
 
 
 def _kind(config: Config, section: str) -> str:

@@ -15,6 +15,7 @@ from torch import Tensor
 from lehr.limits import NonNegativeFloat, PositiveInt
 from lehr.needs import DENSITY, RATE, STANDARD_NORMAL_PRIOR, TWO_EXAMPLES, WHOLE_BATCH
 from lehr.objective.annealing import ANNEALED, Annealing, Shape, Unit
+from lehr.objective.convention import Convention
 from lehr.objective.rate import Controlled, Cost, RateInputs, Values
 from lehr.posterior.posterior import Posterior
 
@@ -75,7 +76,7 @@ class BetaTC(Controlled):
 
     Args:
         beta: how much the total correlation counts.
-        weight, hold, warmup, shape, cycles, unit: as of `Annealing`.
+        weight, hold, warmup, shape, cycles, unit, convention: as of `AnnealedKL`.
     """
 
     needs = (RATE, DENSITY, STANDARD_NORMAL_PRIOR, WHOLE_BATCH, TWO_EXAMPLES)
@@ -90,8 +91,9 @@ class BetaTC(Controlled):
         shape: Shape = "linear",
         cycles: PositiveInt = 1,
         unit: Unit = "epoch",
+        convention: Convention = "nats",
     ) -> None:
-        super().__init__(Annealing(weight, hold, warmup, shape, cycles, unit), weight)
+        super().__init__(Annealing(weight, hold, warmup, shape, cycles, unit), weight, convention)
         self.beta = beta
 
     def values(self, step: int) -> Values:

@@ -13,6 +13,7 @@ from torch import Tensor
 from lehr.limits import NonNegativeFloat, PositiveInt, check_word
 from lehr.needs import DENSITY, RATE, STANDARD_NORMAL_PRIOR
 from lehr.objective.annealing import ANNEALED, Annealing, Shape, Unit
+from lehr.objective.convention import Convention
 from lehr.objective.rate import Controlled, Cost, CostTerm, RateInputs, Values
 from lehr.posterior.posterior import Posterior
 
@@ -29,7 +30,7 @@ class FreeBits(Controlled):
         free_nats: the floor of each group, in nats (1 bit is 0.693).
         groups: "dimension", each latent by itself; "channel", each channel of a latent map with all its positions (of
             a flat latent: each latent); "all", the whole rate.
-        weight, hold, warmup, shape, cycles, unit: as of `Annealing`.
+        weight, hold, warmup, shape, cycles, unit, convention: as of `AnnealedKL`.
     """
 
     # the whole rate is known for any prior, its parts are not
@@ -46,8 +47,9 @@ class FreeBits(Controlled):
         shape: Shape = "linear",
         cycles: PositiveInt = 1,
         unit: Unit = "epoch",
+        convention: Convention = "nats",
     ) -> None:
-        super().__init__(Annealing(weight, hold, warmup, shape, cycles, unit), weight)
+        super().__init__(Annealing(weight, hold, warmup, shape, cycles, unit), weight, convention)
         check_word("kl.groups", groups, Groups)
         self.free_nats = free_nats
         self.groups = groups

@@ -53,6 +53,13 @@ class Likelihood(KeepsFloat32):
         """
         return 1.0
 
+    def fixed_error_weight(self) -> float:
+        """`error_weight` where the configuration says it; 1 where it is learned or fitted, as in sgm's losses.
+
+        Beside a learned scale a KL weight is in nats as it stands: the error is divided by the scale, the rate is not.
+        """
+        return 1.0
+
 
 class Bernoulli(Likelihood):
     """Independent binary pixels; the decoder gives logits.
@@ -95,6 +102,7 @@ class Scaled(Likelihood):
         if not isinstance(scale, str) and not scale > 0:
             raise ValueError(f"likelihood.scale={scale}: must be > 0")
         self.kind = scale if isinstance(scale, str) else "fixed"
+        self.fixed_scale = None if isinstance(scale, str) else float(scale)
         log_scale = torch.tensor(math.log(self.start if isinstance(scale, str) else scale))
         if self.kind == "learned":
             self.log_scale = nn.Parameter(log_scale)
@@ -158,6 +166,9 @@ class Gaussian(Scaled):
     def error_weight(self) -> Tensor:
         return (-2 * self.bounded_log_scale()).exp() / 8  # (2 d)^2 costs d^2 / (2 scale^2)
 
+    def fixed_error_weight(self) -> float:
+        return 1.0 if self.fixed_scale is None else 1 / (8 * self.fixed_scale**2)
+
 
 class Laplace(Scaled):
     """Laplace(x; decoder output, scale): the absolute error in place of the squared one.
@@ -182,3 +193,6 @@ class Laplace(Scaled):
 
     def error_weight(self) -> Tensor:
         return (-self.bounded_log_scale()).exp() / 2  # 2 |d| costs |d| / scale
+
+    def fixed_error_weight(self) -> float:
+        return 1.0 if self.fixed_scale is None else 1 / (2 * self.fixed_scale)

@@ -22,6 +22,7 @@ from lehr.limits import (
 )
 from lehr.needs import DENSITY, RATE, STANDARD_NORMAL_PRIOR, TWO_EXAMPLES, WHOLE_BATCH
 from lehr.objective.annealing import ANNEALED, Annealing, Shape, Unit
+from lehr.objective.convention import Convention
 from lehr.objective.rate import Cost, CostTerm, RateInputs, RateTerm, Values
 
 Kernel = Literal["rbf", "imq"]
@@ -67,7 +68,7 @@ class MMD(RateTerm):
         kernel: "imq" (inverse multiquadratic, heavy tails) or "rbf".
         bandwidth: of the kernel, where 1 fits N(0, I): see `kernel_matrix`.
         seed: of the draws from the prior.
-        weight, hold, warmup, shape, cycles, unit: as of `Annealing`.
+        weight, hold, warmup, shape, cycles, unit, convention: as of `AnnealedKL`.
     """
 
     needs = (RATE, DENSITY, STANDARD_NORMAL_PRIOR, WHOLE_BATCH, TWO_EXAMPLES)
@@ -87,8 +88,9 @@ class MMD(RateTerm):
         shape: Shape = "linear",
         cycles: PositiveInt = 1,
         unit: Unit = "epoch",
+        convention: Convention = "nats",
     ) -> None:
-        super().__init__(Annealing(weight, hold, warmup, shape, cycles, unit))
+        super().__init__(Annealing(weight, hold, warmup, shape, cycles, unit), convention)
         check_word("kl.kernel", kernel, Kernel)
         check_order(self.ordered, "kl", alpha=alpha, lambda_=lambda_)
         self.alpha = alpha

@@ -7,15 +7,16 @@ which KL weight it amounts to. Shapes: b examples of this rank, `*latent` (d,) o
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from lehr.limits import NonNegativeFloat, PositiveInt
+from lehr.limits import NonNegativeFloat, PositiveInt, check_word
 from lehr.needs import DENSITY, RATE, Need
 from lehr.objective.annealing import ANNEALED, Annealing, Schedule, Shape, Unit
+from lehr.objective.convention import Convention, in_nats
 from lehr.objective.elbo import Terms
 from lehr.objective.keep_float32 import KeepsFloat32
 from lehr.posterior.posterior import Posterior
@@ -90,10 +91,28 @@ class RateTerm(KeepsFloat32):
     annealed: ClassVar[tuple[str, ...]] = ()
     """Which of its arguments are those of `Annealing`, so that they can be checked against the length of training."""
 
-    def __init__(self, annealing: Annealing) -> None:
+    def __init__(self, annealing: Annealing, convention: Convention = "nats") -> None:
         super().__init__()
+        check_word("kl.convention", convention, Convention)
         self.annealing = annealing
+        self.convention = convention
+        self.nats_per_weight = 1.0
+        """What a weight of 1 in the configuration is in nats, once that is known."""
         self.schedule = Schedule(annealing.weight)
+
+    def convert(self, pixels: int, latents: int, error_weight: float) -> None:
+        """Take the weight for what `convention` says, from now on; called when model and likelihood are known.
+
+        Args:
+            pixels: pixel values of an image, c h w.
+            latents: numbers of its latent.
+            error_weight: what a unit of error of a pixel value costs in nats.
+        """
+        self.nats_per_weight = in_nats(self.convention, pixels, latents, error_weight)
+        self.schedule = self._in_nats(self.schedule)
+
+    def _in_nats(self, schedule: Schedule) -> Schedule:
+        return replace(schedule, weight=self.annealing.weight * self.nats_per_weight)
 
     def start(self, total_steps: int, steps_per_epoch: int) -> None:
         """Called before training, which has `total_steps`.
@@ -101,7 +120,7 @@ class RateTerm(KeepsFloat32):
         Raises:
             ConfigError: if the schedule does not end within the training.
         """
-        self.schedule = self.annealing.schedule(total_steps, steps_per_epoch)
+        self.schedule = self._in_nats(self.annealing.schedule(total_steps, steps_per_epoch))
 
     @property
     def settled(self) -> int:
@@ -139,7 +158,12 @@ class RateTerm(KeepsFloat32):
 
 
 class AnnealedKL(RateTerm):
-    """kl_weight(step) * rate: the weight is held at 0, then ramped to its target. The arguments are `Annealing`'s."""
+    """kl_weight(step) * rate: the weight is held at 0, then ramped to its target.
+
+    Args:
+        weight, hold, warmup, shape, cycles, unit: as of `Annealing`.
+        convention: what the weight is of, see `in_nats`: nats, ldm or mean.
+    """
 
     needs = ()
     annealed = ANNEALED
@@ -152,8 +176,9 @@ class AnnealedKL(RateTerm):
         shape: Shape = "linear",
         cycles: PositiveInt = 1,
         unit: Unit = "epoch",
+        convention: Convention = "nats",
     ) -> None:
-        super().__init__(Annealing(weight, hold, warmup, shape, cycles, unit))
+        super().__init__(Annealing(weight, hold, warmup, shape, cycles, unit), convention)
 
     def kl_weight(self, step: int) -> float:
         return self.schedule(step)
@@ -174,9 +199,14 @@ class Controlled(RateTerm):
 
     last_kl_weight: Tensor
 
-    def __init__(self, annealing: Annealing, kl_weight: float) -> None:
-        super().__init__(annealing)
+    def __init__(self, annealing: Annealing, kl_weight: float, convention: Convention = "nats") -> None:
+        super().__init__(annealing, convention)
         self.register_buffer("last_kl_weight", torch.tensor(kl_weight, dtype=torch.float64))
+
+    def convert(self, pixels: int, latents: int, error_weight: float) -> None:
+        before = self.nats_per_weight
+        super().convert(pixels, latents, error_weight)
+        self.last_kl_weight *= self.nats_per_weight / before
 
     def kl_weight(self, step: int) -> float:
         return float(self.last_kl_weight)

@@ -18,6 +18,7 @@ NOT_PART_OF_IT = (
 `data.path` is part of it: it says which data. `data.source` is not: of what was given from Python the digest says that.
 """
 LATER: dict[str, Any] = {
+    "kl.convention": "nats",
     "ema._target_": "lehr.training.EMAPlan", "ema.decay": None, "ema.half_life": None, "optimizer.freeze": [],
     "trainer.check_val_every_n_steps": None, "trainer.limit_examples": None, "trainer.overfit_batches": 0,
     "export.weights": None,

@@ -6,6 +6,7 @@ Shapes: b batch, c h w image, `*latent` (d,) or (zc, zh, zw).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from typing import Any
@@ -70,6 +71,8 @@ class VAEModule(MeasuredModule):
         self.prior = prior or StandardNormalPrior(model.latent_shape, model.image_shape)
         self.objective = objective or ELBO()
         require_rate(rate_term, self.objective)
+        sizes = math.prod(model.image_shape), math.prod(model.latent_shape)
+        rate_term.convert(*sizes, likelihood.fixed_error_weight())
         self.plans = {AUTOENCODER: optimizer, **(players or {})}
         self.seed = seed
         self.length: Length | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
@@ -52,6 +53,21 @@ def data_line(data: ImageDataModule) -> str:
     levels = "levels not known" if data.levels is None else f"{data.levels} levels"
     made = f" (binarize={data.binarize})" if data.binarize != "none" else ""
     return f"data    {data.name}: {splits} images of {channels} x {height} x {width}, {levels}{made}"
+
+
+def weight_line(module: VAEModule) -> str | None:
+    """The target of the KL weight in nats, where it is said in another convention."""
+    term = module.rate_term
+    if term.convention == "nats":
+        return None
+    model, weight = module.model, term.annealing.weight
+    pixels, latents = math.prod(model.image_shape), math.prod(model.latent_shape)
+    nats = weight * term.nats_per_weight
+    on_means = nats * latents / pixels / module.likelihood.fixed_error_weight()
+    return (
+        f"kl      weight {weight:g} by kl.convention={term.convention}: {nats:.3g} in nats per example, {on_means:.3g} "
+        f"beside means ({pixels:,} pixel values, {latents:,} latents)"
+    )
 
 
 def length_line(length: Length, step: int, seconds_per_step: float | None) -> str:

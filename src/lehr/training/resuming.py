@@ -125,6 +125,8 @@ class Resumption:
         except ConfigError:  # of a configuration that has never trained
             return
         now.start(length.total_steps, length.steps_per_epoch)
+        if before.convention != now.convention:
+            print(f"note: kl.convention={now.convention}: it was {before.convention}", file=sys.stderr)
         changes, where = _changes(before, now, self._step), f"at step {self._step}"
         if self._before["kl"] != self._now["kl"]:
             if changes:

@@ -12,7 +12,7 @@ from lehr.run.progress_line import ProgressLine
 from lehr.training.lean import LeanCallback
 from lehr.training.length import Length
 from lehr.training.module import VAEModule
-from lehr.training.opening import data_line, length_line, model_line
+from lehr.training.opening import data_line, length_line, model_line, weight_line
 
 _REDRAW_SECONDS = 0.1
 _LINES = 10  # written over the whole training where there is no terminal
@@ -30,8 +30,10 @@ class Progress(LeanCallback):
     def on_train_start(self, trainer: Trainer, pl_module: VAEModule) -> None:  # type: ignore[override]
         if trainer.is_global_zero and pl_module.length:
             total, done = pl_module.length.total_steps, trainer.global_step
-            for line in (model_line(pl_module), data_line(pl_module.datamodule)) if done < total else ():
-                print(line, file=sys.stderr, flush=True)
+            lines = (model_line(pl_module), data_line(pl_module.datamodule), weight_line(pl_module))
+            for line in lines if done < total else ():
+                if line is not None:
+                    print(line, file=sys.stderr, flush=True)
             self._line = ProgressLine("training", total, done, keep=True)
             self._written = done * _LINES // total
             self._clock = _Clock(done, total)

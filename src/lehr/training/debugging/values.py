@@ -70,7 +70,7 @@ def _overfit(config: Config) -> dict[str, Any]:
         "overfit_batches": 1,
     }
     kl = {"_target_": "lehr.objective.AnnealedKL", "weight": 0.0, "hold": 0, "warmup": 0, "cycles": 1}
-    others = {"shape": "linear", "unit": "epoch"}
+    others = {"shape": "linear", "unit": "epoch", "convention": "nats"}
     return {**_steps_alone(config, trainer), "kl": {**kl, **others}, "ema": None}
 
 
