@@ -63,10 +63,12 @@ def test_every_choice_composes_passes_the_checks_and_builds(choice, tmp_path):
     assert combination_problems(config) == []
     data = build(config["data"], ImageDataModule, key="data")
     assert data.seed == config["seed"]
-    model = build_model(config, (1, 16, 16) if "sprites" in choice else (1, 8, 8))
-    images = torch.rand(2, *model.image_shape)
-    posterior, parameters = model(images, torch.zeros(2, *model.latent_shape))
-    assert posterior.mean.shape == (2, config["model"]["latent_dim"])
+    with torch.device("meta" if is_large(config) else "cpu"):
+        model = build_model(config, (1, 16, 16) if "sprites" in choice else (1, 8, 8))
+        images = torch.rand(2, *model.image_shape)
+        posterior, parameters = model(images, torch.zeros(2, *model.latent_shape))
+    assert posterior.mean.shape == (2, *model.latent_shape)
+    assert model.latent_shape[0] == config["model"].get("latent_dim", config["model"].get("latent_channels"))
     assert build_likelihood(config).mean(parameters).shape == images.shape
     rate_term = build(config["kl"], RateTerm, key="kl")
     rate_term.start(config["trainer"]["max_epochs"] * 10, 10)
@@ -82,6 +84,11 @@ def test_every_choice_composes_passes_the_checks_and_builds(choice, tmp_path):
     for name, node in config["logger"].items():
         given = {"save_dir": tmp_path, "purge_step": None, "points": None}
         assert build(node, Logger, key=f"logger.{name}", **given).name == ("" if name == "tensorboard" else name)
+
+
+def is_large(config: dict[str, Any]) -> bool:
+    """Whether a model is too large to be built in a test, but for its shapes."""
+    return config["model"].get("base_channels", 0) >= 64
 
 
 @pytest.mark.parametrize("choice", CHOICES)
@@ -125,11 +132,12 @@ def test_what_is_read_in_the_source_of_a_plan_is_what_the_dataclass_says():
 
 
 def said_in(choice: str) -> dict[str, Any]:
-    """The values of a file of a group, as they are written."""
+    """The values of a file of a group and of those that it begins with, as they are written."""
     values = yaml.safe_load((CONF / choice).read_text())
-    common = (CONF / choice).with_name("_common.yaml")
-    defaults = values.pop("defaults", [])
-    return (yaml.safe_load(common.read_text()) if "_common" in defaults else {}) | values
+    found: dict[str, Any] = {}
+    for name in values.pop("defaults", ["_self_"]):
+        found |= values if name == "_self_" else said_in(f"{choice.rpartition('/')[0]}/{name}.yaml")
+    return found
 
 
 # where a file says something else than the constructor, and why
@@ -139,6 +147,8 @@ ARGUED = {
     ("kl/constant.yaml", "warmup"): "it is there to have no annealing",
     ("optimizer/adamw.yaml", "weight_decay"): "it is there to have weight decay",
 }
+# of which there are several published configurations, a file each; tests/models/first_stage counts their parameters
+OF_SEVERAL_FILES = {"lehr.models.KLAutoencoder"}
 
 
 @pytest.mark.parametrize("choice", [name for name in CHOICES if name.partition("/")[0] in GROUPS])
@@ -146,6 +156,8 @@ def test_a_file_gives_the_defaults_of_the_constructor(choice):
     """Where both say something, so that the library and the command mean the same by a class's name."""
     group = choice.partition("/")[0]
     section = said_in(choice)
+    if section.get("_target_") in OF_SEVERAL_FILES:
+        return
     differing = set()
     for node in section.values() if GROUPS[group].several else [section]:
         if not node:
@@ -160,7 +172,7 @@ def test_a_file_gives_the_defaults_of_the_constructor(choice):
 
 @pytest.mark.parametrize(("group", "target"), SHIPPED)
 def test_every_shipped_class_is_a_choice(group, target):
-    files = [yaml.safe_load((CONF / name).read_text()) for name in CHOICES if name.startswith(f"{group}/")]
+    files = [said_in(name) for name in CHOICES if name.startswith(f"{group}/")]
     nodes = [node for file in files for node in (file.values() if GROUPS[group].several else [file])]
     assert target in {node.get("_target_") for node in nodes}
 

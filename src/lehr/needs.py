@@ -19,7 +19,7 @@ class Need:
     Attributes:
         name: what it is.
         problem: what there is to say where nothing provides it, to stand after the name of what needs it.
-        exceptions: values of the component's own arguments with any of which it does without.
+        exceptions: values of the component's own arguments with any of which it does without; or does not provide it.
     """
 
     name: str

@@ -51,7 +51,12 @@ class Group:
 
 GROUPS: dict[str, Group] = {
     "data": Group("lehr.data.module.ImageDataModule", given_to_own=("content",)),
-    "model": Group("lehr.models.autoencoder.Autoencoder", given=("image_shape",), provides=(DENSITY,)),
+    "model": Group(
+        "lehr.models.autoencoder.Autoencoder",
+        given=("image_shape",),
+        provides=(DENSITY,),
+        extras=dict.fromkeys(("lehr.models.KLAutoencoder",), ("images", ("diffusers",))),
+    ),
     "likelihood": Group("lehr.objective.likelihood.Likelihood"),
     "kl": Group("lehr.objective.rate.RateTerm"),
     "prior": Group("lehr.objective.prior.Prior", given=("latent_shape", "image_shape")),

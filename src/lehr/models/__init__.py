@@ -9,6 +9,7 @@ __getattr__, __dir__ = exports(
         "Components": "components",
         "Conv": "conv",
         "GivenModule": "given",
+        "KLAutoencoder": "first_stage.kl",
         "Linear": "linear",
         "MLP": "mlp",
         "VAE": "vae",

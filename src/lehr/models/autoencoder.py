@@ -34,10 +34,12 @@ class Autoencoder(nn.Module):
     Attributes:
         codebook_size: how many codes there are where posteriors are `Codes`, else 0.
         encoder_input: what the network that encodes is given for pixels of 0 and of 1.
+        note: what there is to say before a training, a line, or nothing.
     """
 
     codebook_size = 0
     encoder_input: tuple[float, float] = (0.0, 1.0)
+    note = ""
     accepted = "a torch.nn.Module with encode and decode"
     """What `accepts` takes besides, in words."""
 

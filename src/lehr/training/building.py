@@ -127,8 +127,9 @@ class Parts:
         self.module = _module(config, self.data, rate_term, plan, ema, trust, given, start=not checkpoint)
         if self.data.grey and self.module.likelihood.levels == 2:
             self._say(_GREY)
-        if note := _single_example(self.data, rate_term):
-            self._say(note)
+        for note in (_single_example(self.data, rate_term), self.module.model.note):
+            if note:
+                self._say(note)
         if saved and checkpoint:
             require_fit(saved, self.module, checkpoint)
         if self.trainer.is_global_zero:

@@ -81,7 +81,11 @@ def _needs(config: Config, signatures: Mapping[str, Signature], terms: Mapping[s
     """What components need that no other one provides."""
     provided = set()
     for group, found in signatures.items():
-        provided |= {need.name for need in (GROUPS[group].provides if found.provides is None else found.provides)}
+        provides, values = (
+            GROUPS[group].provides if found.provides is None else found.provides,
+            found.complete(config[group]),
+        )
+        provided |= {need.name for need in provides if need.applies(values)}
     if _processes(config["trainer"]) == 1:
         provided.add(WHOLE_BATCH.name)
     if config["data"].get("batch_size") != 1:  # a class of one's own has whatever it has

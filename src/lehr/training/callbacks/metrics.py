@@ -227,7 +227,8 @@ def _shown(values: Mapping[str, Any]) -> dict[str, Any]:
 def _hyperparameters(config: Mapping[str, Any]) -> dict[str, Any]:
     """What people compare runs by; a value that the configuration does not have is left out."""
     keys = (
-        "seed", "data._target_", "data.batch_size", "data.binarize", "model._target_", "model.latent_dim",
+        "seed", "data._target_", "data.batch_size", "data.binarize",
+        "model._target_", "model.latent_dim", "model.latent_channels", "model.base_channels",
         "likelihood._target_", "likelihood.scale", "prior._target_", "objective._target_", "objective.samples",
         "kl._target_", "kl.capacity", "kl.beta", "kl.target_rate", "kl.target_distortion", "kl.free_nats",
         "kl.weight", "kl.hold", "kl.warmup", "kl.shape", "kl.cycles",
