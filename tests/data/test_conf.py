@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import inspect
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import get_class, instantiate
 
 from lehr.config.given import named
+from lehr.config.signature import signature_of
 from lehr.data import ImageDataModule
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -34,9 +34,8 @@ def test_every_shipped_data_set_is_a_data_module_with_the_seed_of_the_run(name: 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_configuration_names_every_argument(name: str) -> None:
     config = composed(name).data
-    own = inspect.signature(get_class(config["_target_"]).__init__).parameters
-    everything = {*own, *inspect.signature(ImageDataModule.__init__).parameters} - {"self", "common"}
-    assert {str(key) for key in config} == everything | {"_target_"}
+    everything = signature_of(get_class(config["_target_"])).parameters
+    assert {str(key) for key in config} == {*everything, "_target_"}
 
 
 @pytest.mark.parametrize("path", sorted((CONF / "data").glob("*.yaml")), ids=lambda path: path.stem)

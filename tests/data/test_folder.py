@@ -10,7 +10,8 @@ import torch
 from PIL import Image
 
 from lehr.data import ImageFolder
-from lehr.data.decode import View, decode
+from lehr.data.crop import Form, View
+from lehr.data.decode import decode
 from lehr.data.loader import TrainingLoader
 from lehr.data.walk import ALIAS, FORMAT, FURTHER, HIDDEN, list_images
 from lehr.errors import DataError
@@ -64,7 +65,7 @@ def test_evaluation_meets_every_file_once_with_its_label(photos: Path, common: d
     for split in ("train", "val", "test"):
         images = data.images(split)
         got = torch.cat([batch.images for rank in range(2) for batch in data.evaluation_loader(split, "cpu", rank, 2)])
-        wanted = np.stack([decode(View(file), 8, 3) for file in images.files])
+        wanted = np.stack([decode(View(file), Form(8, 3)) for file in images.files])
         np.testing.assert_array_equal((got * 255).round().numpy(), wanted)
         assert [("cat", "dog")[i] for i in images.labels] == [Path(file).parent.name for file in images.files]
         files += images.files
@@ -182,7 +183,7 @@ def test_classes_of_the_test_folder_have_the_numbers_of_the_training_folder(
 
 
 @pytest.mark.parametrize(
-    ("option", "value"), [("channels", 4), ("crop", "center"), ("on_corrupt", "ignore"), ("size", 0), ("workers", -1)]
+    ("option", "value"), [("channels", 2), ("crop", "center"), ("on_corrupt", "ignore"), ("size", 0), ("workers", -1)]
 )
 def test_a_wrong_option_is_named(photos: Path, common: dict[str, Any], option: str, value: object) -> None:
     problems = ImageFolder(path=str(photos), **{option: value}, **common).check()

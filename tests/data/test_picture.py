@@ -13,7 +13,8 @@ import pytest
 from PIL import Image
 from raw_pictures import GREY, GREY_ALPHA, PALETTE, RGB, RGBA, chunk, packed, png, tiff
 
-from lehr.data.decode import View, decode
+from lehr.data.crop import Form, View
+from lehr.data.decode import decode
 from lehr.data.picture import holds_several, opened, to_eight_bits
 from lehr.errors import DataError
 
@@ -31,7 +32,7 @@ def colours(tmp_path: Path, content: bytes, name: str = "a.png") -> list[list[in
 def decoded(tmp_path: Path, content: bytes, name: str, channels: int) -> np.ndarray:
     path = tmp_path / name
     path.write_bytes(content)
-    return decode(View(str(path)), 4, channels)
+    return decode(View(str(path)), Form(4, channels))
 
 
 def refused(tmp_path: Path, content: bytes, reason: str, name: str = "a.png") -> None:
@@ -246,17 +247,17 @@ def test_a_name_that_is_no_image_file_is_refused_without_waiting(tmp_path: Path)
         ("absent", "No such file or directory"),
     ):
         with pytest.raises(DataError, match=rf"{name}\.png cannot be read as an image: {reason}$"):
-            decode(View(str(tmp_path / f"{name}.png")), 8, 3)
+            decode(View(str(tmp_path / f"{name}.png")), Form(8, 3))
 
 
 def test_a_name_of_any_bytes_stands_in_one_line_of_text(tmp_path: Path) -> None:
     path = os.fsdecode(os.fsencode(tmp_path) + b"/new\nline \xff.png")
     Path(path).write_bytes(b"hello")
     with pytest.raises(DataError) as caught:
-        decode(View(path), 8, 3)
+        decode(View(path), Form(8, 3))
     assert r"/new\nline \xff.png cannot be read" in str(caught.value)
     Path(path).write_bytes(png(ramp(8), GREY, 8))
-    assert decode(View(path), 4, 1)[0, 0].tolist() == LEVELS
+    assert decode(View(path), Form(4, 1))[0, 0].tolist() == LEVELS
 
 
 def test_a_picture_of_too_many_pixels_is_refused_before_they_are_decoded(tmp_path: Path) -> None:
@@ -273,9 +274,9 @@ def test_what_is_cut_from_a_long_picture_is_what_was_cut_after_resizing_all_of_i
     path = tmp_path / "a.png"
     # far from 0 and 255: what is clipped depends on which side Pillow resizes first
     Image.fromarray(np.random.default_rng(0).integers(90, 160, (*shape, 3), dtype=np.uint8)).save(path)
-    got = decode(View(str(path), place), 16, 3)
-    monkeypatch.setattr("lehr.data.decode._ELONGATED", 10**9)
-    wanted = decode(View(str(path), place), 16, 3)
+    got = decode(View(str(path), place), Form(16, 3))
+    monkeypatch.setattr("lehr.data.crop._ELONGATED", 10**9)
+    wanted = decode(View(str(path), place), Form(16, 3))
     assert np.abs(got.astype(int) - wanted.astype(int)).max() <= 2  # two roundings
 
 
@@ -283,10 +284,10 @@ def test_a_strip_of_one_pixel_takes_no_gigabytes(tmp_path: Path) -> None:
     """167 bytes that took 7.9 GB."""
     (tmp_path / "a.png").write_bytes(png(np.zeros((30_000, 1), int), GREY, 1))
     code = (
-        "import resource, sys; from lehr.data.decode import decode, View\n"
+        "import resource, sys; from lehr.data.crop import Form, View; from lehr.data.decode import decode\n"
         "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
-        "decode(View(sys.argv[1]), 8, 3); before = peak()\n"
-        "decode(View(sys.argv[1]), 256, 3); print(peak() - before)"
+        "decode(View(sys.argv[1]), Form(8, 3)); before = peak()\n"
+        "decode(View(sys.argv[1]), Form(256, 3)); print(peak() - before)"
     )
     done = subprocess.run([sys.executable, "-c", code, tmp_path / "a.png"], capture_output=True, text=True, check=True)
     assert int(done.stdout) < 50_000  # kilobytes

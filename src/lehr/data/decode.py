@@ -1,4 +1,4 @@
-"""Image files decoded to arrays, in this process or in several.
+"""Pictures decoded to arrays, in this process or in several.
 
 Knows nothing of torch: a decoding process imports this file, Pillow and NumPy, and starts at once.
 """
@@ -13,98 +13,83 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
 from lehr.data.checks import as_text, reason_of
+from lehr.data.crop import Form, TooSmall, View, taken
+from lehr.data.encoded import Encoded, digest_of
 from lehr.data.file_facts import FileFacts, facts_of, is_deep
-from lehr.data.picture import opened, to_eight_bits
+from lehr.data.picture import hide_what_is_unseen, opened, to_eight_bits
 from lehr.errors import DataError
-from lehr.files import content_digest
 from lehr.signals import STOP_SIGNALS
 
-if TYPE_CHECKING:
-    from PIL import Image
-
-_ELONGATED = 16
-"""How many times as long as wide a picture is of which only what is kept is resized."""
+_MODES = {1: "L", 3: "RGB", 4: "RGBA"}
+_RGBA = 4
 _GRACE_SECONDS = 10.0  # from SIGTERM to the end of a decoding process
 In = TypeVar("In")
 Out = TypeVar("Out")
 
 
-@dataclass(frozen=True)
-class View:
-    """How one file is looked at.
-
-    Attributes:
-        path: the file.
-        place: where along the longer side the square is cut, in [0, 1); 0.5 is the centre.
-        mirrored: whether left and right are exchanged.
-    """
-
-    path: str
-    place: float = 0.5
-    mirrored: bool = False
-
-
-def decode(view: View, size: int, channels: int) -> np.ndarray:
-    """One image, (c, size, size) uint8: upright, its short side resized to `size`, the long side cut.
+def decode(view: View, form: Form) -> np.ndarray:
+    """One image, (c, h, w) uint8: upright, brought to size and cut.
 
     Raises:
-        DataError: one line that names the file, if it cannot be decoded.
+        DataError: one line that names the picture, if it cannot be decoded, or is smaller than is allowed.
     """
-    return _decode(view, size, channels)[0]
+    return _decode(view, form)[0]
 
 
-def _decode(view: View, size: int, channels: int, *, look_further: bool = False) -> tuple[np.ndarray, FileFacts | None]:
-    """See `decode`; and if one is to look, what else is known of the file."""
-    from PIL import ImageOps
-
+def _decode(view: View, form: Form, *, look_further: bool = False) -> tuple[np.ndarray, FileFacts | None]:
+    """See `decode`; and if one is to look, what else is known of the picture."""
+    has_opacity = form.channels == _RGBA
     try:
-        with opened(view.path) as file:
+        with opened(view.picture) as file:
             deep = look_further and is_deep(file)
-            image = to_eight_bits(file).convert("L" if channels == 1 else "RGB")
-            facts = facts_of(file, view.path, image.size, deep) if look_further else None
-        image = _square(image, size, view.place)
-        if view.mirrored:
-            image = ImageOps.mirror(image)
-        pixels = np.asarray(image)
+            image = to_eight_bits(file, opaque=not has_opacity).convert(_MODES[form.channels])
+            facts = facts_of(file, view.picture, image.size, deep) if look_further else None
+        pixels = np.asarray(taken(image, view, form))
+    except TooSmall as error:
+        raise TooSmall(f"{as_text(view.picture)} {error}") from None
     except Exception as error:  # Pillow's decoders raise errors of a dozen kinds on damaged files
-        raise DataError(f"{as_text(view.path)} cannot be read as an image: {_reason(error)}") from error
-    return pixels[None] if channels == 1 else pixels.transpose(2, 0, 1), facts
+        raise DataError(f"{as_text(view.picture)} cannot be read as an image: {_reason(error)}") from error
+    if has_opacity:
+        pixels = hide_what_is_unseen(pixels)
+    return pixels[None] if form.channels == 1 else pixels.transpose(2, 0, 1), facts
 
 
-def decode_batch(views: list[View], size: int, channels: int) -> np.ndarray:
-    """Several images, (b, c, size, size) uint8."""
-    return np.stack([decode(view, size, channels) for view in views])
+def decode_batch(views: list[View], form: Form) -> np.ndarray:
+    """Several images, (b, c, h, w) uint8."""
+    return np.stack([decode(view, form) for view in views])
 
 
 @dataclass(frozen=True)
 class Inspection:
-    """What was found in a file.
+    """What was found in a picture.
 
     Attributes:
         problem: why it cannot be decoded, None if it can. All of it is: a header says nothing of truncation.
         digest: of its bytes.
         facts: what else is known of it, None if it cannot be decoded.
+        small: whether the problem is that it is smaller than is allowed.
     """
 
     problem: str | None
     digest: bytes = b""
     facts: FileFacts | None = None
+    small: bool = False
 
 
-def inspect(path: str, size: int, channels: int) -> Inspection:
-    """Decode a file, and read its bytes, which are in memory then."""
+def inspect(picture: Encoded, form: Form) -> Inspection:
+    """Decode a picture, and read its bytes, which are in memory then."""
     try:
-        _, facts = _decode(View(path), size, channels, look_further=True)
-        return Inspection(None, content_digest(path), facts)
+        _, facts = _decode(View(picture), form, look_further=True)
+        return Inspection(None, digest_of(picture), facts)
     except DataError as error:
-        return Inspection(str(error))
+        return Inspection(str(error), small=isinstance(error, TooSmall))
     except OSError as error:
-        return Inspection(f"{as_text(path)} cannot be read: {reason_of(error)}")
+        return Inspection(f"{as_text(picture)} cannot be read: {reason_of(error)}")
 
 
 class Decoder:
@@ -113,20 +98,20 @@ class Decoder:
     The processes start with the first batch and serve all splits that share this object.
     """
 
-    def __init__(self, size: int, channels: int, workers: int) -> None:
-        self.size = size
-        self.channels = channels
+    def __init__(self, form: Form, workers: int) -> None:
+        self.form = form
         self.workers = workers
 
     def batches(self, batches: Iterable[list[View]]) -> Iterator[np.ndarray]:
-        """For each batch of views its images, (b, c, size, size) uint8, in order."""
-        return self._map(partial(decode_batch, size=self.size, channels=self.channels), batches)
+        """For each batch of views its images, (b, c, h, w) uint8, in order."""
+        return self.map(partial(decode_batch, form=self.form), batches)
 
-    def inspections(self, paths: Iterable[str]) -> Iterator[Inspection]:
-        """What is found in each file, in order."""
-        return self._map(partial(inspect, size=self.size, channels=self.channels), paths)
+    def inspections(self, pictures: Iterable[Encoded]) -> Iterator[Inspection]:
+        """What is found in each picture, in order."""
+        return self.map(partial(inspect, form=self.form), pictures)
 
-    def _map(self, function: Callable[[In], Out], items: Iterable[In]) -> Iterator[Out]:
+    def map(self, function: Callable[[In], Out], items: Iterable[In]) -> Iterator[Out]:
+        """What `function` makes of each of the items, in order: made ahead of time where there are processes to."""
         if self.workers == 0:
             yield from map(function, items)
             return
@@ -184,19 +169,3 @@ def _reason(error: Exception) -> str:
     if type(error).__name__ in ("UnidentifiedImageError", "KeyError"):  # this Pillow may lack the last of the formats
         return "not an image, or of a format or with pixels that are not read"
     return reason_of(error)
-
-
-def _square(image: Image.Image, size: int, place: float) -> Image.Image:
-    from PIL import Image
-
-    scale = size / min(image.size)
-    width, height = (max(size, round(side * scale)) for side in image.size)
-    left, top = int(place * (width - size + 1)), int(place * (height - size + 1))
-    if max(width, height) > _ELONGATED * size:
-        # A strip of a pixel's width would be enlarged to gigabytes. The same pixels, but for rounding.
-        across, down = image.width / width, image.height / height
-        right, bottom = min(image.width, (left + size) * across), min(image.height, (top + size) * down)
-        return image.resize((size, size), Image.Resampling.BICUBIC, box=(left * across, top * down, right, bottom))
-    if (width, height) != image.size:
-        image = image.resize((width, height), Image.Resampling.BICUBIC)
-    return image.crop((left, top, left + size, top + size))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import combinations
 from typing import TYPE_CHECKING
@@ -13,8 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lehr.data.checks import as_text, reason_of
+from lehr.data.encoded import Encoded, digest_of
 from lehr.errors import DataError
-from lehr.files import DIGEST_BYTES, content_digest
+from lehr.files import DIGEST_BYTES
 
 if TYPE_CHECKING:
     from lehr.data.images import Images
@@ -47,30 +49,35 @@ def digests_of_rows(array: Tensor) -> np.ndarray:
     return np.frombuffer(bytes(found), np.uint8).reshape(len(array), DIGEST_BYTES)
 
 
-def digests_of_files(paths: Iterable[str], known: dict[str, bytes]) -> np.ndarray:
-    """The digest of the bytes of each file, (n, 16) uint8; those that are `known` by their path are not read again.
+def digests_of_pictures(keys: Sequence[str], picture: Callable[[int], Encoded], known: dict[str, bytes]) -> np.ndarray:
+    """The digest of the bytes of each encoded picture, (n, 16) uint8; those that are `known` are not read again.
+
+    Args:
+        keys: what each is known by.
+        picture: gives the one that has a key, by its place among them.
+        known: by their keys; what is found is added.
 
     Raises:
-        DataError: names a file that cannot be read.
+        DataError: names a picture that cannot be read.
     """
-    paths = list(paths)
-    new = [path for path in dict.fromkeys(paths) if path not in known]
+    new = {key: row for row, key in enumerate(keys) if key not in known}
     if new:
         from tqdm import tqdm
 
         # reading waits for the disk, and hashing lets other threads run
         with ThreadPoolExecutor(min(32, 4 * (os.cpu_count() or 1))) as pool:
             hidden = True if len(new) < _WORTH_A_BAR else None
-            digests = tqdm(pool.map(_of_file, new), total=len(new), desc="reading", disable=hidden)
+            found = pool.map(lambda row: _of_picture(picture(row)), new.values())
+            digests = tqdm(found, total=len(new), desc="reading", disable=hidden)
             known.update(zip(new, digests, strict=True))
-    return np.frombuffer(b"".join(known[path] for path in paths), np.uint8).reshape(len(paths), DIGEST_BYTES)
+    return np.frombuffer(b"".join(known[key] for key in keys), np.uint8).reshape(len(keys), DIGEST_BYTES)
 
 
-def _of_file(path: str) -> bytes:
+def _of_picture(picture: Encoded) -> bytes:
     try:
-        return content_digest(path)
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
+        return digest_of(picture)
+    except (OSError, DataError) as error:
+        raise DataError(f"{as_text(picture)} cannot be read: {reason_of(error)}") from error
 
 
 def equal_examples(digests: Mapping[str, np.ndarray]) -> dict[str, int]:

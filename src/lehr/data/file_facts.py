@@ -9,6 +9,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from lehr.data.encoded import Encoded
 from lehr.data.picture import holds_several
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def is_deep(image: Image.Image) -> bool:
     return any(";16" in str(tile.args) for tile in tiles)
 
 
-def facts_of(image: Image.Image, path: str, size: tuple[int, int], deep: bool) -> FileFacts:
+def facts_of(image: Image.Image, picture: Encoded, size: tuple[int, int], deep: bool) -> FileFacts:
     """The facts of a picture that has been decoded; `size` is (width, height) upright, `deep` as `is_deep` said."""
     return FileFacts(
         format=str(image.format),
@@ -83,7 +84,7 @@ def facts_of(image: Image.Image, path: str, size: tuple[int, int], deep: bool) -
         deep=deep,
         transparent=_is_transparent(image),
         several=holds_several(image),  # last: it moves on to the next picture
-        link=os.path.islink(path),
+        link=isinstance(picture, str) and os.path.islink(picture),
     )
 
 

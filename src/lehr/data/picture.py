@@ -1,4 +1,4 @@
-"""A picture file as 8 bits a channel, upright and opaque.
+"""A picture as 8 bits a channel, upright, and opaque unless its opacity is asked for.
 
 Knows nothing of torch, as a decoding process imports it. A file's own bits count, its photometric interpretation and
 its sample format; colour profiles and gamma are not applied. Of several pictures in one file the first is taken (pages
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import re
-import stat
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lehr.data.encoded import Encoded, stream_of
 from lehr.errors import DataError
 
 if TYPE_CHECKING:
@@ -34,26 +34,22 @@ _UNSIGNED = 1
 
 
 @contextmanager
-def opened(path: str) -> Iterator[Image.Image]:
-    """The picture in a file, not yet decoded.
+def opened(picture: Encoded) -> Iterator[Image.Image]:
+    """A picture, not yet decoded.
 
     Raises:
-        DataError: without the file's name, if it is no file, or much too large. Pillow raises errors of a dozen kinds.
+        DataError: without its name, if it is no file, or much too large. Pillow raises errors of a dozen kinds.
     """
     from PIL import Image
 
-    status = os.stat(path)
-    if not stat.S_ISREG(status.st_mode):
-        raise DataError("it is no file")  # reading from a pipe would wait for ever
-    if not status.st_size:
-        raise DataError("it is empty")
-    with warnings.catch_warnings(), open(path, "rb") as file:
+    stream, n_bytes = stream_of(picture)
+    with warnings.catch_warnings(), stream as file:
         warnings.simplefilter("ignore")  # what Pillow can decode is taken, the rest is an error
         is_tiff = file.read(2) in (b"II", b"MM")
-        if status.st_size > _LARGEST_FILE and not is_tiff:  # which is read by the page
-            raise DataError(f"it has {status.st_size:,} bytes")
+        if n_bytes > _LARGEST_FILE and not is_tiff:  # which is read by the page
+            raise DataError(f"it has {n_bytes:,} bytes")
         # Of a Targa nothing but its name tells, and half of all damaged files could be one.
-        formats = ("TGA",) if path.lower().endswith(".tga") else _FORMATS
+        formats = ("TGA",) if str(picture).lower().endswith(".tga") else _FORMATS
         with _libtiff_errors() if is_tiff else nullcontext(), Image.open(file, formats=formats) as image:
             yield image
 
@@ -81,15 +77,24 @@ def _libtiff_errors() -> Iterator[None]:
             raise DataError(found[0].decode(errors="replace"))
 
 
-def to_eight_bits(image: Image.Image) -> Image.Image:
-    """The picture upright, with 8 bits a channel ("L", "RGB" or a mode that converts to it), transparency put on white.
+def to_eight_bits(image: Image.Image, *, opaque: bool = True) -> Image.Image:
+    """The picture upright, with 8 bits a channel: "L", "RGB" or a mode that converts to it, transparency put on white.
+
+    Where it need not be `opaque` it is "RGBA". A level of 16 bits of grey that is transparent is white all the same.
 
     Raises:
         DataError: without the file's name, if nothing says what its numbers mean.
     """
     from PIL import ImageOps
 
-    return ImageOps.exif_transpose(_opaque(image))
+    return ImageOps.exif_transpose(_opaque(image) if opaque else _with_opacity(image))
+
+
+def hide_what_is_unseen(pixels: np.ndarray) -> np.ndarray:
+    """Pixels (h, w, 4) with white wherever nothing is seen: what was left there is arbitrary."""
+    pixels = pixels.copy()
+    pixels[..., :3][pixels[..., 3] == 0] = 255
+    return pixels
 
 
 def holds_several(image: Image.Image) -> bool:
@@ -106,6 +111,34 @@ def holds_several(image: Image.Image) -> bool:
 def _opaque(image: Image.Image) -> Image.Image:
     from PIL import Image
 
+    image = _of_eight_bits(image)
+    if _says_transparency(image):
+        # What lies under a transparent pixel is arbitrary and must not become part of the data.
+        rgba = _as_rgba(image)
+        white = Image.new("RGBA", rgba.size, "white")
+        return _with_info(Image.alpha_composite(white, rgba), image)
+    return image
+
+
+def _with_opacity(image: Image.Image) -> Image.Image:
+    image = _of_eight_bits(image)
+    return _with_info(_as_rgba(image), image)
+
+
+def _says_transparency(image: Image.Image) -> bool:
+    return "transparency" in image.info or image.mode in ("RGBA", "LA", "PA", "RGBa", "La")
+
+
+def _as_rgba(image: Image.Image) -> Image.Image:
+    return (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
+
+
+def _of_eight_bits(image: Image.Image) -> Image.Image:
+    """The picture with 8 bits a channel, in whatever mode.
+
+    Raises:
+        DataError: without the file's name, if nothing says what its numbers mean.
+    """
     if image.format == "TIFF":
         _check_tiff(image)  # type: ignore[arg-type]  # which is what the format says
     if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM"):
@@ -116,11 +149,6 @@ def _opaque(image: Image.Image) -> Image.Image:
         return _with_info(image.convert("RGB"), image)
     if image.format == "PNG" and "transparency" in image.info:
         _scale_transparent_level(image)
-    if "transparency" in image.info or image.mode in ("RGBA", "LA", "PA", "RGBa", "La"):
-        # What lies under a transparent pixel is arbitrary and must not become part of the data.
-        rgba = (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
-        white = Image.new("RGBA", rgba.size, "white")
-        return _with_info(Image.alpha_composite(white, rgba), image)
     return image
 
 

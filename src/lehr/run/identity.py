@@ -9,7 +9,7 @@ from typing import Any
 
 NOT_PART_OF_IT = (
     "dir", "resume", "resume_from", "overwrite", "evaluate", "debug", "trust", "logger", "data.root",
-    "data.source", "data.workers", "data.eval_batch_size", "callbacks.progress", "callbacks.samples",
+    "data.source", "data.workers", "data.verify", "data.eval_batch_size", "callbacks.progress", "callbacks.samples",
     "callbacks.checkpoints.every_seconds",
     "trainer.accelerator", "trainer.devices", "trainer.num_nodes", "trainer.strategy", "trainer.log_every_n_steps",
 )  # fmt: skip
@@ -23,6 +23,7 @@ LATER: dict[str, Any] = {
     "trainer.check_val_every_n_steps": None, "trainer.limit_examples": None, "trainer.overfit_batches": 0,
     "export.weights": None,
     "terms": {}, "data.test_key": None, "data.test_labels_key": None, "data.hidden": "white",
+    "data.resize": None, "data.scale": [0.25, 1.0], "data.ratio": [0.75, 1.3333333333333333], "data.small": "enlarge",
 }  # fmt: skip
 """Keys that earlier versions had not, with values that change nothing: a run that has them is the run of before."""
 _NOT_PART_OF_IT = frozenset(NOT_PART_OF_IT)

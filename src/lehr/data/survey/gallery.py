@@ -10,8 +10,10 @@ import torch
 from torch import Tensor
 
 from lehr.data import binarize
+from lehr.data.encoded import Encoded
 from lehr.data.module import ImageDataModule
 from lehr.data.picture import opened, to_eight_bits
+from lehr.data.pictures import PictureImages
 from lehr.data.survey.equal import EqualImages, Place
 from lehr.data.survey.labels import Factor
 
@@ -77,12 +79,12 @@ class Gallery:
             made = binarize.for_evaluation(pixels, kind, self._data.seed, "train", 0)
             yield Strip(_tiles(made), "", kind)
 
-    def cropped(self, files: Mapping[Place, str], shares: Mapping[Place, float]) -> Iterator[Strip]:
+    def cropped(self, shares: Mapping[Place, float]) -> Iterator[Strip]:
         """The pictures of which most is cut, as they are in their files, and what is left."""
         most = sorted(shares, key=lambda place: -shares[place])[: _COLUMNS // 2]
         most = [place for place in most if shares[place] > 0]
         if most:
-            pairs = [(_whole(files[place], f"{shares[place]:.0%} cut"), *self._at(place)) for place in most]
+            pairs = [(self._whole(place, f"{shares[place]:.0%} cut"), *self._at(place)) for place in most]
             title = "What crop makes of those of which most is cut: as they are in the file, and as they are read"
             yield Strip(tuple(tile for pair in pairs for tile in pair), title)
 
@@ -110,6 +112,11 @@ class Gallery:
     def _tiles(self, split: str, rows: Tensor) -> tuple[Tile, ...]:
         return _tiles(self._fetch(split, rows))
 
+    def _whole(self, place: Place, caption: str) -> Tile:
+        images = self._data.images(place[0])
+        assert isinstance(images, PictureImages)
+        return _whole(images.picture(place[1]), caption)
+
     def _fetch(self, split: str, rows: Tensor) -> Tensor:
         return next(iter(self._data.images(split).fetch([rows], epoch=None, device="cpu")))
 
@@ -131,9 +138,9 @@ def _spread(rows: Tensor) -> Tensor:
     return rows[torch.arange(n) * len(rows) // n]
 
 
-def _whole(path: str, caption: str) -> Tile:
+def _whole(picture: Encoded, caption: str) -> Tile:
     """A picture as it is in its file, made small, with the square that the centre of is kept."""
-    with opened(path) as file:
+    with opened(picture) as file:
         image = to_eight_bits(file).convert("RGB")
     image.thumbnail((_LONG_SIDE, _LONG_SIDE))
     side = min(image.size)

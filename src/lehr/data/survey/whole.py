@@ -67,7 +67,7 @@ class Whole:
         """Where the images are files."""
         if not self._facts:
             return None
-        random = getattr(self._data, "crop", "centre") == "random"
+        random = getattr(self._data, "crop", "centre") != "centre"
         return survey_files(list(self._facts.values()), self._data.shape[-1], random)
 
     def strips(self) -> Iterator[Strip]:
@@ -77,7 +77,7 @@ class Whole:
         if self._data.shape[0] == 1 and self._pixels["train"].between:
             yield from gallery.binarized()
         if self._facts:
-            yield from gallery.cropped(self._paths, {place: one.share_cut() for place, one in self._facts.items()})
+            yield from gallery.cropped({place: one.share_cut() for place, one in self._facts.items()})
         yield from gallery.equal(self._equal)
         yield from gallery.odd("Of one colour, or nearly", self.flat)
         if not self.all_grey:
