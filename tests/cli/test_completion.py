@@ -38,7 +38,8 @@ def test_commands(complete):
 def test_data(complete):
     assert complete("lehr data ") == ["data.", "data=", "debug=", "format=", "out=", "seed=", "trust="]
     assert complete("lehr data data=images data.cr") == ["data.crop="]
-    assert complete("lehr data data=images data.crop=") == ["data.crop=centre", "data.crop=random"]
+    crops = ["data.crop=centre", "data.crop=random", "data.crop=random_resized"]
+    assert complete("lehr data data=images data.crop=") == crops
     assert complete("lehr data format=") == ["format=json", "format=table"]
 
 

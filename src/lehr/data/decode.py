@@ -47,7 +47,11 @@ def _decode(view: View, form: Form, *, look_further: bool = False) -> tuple[np.n
     try:
         with opened(view.picture) as file:
             deep = look_further and is_deep(file)
-            image = to_eight_bits(file, opaque=not has_opacity).convert(_MODES[form.channels])
+            image = to_eight_bits(file, opaque=not has_opacity)
+            if image.mode != (mode := _MODES[form.channels]):  # else it would be copied
+                image = image.convert(mode)
+            if look_further and image is file:
+                image = image.copy()  # to look whether there is another picture goes on to it
             facts = facts_of(file, view.picture, image.size, deep) if look_further else None
         pixels = np.asarray(taken(image, view, form))
     except TooSmall as error:

@@ -29,6 +29,7 @@ _LARGEST_FILE = 2**30
 # the tags of TIFF 6.0
 _BITS_PER_SAMPLE, _PHOTOMETRIC, _SAMPLES_PER_PIXEL, _PLANAR = 258, 262, 277, 284
 _COLOUR_MAP, _SAMPLE_FORMAT, _SUBSAMPLING = 320, 339, 530
+_ORIENTATION = 0x0112  # of Exif
 _WHITE_IS_ZERO = 0
 _UNSIGNED = 1
 
@@ -80,6 +81,7 @@ def _libtiff_errors() -> Iterator[None]:
 def to_eight_bits(image: Image.Image, *, opaque: bool = True) -> Image.Image:
     """The picture upright, with 8 bits a channel: "L", "RGB" or a mode that converts to it, transparency put on white.
 
+    It is the same object where nothing has to be changed.
     Where it need not be `opaque` it is "RGBA". A level of 16 bits of grey that is transparent is white all the same.
 
     Raises:
@@ -87,7 +89,10 @@ def to_eight_bits(image: Image.Image, *, opaque: bool = True) -> Image.Image:
     """
     from PIL import ImageOps
 
-    return ImageOps.exif_transpose(_opaque(image) if opaque else _with_opacity(image))
+    made = _opaque(image) if opaque else _with_opacity(image)
+    made.load()  # of some formats this is when the orientation is known
+    # one that is upright already would be copied
+    return made if made.getexif().get(_ORIENTATION, 1) == 1 else ImageOps.exif_transpose(made)
 
 
 def hide_what_is_unseen(pixels: np.ndarray) -> np.ndarray:

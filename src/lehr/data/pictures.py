@@ -219,7 +219,7 @@ class PictureDataModule(ImageDataModule):
         first = min(refused, key=lambda one: one.small)
         rest = f" (and {len(refused) - 1:,} more)" if len(refused) > 1 else ""
         advice = (
-            "choose a smaller one, or say data.small=enlarge or skip"
+            "choose a smaller data.size, or say data.small=enlarge or skip"
             if first.small
             else "repair it, or leave such files out with data.on_corrupt=skip"
         )

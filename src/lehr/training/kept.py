@@ -26,6 +26,7 @@ KEPT = {
     "data.binarize": _PIXELS,
     "data.size": _PIXELS,
     "data.channels": _PIXELS,
+    "data.resize": _PIXELS,
     "model": "the weights are of it",
     "likelihood": _SCORE,
     "prior": _SCORE,
