@@ -20,7 +20,7 @@ from lehr.run.directory import RunDirectory
 from lehr.run.identity import completed, differing, flat, parts
 from lehr.run.status import DONE
 from lehr.sweeps.point import FILE, Point
-from lehr.training.beginning import beginning
+from lehr.training.beginning import beginning, start_problems
 from lehr.training.debugging.values import debug_directory, debugged, mode_of, resume_problem
 from lehr.training.going_on import ended_by
 from lehr.training.kept import kept_problems
@@ -79,6 +79,8 @@ def start(config: Composed) -> Start:
     if problems := directory.problems() or _point_problems(values, directory):
         raise ConfigError(*problems)
     found = beginning(values, directory)
+    if not (found.resume or found.evaluate) and (problems := start_problems(values)):
+        raise ConfigError(*problems)
     return Start(values, directory, found.resume, found.evaluate, found.note)
 
 

@@ -20,6 +20,7 @@ from lehr.config.places import located, path_keys
 from lehr.errors import ConfigError
 from lehr.run.identity import is_part
 from lehr.sweeps.point import Point
+from lehr.training.beginning import start_problems
 from lehr.training.debugging.values import several_problem
 
 
@@ -138,6 +139,8 @@ class Recipe:
             raise ConfigError(*problems)
         if problem := several_problem(values):
             raise ConfigError(problem)
+        if problems := start_problems(values):
+            raise ConfigError(*problems)
         relative = set(path_keys(values))
         self.moved |= any(map(is_part, relative))
         if relative and not self._as_typed:

@@ -24,7 +24,7 @@ _BY_NAME = ("path", "test_path", "root")
 
 
 def located(config: Mapping[str, Any], but: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """The configuration of a run with absolute paths in its components. What has none is shared.
+    """The configuration of a run with absolute paths. What has none is shared.
 
     Args:
         config: that has passed all checks.
@@ -44,7 +44,9 @@ def located(config: Mapping[str, Any], but: Mapping[str, Any] | None = None) -> 
 
 
 def path_keys(config: Mapping[str, Any]) -> Iterator[str]:
-    """The dotted keys of the paths in its components that are not absolute."""
+    """The dotted keys of the paths that are not absolute: what it starts from, and those in its components."""
+    if isinstance(start := config.get("start_from"), str) and start and not Path(start).is_absolute():
+        yield "start_from"
     trust = config.get("trust")
     trusted = tuple(map(str, trust)) if isinstance(trust, list) else ()
     for group, key, node in components(config):

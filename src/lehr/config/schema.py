@@ -172,6 +172,7 @@ class _Train(Section):
     dir: PathString
     resume: PathString | None
     resume_from: Literal["last", "best"] = "last"
+    start_from: PathString | None = None
     overwrite: bool
     compile: bool
     evaluate: Literal["quick", "full", "none"]

@@ -148,6 +148,20 @@ def read_model(
     return *read_weights(described.nodes, described.image_shape, weights, trust, folder / WEIGHTS, given), found
 
 
+def read_weights_alone(folder: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The weights in `folder` by the names of `weights_of`, and the classes of model, likelihood and prior.
+
+    Raises:
+        CheckpointError: if something is missing or damaged.
+    """
+    described = describe_model(folder)
+    with _problems_told(folder):
+        weights, written = read_tensors(folder / WEIGHTS)
+        if written not in (None, model_id(weights)):
+            raise ValueError("the weights are not those that were written")
+    return weights, {name: str(node["_target_"]) for name, node in described.nodes.items()}
+
+
 @contextmanager
 def _problems_told(folder: Path) -> Iterator[None]:
     try:

@@ -41,11 +41,12 @@ class Status:
         self.exported: Mapping[str, Any] | None = None
         """Which weights the run has ended in."""
 
-    def start(self, marked_events: bool = True) -> None:
+    def start(self, marked_events: bool = True, started_from: Mapping[str, Any] | None = None) -> None:
         """The run is under way.
 
         Args:
             marked_events: whether its events have names of their own, see `lehr.run.contents`.
+            started_from: the run whose weights it has begun with, and the id of its model; None for none.
         """
         self._fields = {
             "state": RUNNING,
@@ -55,6 +56,7 @@ class Status:
             "host": socket.gethostname(),
             **provenance(),
             "marked_events": marked_events,
+            "started_from": started_from,
             "error": None,
         }
         write_json(self._path, self._fields)

@@ -66,6 +66,19 @@ def beginning(config: Mapping[str, Any], directory: RunDirectory) -> Beginning:
     return _unless_with_others(config, Beginning(resume=True, note=note))
 
 
+def start_problems(config: Mapping[str, Any]) -> list[str]:
+    """Why a run of this configuration cannot begin with the weights that it says; whether they fit is seen later."""
+    if (run := config.get("start_from")) is None:
+        return []
+    directory = RunDirectory(run)
+    if not directory.path.is_dir():
+        return [f"start_from={run}: there is no such directory"]
+    if not directory.model.is_dir():
+        why = directory.unfinished() or "it is not the directory of a finished run"
+        return [f"start_from={run}: has no model/; {why}"]
+    return []
+
+
 def _unless_with_others(config: Mapping[str, Any], found: Beginning) -> Beginning:
     if rank_from_outside(config) is not None:
         raise ConfigError(f"{found.note}; of processes that were started together each is to be told: resume=DIR")

@@ -55,6 +55,7 @@ from lehr.training.optimizers import adam
 from lehr.training.players import PlayerPlan
 from lehr.training.ranks import Ranks, devices_of, first_place
 from lehr.training.resuming import Resumption
+from lehr.training.starting import Start, start_of
 
 Config = Mapping[str, Any]
 
@@ -112,6 +113,7 @@ class Parts:
         given: Given = NOTHING,
     ) -> None:
         extras = extras or Extras()
+        start = Start.read(run) if not checkpoint and (run := start_of(config)) else None
         self.data = build_data(config, trust, given)
         rate_term = build(config["kl"], RateTerm, key="kl", trust=trust)
         plan = player_plan(config["optimizer"], config["trainer"]["gradient_clip_val"], trust)
@@ -124,7 +126,11 @@ class Parts:
         every += looking(config, directory)
         self.trainer = _trainer(config, directory, checkpoint, trust, every, place)
         length = self._read_data(config, directory, saved, trust)
-        self.module = _module(config, self.data, rate_term, plan, ema, trust, given, start=not checkpoint)
+        self.module = _module(
+            config, self.data, rate_term, plan, ema, trust, given, start=not checkpoint, learnt=bool(start)
+        )
+        if start:
+            start.give(self.module, config)
         if self.data.grey and self.module.likelihood.levels == 2:
             self._say(_GREY)
         for note in (_single_example(self.data, rate_term), self.module.model.note):
@@ -224,8 +230,12 @@ def _module(
     trust: tuple[str, ...],
     given: Given,
     start: bool,
+    learnt: bool,
 ) -> VAEModule:
-    """The module with networks for the images of `data`; with `start` the decoder and the prior begin at these."""
+    """The module with networks for the images of `data`; with `start` the decoder and the prior begin at these.
+
+    With `learnt` the model is given the weights of another run, and the prior alone begins at the images.
+    """
     with randomness.seeded(config["seed"], "weights"):
         model = build_model(config, data.shape, trust, given)
     likelihood = build_likelihood(config, trust)
@@ -237,7 +247,8 @@ def _module(
     _require_density(config, model, {"kl": rate_term, "objective": objective, "prior": prior})
     if start:
         images = some_images(data)
-        model.start_at(likelihood.parameters_at(images.double().mean(0).float()))
+        if not learnt:
+            model.start_at(likelihood.parameters_at(images.double().mean(0).float()))
         prior.start_at(images)
     return VAEModule(
         model,

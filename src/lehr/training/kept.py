@@ -17,6 +17,7 @@ _PIXELS = "it says what the pixels are"
 _SCORE = "the best ELBO so far is of it"
 KEPT = {
     "seed": "every random number follows from it",
+    "start_from": "it has begun with those weights",
     "data.batch_size": _COUNTED,
     "trainer.accumulate_grad_batches": _COUNTED,
     "data.seed": _SPLIT,

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from lightning.pytorch import Trainer
 from torch import Tensor
@@ -45,6 +46,7 @@ from lehr.training.loggers.all import ending_told, run_loggers
 from lehr.training.memory import shortage_told
 from lehr.training.quiet import quiet
 from lehr.training.ranks import require_one_process
+from lehr.training.starting import started_from
 
 
 def train(
@@ -202,16 +204,17 @@ def _prepare(
     given: Given,
 ) -> Parts:
     """Build the run and begin its directory; what an earlier run left is touched only once this one can start."""
+    started = started_from(config, directory, resume=checkpoint is not None)
     has_something_to_lose = checkpoint is not None or directory.is_run()
     if not has_something_to_lose:
-        _begin(directory, config, status)
+        _begin(directory, config, status, started)
     parts = Parts(config, directory, checkpoint, trust, extras, place, given)
     if has_something_to_lose:
         if checkpoint is None:
             directory.clear()
         elif checkpoint == directory.best_checkpoint:
             _go_back(directory)
-        _begin(directory, config, status)
+        _begin(directory, config, status, started)
     for logger in run_loggers(parts.trainer):
         logger.record()
     write_data(directory, parts.data)
@@ -230,11 +233,11 @@ def _go_back(directory: RunDirectory) -> None:
     )
 
 
-def _begin(directory: RunDirectory, config: Config, status: Status) -> None:
+def _begin(directory: RunDirectory, config: Config, status: Status, started: Mapping[str, Any] | None) -> None:
     try:
         directory.path.mkdir(parents=True, exist_ok=True)
         # first of all: from now on what lies here under names of lehr's is the run's
-        status.start(directory.has_marked_events())
+        status.start(directory.has_marked_events(), started)
         directory.remove_unfinished()
         directory.remove_evaluations()
         directory.write_config(dict(config))

@@ -1,0 +1,90 @@
+"""A run that begins with the weights of another."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from lehr.run.model_files import WEIGHTS
+from lehr.training.module import VAEModule
+
+SMALL = ("kl=constant", "model.hidden=[32]", "trainer.max_epochs=null", "trainer.max_steps=1", "evaluate=none",
+         "callbacks.samples=null", "callbacks.aggregate=null")  # fmt: skip
+
+
+@pytest.fixture
+def at_first(monkeypatch):
+    """The weights that runs begin with, in turn, as they are when the first step is taken."""
+    found = []
+    start = VAEModule.on_fit_start
+
+    def watched(module):
+        found.append({name: t.clone() for name, t in module.state_dict().items()})
+        start(module)
+
+    monkeypatch.setattr(VAEModule, "on_fit_start", watched)
+    return found
+
+
+def test_a_run_begins_with_the_weights_that_another_has_ended_in(lehr, finished_run, tmp_path, at_first):
+    run = tmp_path / "run"
+    code, _, err = lehr("train", f"dir={run}", f"start_from={finished_run}", "likelihood=gaussian", *SMALL)
+    assert code == 0, err
+    before = load_file(finished_run / "model" / WEIGHTS)
+    begun = {name: t for name, t in at_first[0].items() if name.startswith("model.")}
+    assert begun.keys() == {name for name in before if name.startswith("model.")}
+    assert all(torch.equal(t, before[name]) for name, t in begun.items())
+    of = json.loads((finished_run / "status.json").read_text())["model"]
+    assert json.loads((run / "status.json").read_text())["started_from"] == {"run": str(finished_run), "model": of}
+
+
+def test_what_a_likelihood_has_learnt_goes_on_and_what_was_configured_counts(lehr, tmp_path, at_first):
+    first, second, third = (tmp_path / name for name in ("first", "second", "third"))
+    gaussian = (*SMALL, "likelihood=gaussian", "optimizer.lr=0.1")
+    assert lehr("train", f"dir={first}", "likelihood.scale=learned", *gaussian)[0] == 0
+    learnt = load_file(first / "model" / WEIGHTS)["likelihood.log_scale"]
+    assert lehr("train", f"dir={second}", f"start_from={first}", "likelihood.scale=learned", *gaussian)[0] == 0
+    assert lehr("train", f"dir={third}", f"start_from={first}", "likelihood.scale=0.5", *gaussian)[0] == 0
+    begun, fixed = (weights["likelihood.log_scale"] for weights in at_first[1:])
+    assert torch.equal(begun, learnt)
+    assert learnt != at_first[0]["likelihood.log_scale"]
+    assert fixed.exp() == pytest.approx(0.5)
+
+
+def test_weights_of_another_shape_are_refused_in_a_line(lehr, finished_run, tmp_path):
+    code, _, err = lehr("train", f"dir={tmp_path / 'run'}", f"start_from={finished_run}", *SMALL, "model.hidden=[16]")
+    (line,) = [line for line in err.splitlines() if "start_from" in line]
+    assert code == 1
+    assert "is of another model: encoder." in line
+    assert "is (32, 64) there, (16, 64) here; and " in line
+
+
+def test_what_cannot_be_started_from_is_said_before_anything_begins(lehr, finished_run, tmp_path):
+    unfinished, run = tmp_path / "unfinished", tmp_path / "run"
+    shutil.copytree(finished_run, unfinished, ignore=shutil.ignore_patterns("model"))
+    for start, said in ((tmp_path / "nowhere", "there is no such directory"), (unfinished, "has no model/")):
+        code, _, err = lehr("train", f"dir={run}", f"start_from={start}", *SMALL)
+        assert code == 2
+        assert f"start_from={start}: {said}" in err
+        code, _, err = lehr("train", "-m", f"start_from={start}", *SMALL, "seed=0,1")
+        assert code == 2
+        assert f"start_from={start}: {said}" in err
+    assert not run.exists()
+
+
+def test_a_run_that_is_gone_on_with_needs_what_it_began_with_no_more(lehr, finished_run, tmp_path):
+    start, run = tmp_path / "start", tmp_path / "run"
+    shutil.copytree(finished_run, start)
+    assert lehr("train", f"dir={run}", f"start_from={start}", *SMALL)[0] == 0
+    shutil.rmtree(start)
+    begun = json.loads((run / "status.json").read_text())["started_from"]
+    code, _, err = lehr("train", f"resume={run}", "trainer.max_steps=2")
+    assert code == 0, err
+    assert json.loads((run / "status.json").read_text())["started_from"] == begun
+    code, _, err = lehr("train", f"resume={run}", "trainer.max_steps=3", "start_from=null")
+    assert code == 2
+    assert "start_from=null: a resumed run keeps its own" in err
