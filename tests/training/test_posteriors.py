@@ -85,6 +85,10 @@ def test_it_learns_to_reconstruct_and_reports_what_there_is(tmp_path, kind):
         after = -Gaussian(1.0).log_prob(images, module.model.decode(posterior.mean)).mean()
     assert after < before - 0.5
     assert found["val/distortion"] == pytest.approx(float(after), abs=0.2 if kind in ("fixed", "rounded") else 1e-4)
+    if kind in ("point", "codes"):  # of which the sample is the mean
+        with torch.no_grad():
+            error = (images - module.model.decode(posterior.mean).clamp(0, 1)).square().flatten(1).mean(1)
+        assert found["val/psnr"] == pytest.approx(float(-10 * error.log10().mean()), abs=1e-4)
     if kind == "fixed":
         assert found["val/rate"] == pytest.approx(float(posterior.kl().mean()), rel=1e-5)
         assert found["val/elbo"] == pytest.approx(-found["val/distortion"] - found["val/rate"])
@@ -93,14 +97,18 @@ def test_it_learns_to_reconstruct_and_reports_what_there_is(tmp_path, kind):
 
 
 def test_the_codebook_follows_the_encoder_and_its_charges_are_part_of_the_loss(tmp_path):
-    module, _, images = trained(tmp_path, "codes")
+    module, validated, images = trained(tmp_path, "codes")
     with torch.no_grad():
         found = module.model.encode(images)
         of_first_codebook = Codes.nearest(found.output, Small("codes").codebook)
         metric = AggregatePosteriorMetric.of(module.model)
         metric.update(found)
     assert found.charges()["codebook"].mean() < 0.7 * of_first_codebook.charges()["codebook"].mean()
-    assert metric.compute().usage.sum() == 2 * len(images)
+    usage = metric.compute().usage
+    assert usage.sum() == 2 * len(images)
+    share = usage[usage > 0].double() / usage.sum()
+    assert validated["val/perplexity"] == pytest.approx(float((-share * share.log()).sum().exp()))
+    assert (validated["val/codes_used"], validated["val/code_share"]) == (len(share), pytest.approx(len(share) / 6))
     assert {"distortion", "codebook", "commitment"} == module.last_step.terms.keys()
 
 

@@ -13,17 +13,24 @@ from lehr.data.batch import Batch
 from lehr.data.module import ImageDataModule
 from lehr.evaluation.aggregate import AggregatePosteriorMetric
 from lehr.evaluation.elbo import ELBOMetric
+from lehr.evaluation.fidelity import PSNRMetric
 from lehr.finite import require_finite
 from lehr.models.components import Components
 from lehr.objective.bits import bits_per_dim
 from lehr.objective.bounds import ELBO, Draw
 from lehr.posterior.aggregate import AggregatePosterior
+from lehr.posterior.codes import perplexity
 from lehr.posterior.collapse import active_units
 from lehr.posterior.posterior import Posterior
 from lehr.run.evaluation_mode import in_own_precision
 from lehr.run.execution import Execution
 
 _ONE_SAMPLE = ELBO()
+
+
+def has_psnr(components: Components) -> bool:
+    """Whether a PSNR is measured with the ELBO: of real pixels, and of latent maps; of binary ones it says little."""
+    return components.likelihood.levels is None or len(components.model.latent_shape) > 1
 
 
 def one_sample(components: Components, images: Tensor, posterior: Posterior, noise: Tensor) -> Draw:
@@ -51,6 +58,7 @@ class SplitMeasurement:
         self._n = data.n_test if split == "test" else data.n_val
         self._elbo = ELBOMetric().to(device)
         self._posterior = AggregatePosteriorMetric.of(components.model).to(device)
+        self._psnr = PSNRMetric().to(device) if has_psnr(components) else None
         self.aggregate: AggregatePosterior | None = None
         """The statistics of q(z) over the split, once computed; None of a single example, which has no variance."""
 
@@ -66,6 +74,8 @@ class SplitMeasurement:
         draw = one_sample(self._components, batch.images, posterior, noise)
         self._elbo.update(draw.terms or draw.distortion)
         self._posterior.update(posterior)
+        if self._psnr is not None and draw.parameters is not None:
+            self._psnr.update(batch.images, self._components.likelihood.mean(draw.parameters))
 
     def compute(self, step: int) -> dict[str, float]:
         """The metrics of the split over all ranks, which all of them must ask for, by name: "val/elbo".
@@ -81,6 +91,12 @@ class SplitMeasurement:
         if self._n > 1:
             self.aggregate = self._posterior.compute()
             metrics["active_units"] = float(active_units(self.aggregate.var_of_mean))
+            if (usage := self.aggregate.usage) is not None:
+                metrics["perplexity"] = float(perplexity(usage))
+                metrics["codes_used"] = float((usage > 0).sum())
+                metrics["code_share"] = metrics["codes_used"] / len(usage)
+        if self._psnr is not None:
+            metrics["psnr"] = float(self._psnr.compute())
         if "rate" in metrics:
             metrics["kl_weight"] = self._components.rate_term.kl_weight(step)
             if (loss := self._loss(step, metrics)) is not None:

@@ -26,7 +26,8 @@ TRAIN = {f"train/{name}" for name in ("loss", "elbo", "rate", "distortion", "kl_
 EVALUATION = ("loss", "elbo", "rate", "distortion", "kl_weight", "active_units", "bits_per_dim")
 POSTERIOR = {f"posterior/{name}" for name in (
     "active_units", "effective_rank", "effective_rank_total", "moment_kl_diag", "moment_kl_full", "kl_standard_normal",
-    "scaling_factor", "shift_factor")}  # fmt: skip
+    "scaling_factor", "scaling_factor_of_mean", "shift_factor", "mean_of_var", "var_of_mean", "noise_lost_bfloat16",
+    "noise_lost_float16", "clamped_low", "clamped_high")}  # fmt: skip
 TIME = {"time/images_per_second", "time/step_ms"}
 PICTURES = {f"samples/{name}" for name in ("aggregate", "prior", "interpolation", "reconstruction")}
 

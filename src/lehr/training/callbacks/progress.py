@@ -124,6 +124,8 @@ def _describe(trainer: Trainer, module: VAEModule) -> str:
     first: dict[str, float] = {name: numbers.pop(name) for name in ("rate", "distortion") if name in numbers}
     shown: dict[str, float] = {"loss": result.objective(), **first, **numbers}
     values = "  ".join(f"{name.replace('_', ' ')} {value:.2f}" for name, value in shown.items())
+    if (psnr := module.evaluated.get("val/psnr")) is not None:
+        values += f"  val PSNR {psnr:.2f} dB"
     weight = "" if result.kl_weight is None else f"  KL weight {float(result.kl_weight):.3g}"
     epoch = min(trainer.current_epoch + 1, trainer.max_epochs or 0) if (trainer.max_epochs or 0) > 0 else None
     where = f"epoch {epoch}/{trainer.max_epochs}" if epoch else f"epoch {trainer.current_epoch + 1}"
