@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from lehr.limits import NonNegativeFloat, PositiveFloat
 from lehr.needs import Need
+from lehr.objective.keep_float32 import but_to_half
 from lehr.objective.step import Parts, StepInputs
 from lehr.objective.terms.timing import Onset, TrainingLength, Unit
 from lehr.posterior.posterior import Posterior
@@ -87,7 +88,7 @@ class LossTerm(nn.Module):
     """The `terms` group. A subclass computes its value in `forward`, and may bring players.
 
     Networks that are not trained are given to `keep`: they follow the module from device to device, and are neither
-    parameters nor part of checkpoints.
+    parameters nor part of checkpoints, nor ever in half precision.
 
     Args:
         weight: that the value has in the loss.
@@ -155,5 +156,5 @@ class LossTerm(nn.Module):
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         for network in self._kept.values():
-            network._apply(fn)
+            network._apply(but_to_half(fn))
         return super()._apply(fn, recurse)
