@@ -5,6 +5,8 @@ from lehr.lazy import exports
 __getattr__, __dir__ = exports(
     __name__,
     {
+        "FocalFrequency": "focal_frequency",
+        "Laplacian": "laplacian",
         "LatentMagnitude": "magnitude",
         "LossTerm": "term",
         "PlayerOptions": "term",
