@@ -46,7 +46,9 @@ def keys_of(schema: type[Section], path: str = "") -> dict[str, Any]:
 
 @cache
 def options(group: str) -> list[str]:
-    return sorted(file.stem for file in (conf_dir() / group).glob("*.yaml") if not file.stem.startswith("_"))
+    """The choices of a group; of what is too large for a CPU, and so has a small form, that form."""
+    found = {file.stem for file in (conf_dir() / group).glob("*.yaml") if not file.stem.startswith("_")}
+    return sorted(name for name in found if f"{name}_small" not in found)
 
 
 @cache
@@ -59,6 +61,7 @@ def default(group: str) -> str:
 def nodes(group: str, choice: str) -> list[tuple[str, dict[str, Any]]]:
     """Key and content of each component that a choice has."""
     content = yaml.safe_load((conf_dir() / group / f"{choice}.yaml").read_text()) or {}
+    content.pop("defaults", None)
     if GROUPS[group].several:
         return [(f"{group}.{name}", node) for name, node in content.items()]
     return [(group, content)]
