@@ -33,6 +33,8 @@ CONF = Path(__file__).parents[1] / "conf"
 FILES = sorted(path.relative_to(CONF).as_posix() for path in CONF.rglob("*.yaml"))
 CHOICES = [name for name in FILES if "/" in name and "/_" not in name]
 GIVEN = [name for name in CHOICES if not named(name.partition("/")[0], [Path(name).stem])]  # by programs alone
+WITHOUT_DATA = [f"data/{name}.yaml" for name in ("arrays", "hub", "images", "shards")]
+WITHOUT_DATA += ["experiment/capacity_sprites.yaml"]  # that say nothing of where their data lie
 OF_MANY_RUNS = ("sweep", "hydra/launcher", "hydra/sweeper")
 SHIPPED = [(group, target) for group in GROUPS for target in targets(group)]
 
@@ -42,7 +44,7 @@ def compose_with(choice: str) -> dict[str, Any]:
     """What `lehr train` composes with a choice; not to be changed."""
     group, _, name = choice.removesuffix(".yaml").rpartition("/")
     overrides = [f"{group}={name}"]
-    if choice in ("data/arrays.yaml", "data/images.yaml", "experiment/capacity_sprites.yaml"):
+    if choice in WITHOUT_DATA:
         overrides.append("data.path=/")
     if choice == "likelihood/discretized_logistic.yaml":
         overrides.append("data.binarize=none")

@@ -50,7 +50,11 @@ class Group:
 
 
 GROUPS: dict[str, Group] = {
-    "data": Group("lehr.data.module.ImageDataModule", given_to_own=("content",)),
+    "data": Group(
+        "lehr.data.module.ImageDataModule",
+        given_to_own=("content",),
+        extras={"lehr.data.HubImages": ("images", ("datasets",))},
+    ),
     "model": Group(
         "lehr.models.autoencoder.Autoencoder",
         given=("image_shape",),

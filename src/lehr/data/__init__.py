@@ -15,8 +15,10 @@ if TYPE_CHECKING:
     from lehr.data.digits import Digits
     from lehr.data.folder import ImageFolder
     from lehr.data.given import GivenDataModule, GivenImages
+    from lehr.data.hub import HubImages
     from lehr.data.idx import MNIST, FashionMNIST
     from lehr.data.module import ImageDataModule
+    from lehr.data.shards import Shards
 
 __all__ = [
     "MNIST",
@@ -26,8 +28,10 @@ __all__ = [
     "FashionMNIST",
     "GivenDataModule",
     "GivenImages",
+    "HubImages",
     "ImageDataModule",
     "ImageFolder",
+    "Shards",
 ]
 
 # Lazy: a process that only decodes image files imports this package, and must not wait for torch and Lightning.
@@ -40,8 +44,10 @@ __getattr__, __dir__ = exports(
         "FashionMNIST": "idx",
         "GivenDataModule": "given",
         "GivenImages": "given",
+        "HubImages": "hub",
         "ImageDataModule": "module",
         "ImageFolder": "folder",
         "MNIST": "idx",
+        "Shards": "shards",
     },
 )

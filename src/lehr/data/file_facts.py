@@ -55,8 +55,9 @@ class FileFacts:
         return self.mode in ("1", "L", "LA", "La") or self.mode.startswith("I")
 
     def named_wrongly(self, path: str) -> bool:
-        """Whether its name says another format than it has."""
-        return os.path.splitext(path)[1].lower() not in SUFFIXES_OF.get(self.format, ())
+        """Whether its name says another format than it has; a row of a table has no such name."""
+        suffix = os.path.splitext(path)[1].lower()
+        return bool(suffix) and suffix not in SUFFIXES_OF.get(self.format, ())
 
     def share_cut(self) -> float:
         """The part of the picture, 0 to 1, that a square of its short side leaves out."""

@@ -111,7 +111,7 @@ class PictureDataModule(ImageDataModule):
         values = [source.values(of.tolist()) for source, of in zip(sources, rows, strict=True)]
         # The same name is the same class everywhere, and a class that one source lacks shifts no other.
         names = sorted({one for found in values for one in found or () if isinstance(one, str)})
-        self.classes = names
+        self.classes = names or train.class_names
         number = {name: i for i, name in enumerate(names)}
         augmentation = Augmentation(
             self.crop, self.flip in (True, "horizontal", "both"), self.flip in ("vertical", "both"), self.seed

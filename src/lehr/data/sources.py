@@ -15,9 +15,11 @@ class Source(ABC):
 
     Attributes:
         title: what they are all together called, in front of which a picture's name in a message may be left out.
+        class_names: what class i of numbered labels is called, if that is known.
     """
 
     title: str
+    class_names: Sequence[str] = ()
 
     @abstractmethod
     def __len__(self) -> int: ...
