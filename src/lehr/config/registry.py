@@ -15,6 +15,10 @@ ALLOWED_PACKAGES = ("lehr", "torch", "lightning", "diffusers")
 """Packages whose classes a configuration may name without being asked to trust them."""
 
 
+_OF_DIFFUSERS = ("lehr.models.KLAutoencoder", "lehr.models.TinyAutoencoder", "lehr.models.VQAutoencoder")
+"""Models whose networks are diffusers'."""
+
+
 @dataclass(frozen=True)
 class Group:
     """What a section of the configuration builds.
@@ -59,7 +63,7 @@ GROUPS: dict[str, Group] = {
         "lehr.models.autoencoder.Autoencoder",
         given=("image_shape",),
         provides=(DENSITY,),
-        extras=dict.fromkeys(("lehr.models.KLAutoencoder",), ("images", ("diffusers",))),
+        extras=dict.fromkeys(_OF_DIFFUSERS, ("images", ("diffusers",))),
     ),
     "likelihood": Group("lehr.objective.likelihood.Likelihood"),
     "kl": Group("lehr.objective.rate.RateTerm"),

@@ -12,7 +12,9 @@ __getattr__, __dir__ = exports(
         "KLAutoencoder": "first_stage.kl",
         "Linear": "linear",
         "MLP": "mlp",
+        "TinyAutoencoder": "first_stage.tiny",
         "VAE": "vae",
+        "VQAutoencoder": "first_stage.vq",
         "wrap": "wrapped",
     },
 )

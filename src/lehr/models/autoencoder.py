@@ -35,9 +35,11 @@ class Autoencoder(nn.Module):
         codebook_size: how many codes there are where posteriors are `Codes`, else 0.
         encoder_input: what the network that encodes is given for pixels of 0 and of 1.
         note: what there is to say before a training, a line, or nothing.
+        any_size: whether images and latent maps of other heights and widths may be encoded and decoded.
     """
 
     codebook_size = 0
+    any_size = False
     encoder_input: tuple[float, float] = (0.0, 1.0)
     note = ""
     accepted = "a torch.nn.Module with encode and decode"

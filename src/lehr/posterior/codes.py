@@ -53,6 +53,7 @@ class Codes(PointPosterior):
         indices: (b, *positions) int64, which they are.
         codebook_size: K.
         commitment_weight: beta of equation 3.
+        codebook_weight: of both charges.
     """
 
     _of_examples: ClassVar[tuple[str, ...]] = ("output", "codes", "indices")
@@ -62,9 +63,16 @@ class Codes(PointPosterior):
     indices: Tensor
     codebook_size: int
     commitment_weight: float = COMMITMENT_WEIGHT
+    codebook_weight: float = 1.0
 
     @classmethod
-    def nearest(cls, output: Tensor, codebook: Tensor, commitment_weight: float = COMMITMENT_WEIGHT) -> Codes:
+    def nearest(
+        cls,
+        output: Tensor,
+        codebook: Tensor,
+        commitment_weight: float = COMMITMENT_WEIGHT,
+        codebook_weight: float = 1.0,
+    ) -> Codes:
         """From the output (b, *latent) of an encoder and a codebook (K, k), of any precision.
 
         Raises:
@@ -75,7 +83,7 @@ class Codes(PointPosterior):
             raise ValueError(f"expected an output (b, k, ...) and a codebook (K, k), got {shapes}")
         indices = nearest_code(output, codebook)
         codes = at_least_float32(torch.nn.functional.embedding(indices, codebook).movedim(-1, 1))
-        return cls(at_least_float32(output), codes, indices, len(codebook), commitment_weight)
+        return cls(at_least_float32(output), codes, indices, len(codebook), commitment_weight, codebook_weight)
 
     @property
     def mean(self) -> Tensor:  # type: ignore[override]  # follows from the others
@@ -86,11 +94,13 @@ class Codes(PointPosterior):
         """The second and third term of equation 3: (b,) each, squares summed over latents, beta included.
 
         `codebook` |sg[output] - code|^2 draws the codes to the outputs, `commitment` beta |output - sg[code]|^2 the
-        outputs to the codes. (Implementations with a mean over latents have weights that are smaller by their number.)
+        outputs to the codes, both times `codebook_weight`. (Implementations with a mean over latents have weights that
+        are smaller by their number.)
         """
         codebook = (self.output.detach() - self.codes).square().flatten(1).sum(1)
         commitment = (self.output - self.codes.detach()).square().flatten(1).sum(1)
-        return {"codebook": codebook, "commitment": self.commitment_weight * commitment}
+        beta = self.commitment_weight
+        return {"codebook": self.codebook_weight * codebook, "commitment": self.codebook_weight * beta * commitment}
 
     @property
     def usage(self) -> Tensor:

@@ -1,4 +1,4 @@
-"""What the first-stage models have in common: sizes, ranges, and the kinds of posterior that they give.
+"""What the first-stage models have in common: sizes, ranges, tiles, and the kinds of posterior that they give.
 
 Images are in [0, 1] outside, and so, unclamped, is what is decoded; networks get them as they were published to.
 
@@ -7,17 +7,20 @@ Shapes: b batch, c h w image, zc zh zw latent map.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
-from torch import Tensor, nn
+from torch import Tensor
 
+from lehr.limits import check_word
 from lehr.models.autoencoder import Autoencoder
 from lehr.models.first_stage.fit import Fit, fitted, fitting_sides, note, restored
+from lehr.models.first_stage.tiling import tiled
 from lehr.posterior.gaussian import DiagonalGaussian, FixedVariance
 from lehr.posterior.point import Point
 from lehr.posterior.posterior import Posterior, at_least_float32
 
 PosteriorKind = Literal["gaussian", "fixed", "point"]
+_SMALLEST_TILE = 8  # cells along its side
 
 
 class FirstStage(Autoencoder):
@@ -27,41 +30,55 @@ class FirstStage(Autoencoder):
         image_shape: (c, h, w).
         latent_channels: zc.
         factor: of the down-sampling, a power of 2.
-        fit: what is done with sides that it does not divide.
+        tile: in evaluation, the side in pixels of the tiles that larger images are coded in; None for whole images.
+        fit: what is done with sides that the factor does not divide.
         pretrained: what its weights are read from, by whoever trains it; None for new ones.
 
     Raises:
-        ValueError: if images of this shape do not fit.
+        ValueError: if images of this shape do not fit, or no tiles of this size.
     """
 
-    encoder: nn.Module
-    decoder: nn.Module
+    any_size = True
+    encoder: Any  # modules of diffusers, which has no types
+    decoder: Any
 
     def __init__(
         self,
         image_shape: tuple[int, int, int],
         latent_channels: int,
         factor: int,
+        tile: int | None,
         fit: Fit,
         pretrained: str | None,
     ) -> None:
+        check_word("model.fit", fit, Fit)
         height, width = fitting_sides(image_shape[1:], factor, fit)
+        if tile is not None and (tile % factor or tile < _SMALLEST_TILE * factor):
+            raise ValueError(f"model.tile={tile}: must be a multiple of {factor}, {_SMALLEST_TILE * factor} or more")
         super().__init__(image_shape, (latent_channels, height // factor, width // factor))
         self.factor = factor
         self.fit: Fit = fit
+        self.tile = tile
         self.pretrained = pretrained
         self.note = note(image_shape[1:], factor, fit)
 
     def encode(self, x: Tensor) -> Posterior:
         """q(z|x) for images (b, c, h, w) in [0, 1] of any size: (b, zc, zh, zw), at least float32."""
-        return self._posterior(self._encoded(fitted(x.to(self.dtype), self.factor, self.fit)))
+        x = fitted(x.to(self.dtype), self.factor, self.fit)
+        if self.tile is None or self.training:
+            return self._posterior(self._encoded(x))
+        return self._posterior(tiled(self._encoded, x, self.tile // self.factor, self.factor, 1))
 
     def decode(self, z: Tensor) -> Tensor:
         """Images (b, c, h, w), about in [0, 1], for latents (b, zc, zh, zw) of any size.
 
         Those of the size of `latent_shape` give images of `image_shape`, others all that there is to decode.
         """
-        y = self._decoded(z.to(self.dtype))
+        z = z.to(self.dtype)
+        if self.tile is None or self.training:
+            y = self._decoded(z)
+        else:
+            y = tiled(self._decoded, z, self.tile // self.factor, 1, self.factor)
         return restored(y, self.image_shape[1:], self.fit) if z.shape[2:] == self.latent_shape[1:] else y
 
     def _encoded(self, x: Tensor) -> Tensor:
@@ -75,27 +92,36 @@ class FirstStage(Autoencoder):
     def _posterior(self, encoded: Tensor) -> Posterior:
         raise NotImplementedError
 
+    def loaded(self) -> None:
+        """Is called when weights have been read that were made elsewhere."""
+
     def compile_networks(self) -> None:
         self.encoder.compile()
         self.decoder.compile()
 
 
 def posterior_of(
-    kind: PosteriorKind, encoded: Tensor, std: float, logvar_min: float | None, logvar_max: float | None
+    kind: PosteriorKind,
+    mean: Tensor,
+    logvar: Tensor | None,
+    std: float,
+    logvar_min: float | None,
+    logvar_max: float | None,
 ) -> Posterior:
     """The posterior of a kind.
 
     Args:
         kind: which.
-        encoded: (b, 2 zc, zh, zw) mean and log-variance; of any but "gaussian" the first half is what counts.
+        mean: (b, zc, zh, zw).
+        logvar: (b, zc, zh, zw) of "gaussian"; of the others it does not count.
         std: of "fixed".
-        logvar_min, logvar_max: bounds of the log-variance of "gaussian"; None for no bound.
+        logvar_min, logvar_max: bounds of the log-variance; None for no bound.
     """
-    mean, logvar = encoded.chunk(2, dim=1)
     if kind == "point":
         return Point(at_least_float32(mean))
     if kind == "fixed":
         return FixedVariance(at_least_float32(mean), std)
+    assert logvar is not None
     if logvar_min is None and logvar_max is None:
         return DiagonalGaussian(at_least_float32(mean), at_least_float32(logvar))
     low = -float("inf") if logvar_min is None else logvar_min

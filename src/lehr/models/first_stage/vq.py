@@ -1,0 +1,69 @@
+"""The vector-quantised autoencoder of taming transformers (Esser, Rombach & Ommer 2021).
+
+Shapes: b batch, c h w image, zc zh zw latent map; K codes of zc numbers.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from torch import Tensor, nn
+
+from lehr.limits import NonNegativeFloat, PositiveInt
+from lehr.models.first_stage.residual import ResidualAutoencoder
+from lehr.needs import Need
+from lehr.posterior.codes import COMMITMENT_WEIGHT, Codes
+
+
+class VQAutoencoder(ResidualAutoencoder):
+    """diffusers' VQModel by the names of its weights, and the same codes and images.
+
+    Args:
+        image_shape: (c, h, w), any number of channels.
+        codebook_size: K; the codes start uniform within 1/K of 0.
+        codebook_weight: what both terms that draw codes and the encoder's output together, sums of squares over the
+            latent map, are multiplied by. Taming has 1 on means over latents beside means over pixel values: the same
+            is (c h w) / (zc zh zw), times what a unit of error in [-1, 1] weighs in the likelihood.
+        commitment_weight: beta of van den Oord et al. 2017, equation 3. (taming and diffusers have it on the other
+            term, "legacy", by a mistake that they keep.)
+        others: as of `ResidualAutoencoder`.
+
+    Raises:
+        ValueError: if the values do not fit together.
+    """
+
+    provides: ClassVar[tuple[Need, ...]] = ()
+
+    def __init__(
+        self,
+        image_shape: tuple[int, int, int],
+        codebook_size: PositiveInt = 1024,
+        codebook_weight: NonNegativeFloat = 1.0,
+        commitment_weight: NonNegativeFloat = COMMITMENT_WEIGHT,
+        **others: Any,
+    ) -> None:
+        super().__init__(image_shape, **others)
+        channels = self.latent_shape[0]
+        self.codebook_size = codebook_size
+        self.codebook_weight = codebook_weight
+        self.commitment_weight = commitment_weight
+        self.quant_conv = nn.Conv2d(channels, channels, 1)
+        self.quantize = nn.ModuleDict({"embedding": nn.Embedding(codebook_size, channels)})
+        self.post_quant_conv = nn.Conv2d(channels, channels, 1)
+        nn.init.uniform_(self.codebook, -1 / codebook_size, 1 / codebook_size)
+
+    @property
+    def codebook(self) -> Tensor:
+        """(K, zc)"""
+        weight = self.quantize["embedding"].weight
+        assert isinstance(weight, Tensor)
+        return weight
+
+    def _encoded(self, x: Tensor) -> Tensor:
+        return self.quant_conv(self._encoder_output(x))
+
+    def _decoded(self, z: Tensor) -> Tensor:
+        return self._decoder_output(self.post_quant_conv(z))
+
+    def _posterior(self, encoded: Tensor) -> Codes:
+        return Codes.nearest(encoded, self.codebook, self.commitment_weight, self.codebook_weight)
