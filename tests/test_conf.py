@@ -139,7 +139,11 @@ def said_in(choice: str) -> dict[str, Any]:
     values = yaml.safe_load((CONF / choice).read_text())
     found: dict[str, Any] = {}
     for name in values.pop("defaults", ["_self_"]):
-        found |= values if name == "_self_" else said_in(f"{choice.rpartition('/')[0]}/{name}.yaml")
+        file, _, section = name.partition("@")
+        said = values if name == "_self_" else said_in(f"{choice.rpartition('/')[0]}/{file}.yaml")
+        for key, value in ({section: said} if section else said).items():
+            is_section = isinstance(value, dict) and isinstance(found.get(key), dict)
+            found[key] = {**found[key], **value} if is_section else value
     return found
 
 
