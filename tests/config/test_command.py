@@ -29,6 +29,7 @@ def values_of(words):
             "callbacks.early_stopping.patience=5", "callbacks.samples=null", "logger=none", "trainer.max_epochs=null",
             "trainer.max_steps=7", "export.weights=best", "compile=true",
         ),
+        ("terms=[magnitude,adversarial]", "terms.adversarial.loss=vanilla", "terms.magnitude.start=0.5"),
     ],
     ids=len,
 )  # fmt: skip

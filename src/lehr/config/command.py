@@ -126,8 +126,18 @@ def _read(group: str, name: str) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for word in content.pop("defaults", []):
         if word != "_self_":
-            found |= _read(group, word)
-    return found | content
+            name, _, package = word.partition("@")
+            found = _merged(found, {package: _read(group, name)} if package else _read(group, name))
+    return _merged(found, content)
+
+
+def _merged(below: Config, above: Config) -> dict[str, Any]:
+    """`below` with what `above` says, section by section."""
+    found = dict(below)
+    for key, value in above.items():
+        there = found.get(key)
+        found[key] = _merged(there, value) if isinstance(there, Mapping) and isinstance(value, Mapping) else value
+    return found
 
 
 @cache

@@ -202,7 +202,8 @@ def _plan_of(options: PlayerOptions, plan: PlayerPlan) -> PlayerPlan:
     lr = plan.options["lr"] if options.lr is None else options.lr
     cls = torch.optim.AdamW if options.weight_decay else torch.optim.Adam
     values = adam(lr, options.betas, weight_decay=options.weight_decay)
-    return PlayerPlan(cls, values, decay=plan.decay, clip=options.clip)
+    final_lr = plan.final_lr * lr / plan.options["lr"]  # what is configured is where the autoencoder's rate ends
+    return PlayerPlan(cls, values, decay=plan.decay, final_lr=final_lr, clip=options.clip)
 
 
 def some_images(data: ImageDataModule, n: int = 20_000) -> Tensor:

@@ -103,24 +103,34 @@ class VAEModule(MeasuredModule):
         if stage != "fit":
             return
         freeze_parts(self.player_networks, self.plans)
-        self._require_encoder()
+        self._require_what_terms_train()
         self.length = Length.of(self.trainer, self.datamodule)
         self._n_train = self.datamodule.n_train
         require_two_examples(self.rate_term, self.datamodule.batch_size, self._n_train)
         self.rate_term.start(self.length.total_steps, self.length.steps_per_epoch)
         self.objective.begin(self.length.of_training(self.trainer.accumulate_grad_batches))
 
-    def _require_encoder(self) -> None:
-        """Check that no term is of the encoder alone where the encoder is frozen."""
+    def _require_what_terms_train(self) -> None:
+        """Check that no term is of the encoder alone where it is frozen, nor weighed at a layer that is not trained."""
+        terms, problems = getattr(self.objective, "terms", {}), []
         encoder = getattr(self.model, "encoder", None)
-        if not isinstance(encoder, nn.Module) or any(p.requires_grad for p in encoder.parameters()):
-            return
-        terms = getattr(self.objective, "terms", {})
-        if idle := [f"terms.{name}" for name, term in terms.items() if term.trains == "encoder"]:
-            raise ConfigError(
+        is_frozen = isinstance(encoder, nn.Module) and not any(p.requires_grad for p in encoder.parameters())
+        if idle := [f"terms.{name}" for name, term in terms.items() if term.trains == "encoder" and is_frozen]:
+            problems.append(
                 f"{', '.join(idle)}: is of the encoder alone, which optimizer.freeze keeps as it is; leave out the one "
                 "or the other"
             )
+        layer = self.model.last_layer
+        if layer is None or not layer.requires_grad:
+            why = "is frozen" if layer is not None else "is not known of this model (last_layer)"
+            problems += [
+                f"terms.{name}.adaptive=true: weighs gradients at the decoder's last layer, which {why}; say "
+                f"terms.{name}.adaptive=false"
+                for name, term in terms.items()
+                if term.is_balanced
+            ]
+        if problems:
+            raise ConfigError(*problems)
 
     @property
     def settled(self) -> int:

@@ -5,10 +5,12 @@ from lehr.lazy import exports
 __getattr__, __dir__ = exports(
     __name__,
     {
+        "Adversarial": "adversarial",
         "FocalFrequency": "focal_frequency",
         "Laplacian": "laplacian",
         "LatentMagnitude": "magnitude",
         "LossTerm": "term",
+        "PatchGAN": "patchgan",
         "PlayerOptions": "term",
         "TermInputs": "term",
         "TermResult": "term",

@@ -125,6 +125,11 @@ class LossTerm(nn.Module):
         raise NotImplementedError
 
     @property
+    def is_balanced(self) -> bool:
+        """Whether its `factor` is computed at the decoder's last layer, `model.last_layer`."""
+        return False
+
+    @property
     def players(self) -> Mapping[str, nn.Module]:
         """Networks that are trained on losses of their own, by the player's name."""
         return {}

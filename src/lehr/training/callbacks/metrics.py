@@ -188,7 +188,7 @@ def training_metrics(result: StepResult) -> dict[str, float]:
     found |= {f"loss_{name}": result.objective(name) for name in result.losses if name != AUTOENCODER}
     if {"distortion", "rate"} <= numbers.keys():
         found["elbo"] = -(numbers["distortion"] + numbers["rate"])
-    found |= numbers
+    found |= {name: value for name, value in numbers.items() if result.terms[name].player != name}  # its loss
     if result.kl_weight is not None:
         found["kl_weight"] = float(result.kl_weight)
     for name, term in result.terms.items():

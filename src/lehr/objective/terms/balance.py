@@ -1,0 +1,44 @@
+"""Gradients of parts of the loss at the decoder's last layer: what a term is weighed by (Esser et al. 2021).
+
+Shapes: b examples of this rank, c h w image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from lehr.objective.step import StepInputs
+
+_NEVER_ZERO = 1e-4  # of latent diffusion, beside gradients of the loss of one example
+_MOST = 1e4
+
+
+def norms_at(losses: Sequence[Tensor], weight: Tensor, inputs: StepInputs) -> Tensor:
+    """(n,) float32 norms of the gradients at `weight` of losses that are sums over this rank's examples.
+
+    Of the means over the examples of all ranks, so that it does not matter how many ranks there are. The graph is kept.
+    """
+    found = [torch.autograd.grad(loss, weight, retain_graph=True, allow_unused=True)[0] for loss in losses]
+    gradients = [torch.zeros_like(weight) if gradient is None else gradient for gradient in found]
+    return inputs.mean(torch.stack(gradients).float()).flatten(1).norm(dim=1)
+
+
+def adaptive_weight(fidelity: Tensor, adversarial: Tensor) -> Tensor:
+    """What makes the gradient of the adversarial term as large as that of the fidelity, of the norms of both.
+
+    Between 0 and 10,000, as in taming-transformers and latent diffusion; finite whatever the norms are.
+    """
+    return torch.nan_to_num(fidelity / (adversarial + _NEVER_ZERO), nan=0.0, posinf=_MOST).clamp(0.0, _MOST)
+
+
+def through(reconstruction: Tensor, value: Tensor) -> Tensor:
+    """The `value` (b,) with a gradient that has been taken up to the `reconstruction` (b, c, h, w) already.
+
+    It is asked for twice, to weigh the term and to train; what lies above, a discriminator say, is passed only once.
+    """
+    (gradient,) = torch.autograd.grad(value.sum(), reconstruction)
+    change = (reconstruction - reconstruction.detach()) * gradient  # 0, with that gradient
+    return value.detach() + change.flatten(1).sum(1)
