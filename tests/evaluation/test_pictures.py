@@ -9,7 +9,7 @@ from PIL import Image
 
 from lehr.errors import NonFinite
 from lehr.evaluation import image_grid
-from lehr.evaluation.pictures import save_gif, save_npy, save_png
+from lehr.evaluation.pictures import error_images, save_gif, save_npy, save_png
 
 
 def numbered(n, channels=1, size=50):
@@ -30,6 +30,23 @@ def test_images_fill_a_grid_row_by_row_from_the_left():
 def test_a_grid_is_as_square_as_can_be():
     assert image_grid(numbered(9)).shape == (1, 158, 158)
     assert image_grid(numbered(10, channels=3)).shape == (3, 158, 210)
+
+
+def test_an_error_is_shown_four_times_as_large_and_white_from_a_quarter_on():
+    images = torch.tensor([0.5, 0.5, 0.9]).view(3, 1, 1, 1)
+    shown = error_images(images, torch.tensor([0.4, 0.8, 1.7]).view(3, 1, 1, 1))  # of which 1.7 is shown as 1
+    torch.testing.assert_close(shown.flatten(), torch.tensor([0.4, 1.0, 0.4]))
+
+
+def test_the_error_of_an_opacity_can_be_seen():
+    images = torch.full((1, 4, 2, 2), 0.5)
+    others = images.clone()
+    others[:, 3, 0, 0] += 0.1
+    others[:, 0, 1, 1] += 0.2
+    shown = error_images(images, others)[0]
+    assert (shown[3] == 1).all()
+    torch.testing.assert_close(shown[:3, 0, 0], torch.full((3,), 0.4))
+    torch.testing.assert_close(shown[:3, 1, 1], torch.tensor([0.8, 0.0, 0.0]))
 
 
 def test_small_images_are_enlarged_without_smoothing():

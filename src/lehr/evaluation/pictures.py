@@ -17,6 +17,8 @@ from lehr.tensors import MODEL
 _SMALLEST_SIDE = 48  # pixels of a tile: smaller images are enlarged by whole factors, so that a person sees them
 _GAP = 2
 _BACKGROUND = 255
+ERROR_FACTOR = 4
+ERROR_SCALE = f"{ERROR_FACTOR} times the absolute error: white is {1 / ERROR_FACTOR:g} or more of the range of a pixel"
 
 
 def image_grid(images: Tensor, columns: int | None = None) -> Tensor:
@@ -47,6 +49,17 @@ def image_grid(images: Tensor, columns: int | None = None) -> Tensor:
     return grid
 
 
+def error_images(images: Tensor, reconstructions: Tensor) -> Tensor:
+    """|x - y| as images (n, c, h, w) in [0, 1]: see `ERROR_SCALE`, the same for every picture.
+
+    The opacity of four channels is left at 1, and its error shown in all colours.
+    """
+    error = ERROR_FACTOR * (images - reconstructions.clamp(0, 1)).abs()
+    if images.shape[1] == 4:
+        error = torch.cat([error[:, :3].maximum(error[:, 3:]), torch.ones_like(error[:, 3:])], 1)
+    return error.clamp(max=1)
+
+
 def _require_numbers(images: Tensor) -> None:
     if wrong := int(images.isnan().flatten(1).any(1).sum()):
         raise NonFinite(f"pictures: {wrong:,} of {len(images):,} images have pixels that are NaN; {DIVERGED}")
@@ -59,13 +72,18 @@ def _to_pil(picture: Tensor) -> object:
     return Image.fromarray(array[..., 0] if array.shape[-1] == 1 else array)
 
 
-def save_png(path: Path, picture: Tensor, model: str | None = None) -> None:
-    """Write a picture (c, H, W) uint8 as PNG; the id of the model that made it becomes its text `model`."""
+def save_png(path: Path, picture: Tensor, model: str | None = None, note: str | None = None) -> None:
+    """Write a picture (c, H, W) uint8 as PNG; the id of the model that made it becomes its text `model`.
+
+    What there is to say of it becomes its text `Description`.
+    """
     from PIL.PngImagePlugin import PngInfo
 
     about = PngInfo()
     if model is not None:
         about.add_text(MODEL, model)
+    if note is not None:
+        about.add_text("Description", note)
     with replacing(path) as temporary:
         _to_pil(picture).save(temporary, format="PNG", pnginfo=about)  # type: ignore[attr-defined]
 

@@ -117,6 +117,10 @@ def _reconstruction(t: Table) -> Iterator[str]:
         label = "  " + ", ".join(filter(None, [metric.label, metric.unit]))
         mean, sampled = (_number(t[key], metric.digits) for key in (name, f"{name}_sampled"))
         yield f"  {label:<{_LABEL}}{mean:>16}{sampled:>12}"
+    for name in ("exact_colours", "edge_error"):
+        metric = _known(f"reconstruction/{name}")
+        if (value := t.get(metric.name)) is not None:
+            yield f"  {'  ' + metric.label:<{_LABEL}}{_number(value, metric.digits):>16}"
 
 
 def _generation(t: Table) -> Iterator[str]:

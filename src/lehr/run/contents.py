@@ -25,7 +25,7 @@ WANDB = "wandb"
 """The folder of logger=wandb, in which each attempt has a folder that ends in the id of the run."""
 WEIGHTS = ("best", "last", "ema")
 """Of which a run can be asked for others than those that it has ended in."""
-GRIDS = ("aggregate", "prior", "interpolation", "reconstruction")
+GRIDS = ("aggregate", "prior", "interpolation", "reconstruction", "error")
 OVERFIT = "overfit"
 """The picture of the one batch of debug=overfit."""
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from lehr.data.walk import in_words
 from lehr.evaluation.catalogue import final_split
+from lehr.evaluation.pictures import ERROR_SCALE
 from lehr.run import html
 from lehr.run.contents import GRIDS
 from lehr.run.data_record import read_data
@@ -28,6 +29,7 @@ _CAPTIONS = {
     "prior": "samples from the prior",
     "interpolation": "along lines between latents",
     "reconstruction": "images, and their reconstructions below",
+    "error": f"the worst of them first: image, reconstruction, and {ERROR_SCALE}",
 }
 _EXPORTED = {
     "best": "the weights of the best validation, after {step:,} steps and {images:,} images",

@@ -7,13 +7,15 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from lehr.evaluation.defects import Defects
 from lehr.evaluation.reconstruction import measure_reconstruction
 from lehr.evaluation.section import Inputs, Section, Table
 
 
 @torch.inference_mode()
 def _measure(inputs: Inputs) -> Table:
-    mean = measure_reconstruction(_pairs(inputs, inputs.encoded.posterior.mean))
+    defects = Defects()
+    mean = measure_reconstruction(defects.watching(_pairs(inputs, inputs.encoded.posterior.mean)))
     sampled = measure_reconstruction(_pairs(inputs, inputs.encoded.z))
     return {
         "psnr": mean.psnr,
@@ -23,6 +25,7 @@ def _measure(inputs: Inputs) -> Table:
         "ssim_sampled": sampled.ssim,
         "mse_sampled": sampled.mse,
         "ssim_window": mean.window,
+        **defects.means(),
     }
 
 
