@@ -21,13 +21,16 @@ from typing import Any, get_type_hints
 from lehr.lazy import defined_in
 from lehr.limits import Order, Together
 from lehr.needs import Need
+from lehr.weights import WeightsFile
 
 REQUIRED: Any = inspect.Parameter.empty
 """Stands for the default of a parameter that has none."""
 UNKNOWN: Any = object()
 """Stands for a default that is there and cannot be read from the source."""
-_DECLARATIONS = {"annealed": str, "needs": Need, "ordered": Order | Together, "provides": Need}
-_LIGHT = ("annotated_types", "collections.abc", "lehr.limits", "lehr.needs", "pathlib", "typing")
+_DECLARATIONS = {
+    "annealed": str, "files": WeightsFile, "needs": Need, "ordered": Order | Together, "provides": Need,
+}  # fmt: skip
+_LIGHT = ("annotated_types", "collections.abc", "lehr.limits", "lehr.needs", "lehr.weights", "pathlib", "typing")
 """Modules that the words of an annotation may be imported from."""
 
 
@@ -51,6 +54,7 @@ class Signature:
         needs: what it cannot do without.
         provides: what others need; None where it does not say.
         annealed: arguments that are those of `lehr.objective.Annealing`.
+        files: published weights that it is made of.
     """
 
     parameters: Mapping[str, Parameter]
@@ -59,6 +63,7 @@ class Signature:
     needs: tuple[Need, ...] = ()
     provides: tuple[Need, ...] | None = None
     annealed: tuple[str, ...] = ()
+    files: tuple[WeightsFile, ...] = ()
 
     def complete(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """The values, and the defaults of those that are not among them."""

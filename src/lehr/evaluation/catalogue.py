@@ -55,6 +55,8 @@ CATALOGUE = (
     Metric("train/mmd_weight", "MMD weight", "", 4, None, "what it is multiplied by in the loss"),
     Metric("train/codebook", "codebook", "", 2, None, "squared distance, drawing codes to the encoder"),
     Metric("train/commitment", "commitment", "", 2, None, "squared distance, drawing the encoder to codes"),
+    Metric("train/lpips", "LPIPS", "", 4, _DOWN, "how different images and reconstructions look, to VGG16"),
+    Metric("train/lpips_weight", "LPIPS weight", "", 4, None, "what it is multiplied by in the loss"),
     Metric("train/laplacian", "Laplacian", "", 4, None, "difference of images at each scale, the term of that name"),
     Metric("train/laplacian_weight", "Laplacian weight", "", 4, None, "what it is multiplied by in the loss"),
     Metric("train/focal_frequency", "focal frequency", "", 5, None, "of images' spectra, the term of that name"),

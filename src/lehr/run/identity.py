@@ -10,12 +10,13 @@ from typing import Any
 NOT_PART_OF_IT = (
     "dir", "resume", "resume_from", "overwrite", "evaluate", "debug", "trust", "logger", "data.root",
     "data.source", "data.workers", "data.verify", "data.eval_batch_size", "callbacks.progress", "callbacks.samples",
-    "callbacks.checkpoints.every_seconds",
+    "callbacks.checkpoints.every_seconds", "terms.lpips.weights",
     "trainer.accelerator", "trainer.devices", "trainer.num_nodes", "trainer.strategy", "trainer.log_every_n_steps",
 )  # fmt: skip
 """Where a run is written and computed, what is shown of it and what is measured afterwards.
 
 `data.path` is part of it: it says which data. `data.source` is not: of what was given from Python the digest says that.
+`terms.lpips.sha256` is, and says what is in the file.
 """
 LATER: dict[str, Any] = {
     "kl.convention": "nats",

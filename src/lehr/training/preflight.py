@@ -40,7 +40,7 @@ def combination_problems(config: Config) -> list[str]:
     except ConfigError as error:
         return list(error.problems)
     of_components = [*_length(config, signatures), *_levels(config, signatures), *_needs(config, signatures, terms)]
-    of_components += _samples(config, signatures) if terms else []
+    of_components += [*_samples(config, signatures), *_files(config, terms)] if terms else []
     return [
         *of_components, *_average(config), *_exported(config), *_packages(config), *_paths(config), *_devices(config)
     ]  # fmt: skip
@@ -75,6 +75,17 @@ def _levels(config: Config, signatures: Mapping[str, Signature]) -> list[str]:
 def _samples(config: Config, signatures: Mapping[str, Signature]) -> list[str]:
     samples = signatures["objective"].complete(config["objective"]).get("samples", 1)
     return [samples_problem(samples)] if isinstance(samples, int) and samples != 1 else []
+
+
+def _files(config: Config, terms: Mapping[str, Signature]) -> list[str]:
+    """Published weights that are not here, or others."""
+    nodes = {f"terms.{name}": node for name, node in config["terms"].items()}
+    return [
+        problem
+        for key, found in terms.items()
+        for file in found.files
+        if (problem := file.problem(found.complete(nodes[key]), key))
+    ]
 
 
 def _needs(config: Config, signatures: Mapping[str, Signature], terms: Mapping[str, Signature]) -> list[str]:

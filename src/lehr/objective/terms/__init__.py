@@ -7,6 +7,7 @@ __getattr__, __dir__ = exports(
     {
         "Adversarial": "adversarial",
         "FocalFrequency": "focal_frequency",
+        "LPIPS": "lpips",
         "Laplacian": "laplacian",
         "LatentMagnitude": "magnitude",
         "LossTerm": "term",
