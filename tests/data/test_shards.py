@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import time
 import warnings
 from pathlib import Path
 from typing import Any
@@ -265,3 +266,25 @@ def test_a_survey_looks_into_shards_as_into_folders(shards: Path, common: dict[s
     assert damaged is not None
     assert damaged.names == ("train-001.tar is cut off within 1/sample004.png",)
     assert found.picture.size[0] > 100
+
+
+def test_the_time_that_training_waits_for_its_batches_is_counted_and_no_other(
+    written: Path, common: dict[str, Any]
+) -> None:
+    data = read(written, common)
+    images = data.images("train")
+    fetch = images.fetch
+
+    def slowly(*args: Any, **more: Any) -> Any:
+        for pixels in fetch(*args, **more):
+            time.sleep(0.02)
+            yield pixels
+
+    images.fetch = slowly  # type: ignore[method-assign]
+    start = time.perf_counter()
+    n = 0
+    for _ in data.train_dataloader():
+        time.sleep(0.05)
+        n += 1
+    took = time.perf_counter() - start
+    assert 0.02 * n <= data.waiting.seconds <= took - 0.05 * n

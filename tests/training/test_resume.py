@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tarfile
 
 import numpy as np
 import pytest
@@ -128,11 +129,26 @@ def folder_of_images(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="module")
+def shards_of_images(folder_of_images, tmp_path_factory):
+    """The same images in three shards."""
+    folder = tmp_path_factory.mktemp("shards")
+    files = sorted(folder_of_images.iterdir())
+    for k in range(3):
+        with tarfile.open(folder / f"{k}.tar", "w") as shard:
+            for file in files[k::3]:
+                shard.add(file, arcname=file.name)
+    return folder
+
+
 @pytest.mark.slow
-def test_images_decoded_in_other_processes_are_the_same_after_resuming(undisturbed, disturbed, folder_of_images):
+@pytest.mark.parametrize("source", ["images", "shards"])
+def test_images_decoded_in_other_processes_are_the_same_after_resuming(undisturbed, disturbed, source, request):
+    folder = request.getfixturevalue({"images": "folder_of_images", "shards": "shards_of_images"}[source])
+    crop = {"images": ("data.crop=random", "data.flip=true"), "shards": ("data.crop=random_resized", "data.flip=both")}
     overrides = (
-        "data=images", f"data.path={folder_of_images}", "data.size=8", "data.workers=2", "data.crop=random",
-        "data.flip=true", "data.batch_size=8", "data.eval_batch_size=5", "likelihood=gaussian", "model.hidden=[16]",
+        f"data={source}", f"data.path={folder}", "data.size=8", "data.workers=2", *crop[source], "data.batch_size=8",
+        "data.eval_batch_size=5", "likelihood=gaussian", "model.hidden=[16]",
         "trainer.max_epochs=3", "trainer.check_val_every_n_epoch=1", "kl.hold=0", "kl.warmup=1",
         "trainer.log_every_n_steps=2", "callbacks.checkpoints.every_seconds=0",
     )  # fmt: skip

@@ -13,6 +13,9 @@ from lehr.run.directory import RunDirectory
 from lehr.run.next_steps import advice_of
 from lehr.run.page import exported_note
 
+_LONG_WAIT = 0.05
+"""The share of a training that may be spent waiting for batches without a word."""
+
 
 def print_summary(metrics: Mapping[str, float], directory: RunDirectory) -> None:
     """A short table of the final metrics, where the run lies, and how to look at it."""
@@ -47,6 +50,8 @@ def print_summary(metrics: Mapping[str, float], directory: RunDirectory) -> None
     if left_out := data.get("left_out"):
         reasons = in_words({reason: found["n"] for reason, found in left_out.items()})
         print(f"  left out     {reasons}, listed in {directory.data}")
+    if (share := metrics.get("time/waiting_share", 0.0)) > _LONG_WAIT and (workers := _workers(directory)) is not None:
+        print(f"  waiting      {share:.0%} of the training, for images to be decoded; data.workers={workers}: try more")
     print_tensorboard(directory.path)
     print()
     _print_advice(directory)
@@ -71,3 +76,9 @@ def _row(metrics: Mapping[str, float], name: str, unit: str | None = None) -> tu
     assert metric is not None
     shown = f"{value:.{metric.digits}f}" if metric.digits else f"{value:,.0f}"
     return metric.label, shown, metric.unit if unit is None else unit
+
+
+def _workers(directory: RunDirectory) -> int | None:
+    """How many processes decoded the images of a run; None where there is nothing to decode."""
+    data = directory.read_config().get("data") or {}
+    return data.get("workers")

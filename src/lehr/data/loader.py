@@ -7,7 +7,9 @@ resuming in the middle of an epoch is derived from the trainer's own counters.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from itertools import islice, tee
+from time import perf_counter
 from typing import Any
 
 import torch
@@ -18,11 +20,19 @@ from lehr.data.images import Images
 from lehr.data.order import EvaluationOrder, Share, TrainingOrder
 
 
+@dataclass
+class Waiting:
+    """How long training has waited for its batches, in seconds of this process."""
+
+    seconds: float = 0.0
+
+
 class TrainingLoader:
     """What one rank trains on in the current epoch.
 
     `position` gives (epoch, number of the first batch that is still to come). With `repeat` an epoch is that many
-    batches of the first one, again and again: not augmented, and made binary by one draw.
+    batches of the first one, again and again: not augmented, and made binary by one draw. `waiting` is told how long
+    batches were waited for.
     """
 
     def __init__(
@@ -35,6 +45,7 @@ class TrainingLoader:
         seed: int,
         device: torch.device | str,
         repeat: int = 0,
+        waiting: Waiting | None = None,
     ) -> None:
         self._images = images
         self._order = order
@@ -43,11 +54,22 @@ class TrainingLoader:
         self._binarization = binarization
         self._seed = seed
         self._device = device
+        self._waiting = waiting or Waiting()
 
     def __len__(self) -> int:
         return len(self._order)
 
     def __iter__(self) -> Iterator[Batch]:
+        batches = self._all()
+        while True:
+            asked = perf_counter()
+            batch = next(batches, None)
+            self._waiting.seconds += perf_counter() - asked
+            if batch is None:
+                return
+            yield batch
+
+    def _all(self) -> Iterator[Batch]:
         # A generator: Lightning makes the iterator before it has restored its counters, so they are read at the
         # first batch and not before.
         epoch, first = self._position()

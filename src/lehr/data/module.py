@@ -21,7 +21,7 @@ from lehr.data.digests import digests_of, equal_examples
 from lehr.data.file_facts import FileFacts
 from lehr.data.fingerprint import MOST_NAMES, Fingerprint, SplitPrint
 from lehr.data.images import Images
-from lehr.data.loader import EvaluationLoader, TrainingLoader
+from lehr.data.loader import EvaluationLoader, TrainingLoader, Waiting
 from lehr.data.order import EvaluationOrder, TrainingOrder
 from lehr.data.splits import Splits, hold_out
 from lehr.errors import ConfigError, DataError
@@ -79,6 +79,8 @@ class ImageDataModule(LightningDataModule, ABC):
         """At most so many examples of each split are used, chosen at random; None for all."""
         self.overfit_batches = 0
         """If not 0, training sees the first so many batches again and again, always the same pixels of each image."""
+        self.waiting = Waiting()
+        """How long training has waited for its batches."""
         self._splits: dict[str, Images] = {}
 
     def use_less(self, trainer: Mapping[str, Any]) -> None:
@@ -250,6 +252,7 @@ class ImageDataModule(LightningDataModule, ABC):
             seed=self.seed,
             device=self._device(),
             repeat=self.overfit_batches,
+            waiting=self.waiting,
         )
 
     def val_dataloader(self) -> EvaluationLoader:

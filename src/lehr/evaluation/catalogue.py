@@ -99,6 +99,7 @@ CATALOGUE = (
     Metric("posterior/code_perplexity", "code perplexity", "", 1, None, "exp of the entropy of their usage"),
     Metric("time/images_per_second", "speed", "images per second", 0, _UP, "of training alone"),
     Metric("time/step_ms", "step", "ms", 2, _DOWN, "of training, with the fetching of its batch"),
+    Metric("time/waiting_share", "waiting", "", 3, _DOWN, "share of training in which a step waited for its batch"),
     Metric("likelihood/elbo", "ELBO", "nats", 2, _UP, "-(distortion + rate) per example, a lower bound on log p(x)"),
     Metric("likelihood/rate", "rate", "nats", 2, None, "KL(q(z|x) || p(z)) per example"),
     Metric("likelihood/distortion", "distortion", "nats", 2, _DOWN, "E_q[-log p(x|z)] per example"),

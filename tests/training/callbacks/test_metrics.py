@@ -28,7 +28,7 @@ POSTERIOR = {f"posterior/{name}" for name in (
     "active_units", "effective_rank", "effective_rank_total", "moment_kl_diag", "moment_kl_full", "kl_standard_normal",
     "scaling_factor", "scaling_factor_of_mean", "shift_factor", "mean_of_var", "var_of_mean", "noise_lost_bfloat16",
     "noise_lost_float16", "clamped_low", "clamped_high")}  # fmt: skip
-TIME = {"time/images_per_second", "time/step_ms"}
+TIME = {"time/images_per_second", "time/step_ms", "time/waiting_share"}
 PICTURES = {f"samples/{name}" for name in ("aggregate", "prior", "interpolation", "reconstruction")}
 
 
@@ -53,6 +53,7 @@ def test_the_history_has_every_scalar_that_tensorboard_shows(run, events):
         for name, value in point.items():
             found.setdefault(name, []).append((images, pytest.approx(value, rel=1e-6)))  # float32 there
     assert found.keys() >= TRAIN | POSTERIOR | TIME
+    assert 0 < json.loads((run / "metrics.json").read_text())["time/waiting_share"] < 1
     for name, points in found.items():
         assert events[name] == points, name
 

@@ -11,6 +11,7 @@ import yaml
 from lightning.pytorch import Trainer
 from torch import Tensor
 
+from lehr.data.loader import Waiting
 from lehr.evaluation.catalogue import COLUMNS
 from lehr.objective.step import AUTOENCODER, StepResult
 from lehr.posterior.aggregate import AggregatePosterior
@@ -42,7 +43,10 @@ class Metrics(LeanCallback):
         self._seconds = 0.0  # spent in training steps and in fetching their batches, in this process
         self._steps = 0
         self._images = 0
-        self._since = (0.0, 0, 0)  # the three above when training was logged last
+        self._waited = 0.0  # of these seconds, for batches
+        self._since = (0.0, 0, 0, 0.0)  # the four above when training was logged last
+        self._waiting = Waiting()  # of the data
+        self._waited_mark = 0.0
         self._every = 1  # steps from one entry of training to the next
         self._share = 1.0  # of the last batch that is this rank's
         self._has_logged = False  # anything of the training
@@ -69,7 +73,7 @@ class Metrics(LeanCallback):
     @property
     def final(self) -> dict[str, float]:
         """Speed over the whole training of this process."""
-        return self._speed((0.0, 0, 0))
+        return self._speed((0.0, 0, 0, 0.0))
 
     def on_fit_start(self, trainer: Trainer, pl_module: VAEModule) -> None:  # type: ignore[override]
         for logger in run_loggers(trainer):
@@ -77,6 +81,8 @@ class Metrics(LeanCallback):
                 self._declare(logger, 0 if not trainer.ckpt_path else pl_module.images_seen)
 
     def on_train_start(self, trainer: Trainer, pl_module: VAEModule) -> None:  # type: ignore[override]
+        self._waiting = getattr(trainer, "datamodule").waiting  # noqa: B009  # the trainer sets it
+        self._waited_mark = self._waiting.seconds
         self._every = trainer.log_every_n_steps  # type: ignore[attr-defined]
         if pl_module.length and pl_module.length.total_steps < self._every:  # a curve all the same
             self._every = max(1, pl_module.length.total_steps // _POINTS)
@@ -101,7 +107,8 @@ class Metrics(LeanCallback):
             self._seconds += now - self._mark
             self._steps += 1
             self._images += batch.total
-        self._mark = now
+            self._waited += self._waiting.seconds - self._waited_mark
+        self._mark, self._waited_mark = now, self._waiting.seconds
         self._share = len(batch) / batch.total
         if trainer.global_step % self._every == 0 and not trainer.fit_loop._should_accumulate():
             self._log_training(trainer, pl_module)
@@ -171,14 +178,18 @@ class Metrics(LeanCallback):
         if log_scale is not None:
             metrics["train/scale"] = float(log_scale.detach().exp())
         metrics |= self._speed(self._since)
-        self._since = self._seconds, self._steps, self._images
+        self._since = self._seconds, self._steps, self._images, self._waited
         log(trainer, metrics, module.images_seen)
 
-    def _speed(self, since: tuple[float, int, int]) -> dict[str, float]:
+    def _speed(self, since: tuple[float, int, int, float]) -> dict[str, float]:
         seconds, steps, images = self._seconds - since[0], self._steps - since[1], self._images - since[2]
         if not steps or not seconds:
             return {}
-        return {"time/images_per_second": images / seconds, "time/step_ms": 1000 * seconds / steps}
+        return {
+            "time/images_per_second": images / seconds,
+            "time/step_ms": 1000 * seconds / steps,
+            "time/waiting_share": (self._waited - since[3]) / seconds,
+        }
 
 
 def training_metrics(result: StepResult) -> dict[str, float]:
