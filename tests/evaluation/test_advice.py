@@ -182,6 +182,8 @@ def test_latents_far_from_the_prior_are_sampled_from_a_mixture(moment_kl, bias, 
     diagonal = {**table, "collapse/moment_kl_full": None, "collapse/moment_kl_diag": moment_kl}
     assert commands(found(evaluation=diagonal)) == (both if says else [])
     assert commands(found(metrics={"posterior/moment_kl_full": moment_kl - bias})) == (both if says else [])
+    of_map = {**diagonal, "collapse/moment_kl_problem": "the covariance of a latent map is known only as its diagonal"}
+    assert commands(found(evaluation=of_map)) == []  # for a diffusion model to learn
 
 
 @pytest.mark.parametrize(
@@ -262,3 +264,11 @@ def test_a_run_of_objects_that_a_program_gave_goes_on_in_python():
     assert commands(found(evaluation=table, model=module))[1] == (
         "lehr.load('out/a run', model=module).sample(method='mixture')"
     )
+
+
+def test_a_kl_weight_of_another_convention_is_not_taken_for_one_in_nats():
+    table = {"reconstruction/mse_sampled": 0.01}
+    likelihood = {"_target_": "lehr.objective.Gaussian", "scale": 1.0}
+    kl = {"_target_": "lehr.objective.AnnealedKL", "weight": 1, "hold": 0, "warmup": 0, "unit": "epoch"}
+    assert commands(found(evaluation=table, likelihood=likelihood, kl=kl))
+    assert not commands(found(evaluation=table, likelihood=likelihood, kl={**kl, "convention": "mean"}))

@@ -92,7 +92,8 @@ Keys and their defaults:
                            full: these on all examples, and generation and representation
   split=test               test | val
   examples=N               at most so many of the split
-  iwae_samples=500         K of the importance-weighted bound; quick: 64. Time grows with it, memory does not
+  iwae_samples=500         K of the importance-weighted bound; quick: 64; of latent maps 16, quick: 1. Time grows
+                           with it, memory does not
   samplers=[prior,...]     {", ".join(SAMPLERS)}; what was not fitted yet is, and kept
   features=auto            of samples: inception | classifier (of the data's own labels) | pca
   seed=0                   the same seed gives the same numbers

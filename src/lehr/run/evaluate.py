@@ -41,6 +41,8 @@ from lehr.tensors import MODEL, read_id
 
 QUICK_EXAMPLES = 1000
 _IWAE_SAMPLES = {False: 64, True: 500}
+_IWAE_SAMPLES_OF_MAPS = {False: 1, True: 16}
+"""Of a latent map a single weight decides, however many there are: its rate is hundreds of nats. Decoders are large."""
 
 
 @dataclass(frozen=True)
@@ -81,14 +83,15 @@ class Request:
             raise ConfigError(*problems)
         return cls(**values | {"samplers": None if samplers is None else tuple(samplers)})
 
-    def plan(self, data: ImageDataModule) -> Plan:
-        """What to measure of `data`."""
+    def plan(self, data: ImageDataModule, latent_shape: tuple[int, ...]) -> Plan:
+        """What to measure of `data`, whose latents have this shape."""
+        samples = _IWAE_SAMPLES_OF_MAPS if len(latent_shape) > 1 else _IWAE_SAMPLES
         full = self.level == "full"
         return Plan(
             split=self.split or ("test" if data.n_test else "val"),
             full=full,
             examples=self.examples if self.examples or full else QUICK_EXAMPLES,
-            iwae_samples=self.iwae_samples or _IWAE_SAMPLES[full],
+            iwae_samples=self.iwae_samples or samples[full],
             samplers=(tuple(SAMPLERS) if self.samplers is None else self.samplers) if full else (),
             features=self.features,
             seed=self.seed,
@@ -234,7 +237,7 @@ def evaluate_subject(
     Raises:
         CheckpointError: if the run has changed in the meantime.
     """
-    plan = request.plan(subject.data)
+    plan = request.plan(subject.data, subject.model.latent_shape)
     _require_own(_place(directory, plan, subject.data, weights))
 
     def require_same_model() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
@@ -180,3 +182,25 @@ def test_a_network_that_is_kept_is_no_part_of_a_checkpoint_and_follows_the_modul
     assert term.features.weight.dtype == torch.float64
     objective.train()
     assert not term.features.training
+
+
+def test_a_learned_scale_is_settled_where_its_logarithm_is_that_of_error_and_terms_together():
+    """r = |x - y| + w p at every pixel value: s -> log of its mean, as sgm learns it."""
+    likelihood = Laplace("learned").double()
+    terms = {"bright": Brightness(weight=0.7, per="pixel")}
+
+    def slope(s):
+        with torch.no_grad():
+            likelihood.log_scale.fill_(s - math.log(2))
+        likelihood.zero_grad()
+        result, held, images, noise = step(terms, likelihood, weight=0.0)
+        result.total.backward()
+        with torch.no_grad():
+            decoded = held.model.decode(held.model.encode(images).sample(noise))
+        error = (2 * (images - decoded)).abs().mean() + 0.7 * result.numbers()["bright"]
+        return float(likelihood.log_scale.grad), math.log(error)
+
+    _, settled = slope(-1.0)
+    below, at, above = (slope(settled + shift)[0] for shift in (-0.1, 0.0, 0.1))
+    assert at == pytest.approx(0, abs=1e-5 * B * 12)
+    assert below < -1e-2 < 1e-2 < above
