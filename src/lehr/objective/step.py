@@ -65,7 +65,7 @@ class StepInputs:
         world: the number of ranks.
         sum_over_ranks: adds up a tensor over all ranks, in place and without gradients.
         uniform: name of a stream, shape -> numbers on [0, 1), a function of these and of the batch, the same on all
-            ranks.
+            ranks; on the CPU, so that what is chosen by them waits for no device.
     """
 
     images: Tensor

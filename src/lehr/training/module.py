@@ -179,7 +179,7 @@ class VAEModule(MeasuredModule):
             return drawn[batch.start : batch.start + len(batch)]
 
         def uniform(stream: str, shape: tuple[int, ...]) -> Tensor:
-            return randomness.uniform(self.seed, f"terms/{stream}", number, shape, device)
+            return randomness.uniform(self.seed, f"terms/{stream}", number, shape)
 
         world = self.trainer.world_size
         inputs = StepInputs(

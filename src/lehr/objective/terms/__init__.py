@@ -6,6 +6,8 @@ __getattr__, __dir__ = exports(
     __name__,
     {
         "Adversarial": "adversarial",
+        "Equivariance": "equivariance",
+        "FlipEquivariance": "equivariance",
         "FocalFrequency": "focal_frequency",
         "LPIPS": "lpips",
         "Laplacian": "laplacian",
@@ -13,6 +15,7 @@ __getattr__, __dir__ = exports(
         "LossTerm": "term",
         "PatchGAN": "patchgan",
         "PlayerOptions": "term",
+        "ScaleEquivariance": "equivariance",
         "TermInputs": "term",
         "TermResult": "term",
         "TrainingLength": "timing",

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -88,12 +89,24 @@ class WithTerms(Objective):
             if not term.is_active(inputs.step):
                 continue
             given = TermInputs(inputs, parts, posterior, draw.z, reconstruction, fidelity)
+            given = replace(given, compare=partial(self._compared, given))
             found = term(given)
             weighted = _weight(term, parts, inputs) * found.factor * found.value.sum()
             result = _added(result, name, term, found, weighted, inputs, parts)
             if term.compares_images:
                 fidelity = fidelity + weighted
         return result
+
+    def _compared(self, given: TermInputs, images: Tensor, parameters: Tensor) -> Tensor:
+        """`TermInputs.compare`."""
+        inputs, likelihood = replace(given.step, images=images), given.parts.likelihood
+        total = -likelihood.log_prob(images, parameters)
+        given = replace(given, step=inputs, reconstruction=likelihood.mean(parameters))
+        for term in self.named_terms().values():
+            if term.compares_images and term.is_active(inputs.step) and min(images.shape[2:]) >= term.least_side:
+                found = term(given)
+                total = total + _weight(term, given.parts, inputs) * found.factor * found.value
+        return total
 
     def average_loss(
         self, step: int, distortion: float, rate: float, kl: Tensor | None, rate_term: RateTerm

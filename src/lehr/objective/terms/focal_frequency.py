@@ -16,7 +16,8 @@ from lehr.objective.terms.term import LossTerm, Per, TermInputs, TermResult
 
 
 def patches(images: Tensor, factor: int) -> Tensor:
-    """Images (b, c, h, w) cut into factor x factor patches: (b, p, c, h / factor, w / factor)."""
+    """Images (b, c, h, w) cut into factor x factor patches: (b, p, c, h / factor, w / factor), without what is over."""
+    images = images[..., : images.shape[-2] // factor * factor, : images.shape[-1] // factor * factor]
     b, c, h, w = images.shape
     cut = images.reshape(b, c, factor, h // factor, factor, w // factor)
     return cut.permute(0, 2, 4, 1, 3, 5).flatten(1, 2)
@@ -70,6 +71,7 @@ class FocalFrequency(LossTerm):
                 "parts; it must divide both sides"
             )
         self.alpha, self.patch_factor = alpha, patch_factor
+        self.least_side = patch_factor
 
     def forward(self, inputs: TermInputs) -> TermResult:
         with torch.autocast(inputs.images.device.type, enabled=False):

@@ -89,6 +89,7 @@ class LPIPS(LossTerm):
     files = (VGG_FILE,)
     compares_images = True
     unit_of_value = "LPIPS"
+    least_side = LEAST_SIDE
 
     def __init__(
         self,
@@ -106,7 +107,6 @@ class LPIPS(LossTerm):
             raise ConfigError(
                 f"terms.lpips: these images, {h} x {w}, are less than {LEAST_SIDE} pixels wide; {_INSTEAD}"
             )
-        self.least_side = LEAST_SIDE
         values = {"weights": weights, "sha256": sha256}
         if problem := VGG_FILE.problem(values, "terms.lpips"):
             raise ConfigError(problem)

@@ -21,6 +21,10 @@ from lehr.posterior.posterior import Posterior
 Per = Literal["example", "pixel"]
 
 
+def _nothing_to_compare_by(images: Tensor, parameters: Tensor) -> Tensor:
+    raise RuntimeError("nothing was given to compare images by")
+
+
 @dataclass(frozen=True)
 class TermInputs:
     """What a term may look at in one batch of training.
@@ -33,6 +37,8 @@ class TermInputs:
         reconstruction: (b, c, h, w) E[x|z] with gradients, at least float32; not clamped to [0, 1].
         fidelity: scalar with gradients: the sum over this rank's examples of distortion and of those terms before this
             one that compare images, as they are weighted.
+        compare: images (b, c, h', w') of whatever size and likelihood parameters for them -> (b,) the same of these,
+            in nats, but for terms that they are too small for.
     """
 
     step: StepInputs
@@ -41,6 +47,7 @@ class TermInputs:
     z: Tensor
     reconstruction: Tensor
     fidelity: Tensor
+    compare: Callable[[Tensor, Tensor], Tensor] = _nothing_to_compare_by
 
     @property
     def images(self) -> Tensor:
@@ -104,6 +111,8 @@ class LossTerm(nn.Module):
     unit_of_value: ClassVar[str] = "of its own, per example"
     compares_images: ClassVar[bool] = False
     """Whether it is part of `fidelity`."""
+    least_side: int = 1
+    """Of images that it can compare, in pixels."""
     trains: ClassVar[str] = "decoder"
     """What of the model it has a gradient for besides: "encoder" where the decoder takes no part, else "decoder"."""
 
