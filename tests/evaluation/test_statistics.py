@@ -229,3 +229,21 @@ def test_extremes_and_tallies_are_kept_and_shares_are_reported(tmp_path):
 
 def test_without_noise_there_are_no_shares_of_it():
     assert not {name for name in summary(statistics()[0]) if name.startswith(("noise_lost", "clamped"))}
+
+
+def test_maps_of_several_sizes_have_files_too(tmp_path):
+    generator = torch.Generator().manual_seed(0)
+    maps = [1.5 + torch.randn(4, 2, *size, generator=generator, dtype=torch.float64) for size in ((3, 3), (2, 6))]
+    metric = AggregatePosteriorMetric((2, 3, 3), detailed=True)
+    for mean in maps:
+        metric.update(DiagonalGaussian(mean, torch.full_like(mean, -2.0)))
+    write_statistics(tmp_path, metric.compute(), Source("made up", "train"))
+    written, found = json.loads((tmp_path / JSON_NAME).read_text()), read_statistics(tmp_path)
+    rows = torch.cat([mean.transpose(0, 1).flatten(1) for mean in maps], 1).numpy()
+    std = np.sqrt(rows.var(1, ddof=1) + np.exp(-2))
+    assert (written["n"], written["latent_shape"], written["per_channel"]["observations"]) == (8, [2], 4 * 9 + 4 * 12)
+    np.testing.assert_allclose(written["per_channel"]["latents_std"], std, rtol=1e-12)
+    assert written["scaling_factor"] == pytest.approx((np.square(std).mean() + rows.mean(1).var()) ** -0.5, rel=1e-12)
+    assert "per_position" not in written
+    assert (found.n, found.channels.n) == (8, 84)
+    np.testing.assert_allclose(found.channels.mean, rows.mean(1), rtol=1e-12)
