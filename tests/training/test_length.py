@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
@@ -13,6 +14,10 @@ from lehr.training.building import _purge_step
 from lehr.training.length import Length
 
 
+def order(n, batch_size, world):
+    return TrainingOrder(n, batch_size, 0, world=world)
+
+
 def length(n, batch_size, ranks, nodes=1):
     trainer = SimpleNamespace(
         num_devices=ranks,
@@ -22,7 +27,9 @@ def length(n, batch_size, ranks, nodes=1):
         max_epochs=3,
         max_steps=-1,
     )
-    return Length.of(trainer, SimpleNamespace(n_train=n, batch_size=batch_size, seed=0))
+    return Length.of(
+        trainer, SimpleNamespace(n_train=n, batch_size=batch_size, training_order=partial(order, n, batch_size))
+    )
 
 
 @pytest.mark.parametrize(

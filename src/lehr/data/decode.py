@@ -18,15 +18,16 @@ from typing import TypeVar
 import numpy as np
 
 from lehr.data.checks import as_text, reason_of
-from lehr.data.crop import Form, TooSmall, View, taken
+from lehr.data.crop import Form, Size, TooSmall, View, taken
 from lehr.data.encoded import Encoded, digest_of
 from lehr.data.file_facts import FileFacts, facts_of, is_deep
-from lehr.data.picture import hide_what_is_unseen, opened, to_eight_bits
+from lehr.data.picture import ORIENTATION, hide_what_is_unseen, opened, to_eight_bits
 from lehr.errors import DataError
 from lehr.signals import STOP_SIGNALS
 
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 _RGBA = 4
+_ON_ITS_SIDE = 5  # from this orientation on, of the eight of Exif, width is height
 _GRACE_SECONDS = 10.0  # from SIGTERM to the end of a decoding process
 In = TypeVar("In")
 Out = TypeVar("Out")
@@ -94,6 +95,25 @@ def inspect(picture: Encoded, form: Form) -> Inspection:
         return Inspection(str(error), small=isinstance(error, TooSmall))
     except OSError as error:
         return Inspection(f"{as_text(picture)} cannot be read: {reason_of(error)}")
+
+
+def upright_size(picture: Encoded) -> Size:
+    """Width and height of a picture as it is looked at, of which only the beginning is read.
+
+    Raises:
+        DataError: one line that names the picture, if that says nothing.
+    """
+    try:
+        with opened(picture) as file:
+            width, height = file.size
+            return (height, width) if file.getexif().get(ORIENTATION, 1) >= _ON_ITS_SIDE else (width, height)
+    except Exception as error:
+        raise DataError(f"{as_text(picture)} cannot be read as an image: {_reason(error)}") from error
+
+
+def upright_sizes(pictures: list[Encoded]) -> list[Size]:
+    """See `upright_size`."""
+    return list(map(upright_size, pictures))
 
 
 class Decoder:

@@ -16,6 +16,7 @@ import torch
 
 from lehr.data import binarize
 from lehr.data.batch import Batch
+from lehr.data.buckets import BucketOrder
 from lehr.data.images import Images
 from lehr.data.order import EvaluationOrder, Share, TrainingOrder
 
@@ -38,7 +39,7 @@ class TrainingLoader:
     def __init__(
         self,
         images: Images,
-        order: TrainingOrder,
+        order: TrainingOrder | BucketOrder,
         position: Callable[[], tuple[int, int]],
         *,
         binarization: str,

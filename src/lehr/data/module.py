@@ -11,12 +11,14 @@ from typing import Any
 import numpy as np
 import torch
 from lightning.pytorch import LightningDataModule
+from torch import Tensor
 
 from lehr import randomness
 from lehr.config.problems import section_problems
 from lehr.config.schema import schema_of_class
 from lehr.config.signature import signature_of
 from lehr.data.binarize import Kind
+from lehr.data.buckets import BucketOrder
 from lehr.data.digests import digests_of, equal_examples
 from lehr.data.file_facts import FileFacts
 from lehr.data.fingerprint import MOST_NAMES, Fingerprint, SplitPrint
@@ -231,6 +233,13 @@ class ImageDataModule(LightningDataModule, ABC):
         """Batches of training in one epoch, the same on every rank."""
         return len(self._training_order())
 
+    def training_order(self, rank: int = 0, world: int = 1) -> TrainingOrder | BucketOrder:
+        """Which examples a rank has in each batch of training."""
+        buckets: Tensor | None = getattr(self._split("train"), "buckets", None)
+        if buckets is not None:
+            return BucketOrder(buckets, self.batch_size, self.seed, rank, world)
+        return TrainingOrder(self.n_train, self.batch_size, self.seed, rank, world)
+
     def images(self, split: str) -> Images:
         """The images of "train", "val" or "test" as they are stored, with their labels."""
         return self._split(split)
@@ -291,8 +300,8 @@ class ImageDataModule(LightningDataModule, ABC):
             raise DataError(f"{self.name} has no split called {split!r}, only {', '.join(self._splits)}")
         return self._splits[split]
 
-    def _training_order(self) -> TrainingOrder:
-        return TrainingOrder(self.n_train, self.batch_size, self.seed, *self._rank_and_world())
+    def _training_order(self) -> TrainingOrder | BucketOrder:
+        return self.training_order(*self._rank_and_world())
 
     def _position(self) -> tuple[int, int]:
         if self.trainer is None:

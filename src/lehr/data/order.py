@@ -51,6 +51,10 @@ class TrainingOrder:
         full, rest = divmod(self.n, self.batch_size)
         return full + (rest >= self.world)
 
+    def examples(self, batches: int) -> int:
+        """How many examples the first so many batches of an epoch have."""
+        return min(batches * self.batch_size, self.n)
+
     def shares(self, epoch: int, first: int = 0) -> Iterator[Share]:
         """What this rank has in the batches of `epoch`, from batch number `first` on."""
         order = randomness.permutation(self.seed, "order", epoch, self.n)
@@ -60,7 +64,7 @@ class TrainingOrder:
         for k in range(first, len(self)):
             batch = batches[k]
             total = len(batch)
-            start, stop = _share(total, self.rank, self.world)
+            start, stop = share_of(total, self.rank, self.world)
             yield Share(batch if self.world == 1 else batch[start:stop], start, total, epoch * presentations + k)
 
 
@@ -75,15 +79,16 @@ class EvaluationOrder:
 
     def __len__(self) -> int:
         """Batches on this rank; ranks may differ by one."""
-        start, stop = _share(self.n, self.rank, self.world)
+        start, stop = share_of(self.n, self.rank, self.world)
         return -(-(stop - start) // self.batch_size)
 
     def shares(self) -> Iterator[Share]:
         """What this rank has, batch by batch."""
-        first, last = _share(self.n, self.rank, self.world)
+        first, last = share_of(self.n, self.rank, self.world)
         for start in range(first, last, self.batch_size):
             yield Share(torch.arange(start, min(start + self.batch_size, last)), start, self.n)
 
 
-def _share(n: int, rank: int, world: int) -> tuple[int, int]:
+def share_of(n: int, rank: int, world: int) -> tuple[int, int]:
+    """Which of `n` examples, from the first to before the last, one rank has."""
     return n * rank // world, n * (rank + 1) // world

@@ -29,7 +29,8 @@ _LARGEST_FILE = 2**30
 # the tags of TIFF 6.0
 _BITS_PER_SAMPLE, _PHOTOMETRIC, _SAMPLES_PER_PIXEL, _PLANAR = 258, 262, 277, 284
 _COLOUR_MAP, _SAMPLE_FORMAT, _SUBSAMPLING = 320, 339, 530
-_ORIENTATION = 0x0112  # of Exif
+ORIENTATION = 0x0112
+"""The tag of Exif that says how a picture is to be turned."""
 _WHITE_IS_ZERO = 0
 _UNSIGNED = 1
 
@@ -92,7 +93,7 @@ def to_eight_bits(image: Image.Image, *, opaque: bool = True) -> Image.Image:
     made = _opaque(image) if opaque else _with_opacity(image)
     made.load()  # of some formats this is when the orientation is known
     # one that is upright already would be copied
-    return made if made.getexif().get(_ORIENTATION, 1) == 1 else ImageOps.exif_transpose(made)
+    return made if made.getexif().get(ORIENTATION, 1) == 1 else ImageOps.exif_transpose(made)
 
 
 def hide_what_is_unseen(pixels: np.ndarray) -> np.ndarray:

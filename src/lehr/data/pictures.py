@@ -12,9 +12,10 @@ import torch
 from torch import Tensor
 
 from lehr.data.augmentation import Augmentation
+from lehr.data.buckets import bucket_problems, nearest_bucket
 from lehr.data.checks import as_text
-from lehr.data.crop import Form, View
-from lehr.data.decode import Decoder, Inspection
+from lehr.data.crop import Form, Size, View
+from lehr.data.decode import Decoder, Inspection, upright_sizes
 from lehr.data.digests import digests_of_pictures
 from lehr.data.encoded import Encoded
 from lehr.data.images import to_pixels
@@ -25,6 +26,7 @@ from lehr.data.walk import FURTHER
 from lehr.errors import DataError
 from lehr.limits import FractionOrNone, NonNegativeInt, PositiveFloat, PositiveInt
 
+_SIZES_AT_ONCE = 256
 SMALL = "smaller than what is cut"
 """Why a picture is left out: see `PictureDataModule`, `small`."""
 
@@ -43,6 +45,8 @@ class PictureDataModule(ImageDataModule):
         ratio: the least and the largest ratio of width to height that it has.
         flip: how training turns a picture over half of the time: true or "horizontal" exchanges left and right,
             "vertical" top and bottom, "both" each of them by itself.
+        buckets: heights and widths that a batch of training may have in place of `size`: each picture is in batches of
+            the one whose shape is nearest to its own. Evaluation is of `size`.
         small: what to do with a picture whose short side has fewer pixels than are to be cut: "enlarge" it, "error"
             refuses to train, "skip" leaves it out.
         workers: processes that decode; 0 decodes in the training process.
@@ -65,6 +69,7 @@ class PictureDataModule(ImageDataModule):
         scale: tuple[PositiveFloat, PositiveFloat] = (0.25, 1.0),
         ratio: tuple[PositiveFloat, PositiveFloat] = (0.75, 1.3333333333333333),
         flip: bool | Literal["horizontal", "vertical", "both"] = False,
+        buckets: list[list[PositiveInt]] | None = None,
         small: Literal["enlarge", "error", "skip"] = "enlarge",
         workers: NonNegativeInt = 2,
         on_corrupt: Literal["error", "skip"] = "error",
@@ -80,6 +85,7 @@ class PictureDataModule(ImageDataModule):
         self.scale = list(scale)
         self.ratio = list(ratio)
         self.flip = flip
+        self.buckets = buckets
         self.small = small
         self.workers = workers
         self.on_corrupt = on_corrupt
@@ -98,7 +104,7 @@ class PictureDataModule(ImageDataModule):
             problems.append(f"data.scale: {self.scale[1]:g} of a picture's area is more than all of it, which is 1")
         if self.resize is not None and self.resize < self.size:
             problems.append(f"data.resize={self.resize} is less than data.size={self.size}, which is cut of it")
-        return problems
+        return problems + (bucket_problems(self.buckets, self.crop, self.resize) if self.buckets else [])
 
     def splits_of(self, name: str, train: Source, test: Source | None = None, val: Source | None = None) -> Splits:
         """The splits of these sources; without a test source a part of the training examples is held out.
@@ -123,6 +129,8 @@ class PictureDataModule(ImageDataModule):
             ]
         )
         images = next(made)
+        if self.buckets:
+            images.assign_buckets(self.buckets)
         tested, validated = (None if source is None else next(made) for source in (test, val))
         if tested is None:
             splits = with_test_held_out(name, images, self.test_fraction, self.split_seed)
@@ -272,6 +280,21 @@ class PictureImages:
         self._decoder = decoder
         self._augmentation = augmentation
         self._known = known
+        self.buckets: Tensor | None = None
+        """Of each picture which of the sizes it has in training; None where it has that of evaluation."""
+        self._sizes: list[Size] = []
+
+    def assign_buckets(self, buckets: Sequence[Sequence[int]]) -> None:
+        """Let each picture be in batches of the bucket (height, width) that is nearest to its shape: reads all sizes.
+
+        Raises:
+            DataError: names a picture whose size cannot be read.
+        """
+        parts = self.rows.split(_SIZES_AT_ONCE)
+        pictures = (list(map(self.source.picture, part.tolist())) for part in parts)
+        sizes = [size for some in self._decoder.map(upright_sizes, pictures) for size in some]
+        self.buckets = nearest_bucket(torch.tensor(sizes), buckets)
+        self._sizes = [(width, height) for height, width in buckets]
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -282,7 +305,10 @@ class PictureImages:
 
     def subset(self, rows: Tensor) -> PictureImages:
         labels = None if self.labels is None else self.labels[rows]
-        return PictureImages(self.source, self.rows[rows], labels, self._decoder, self._augmentation, self._known)
+        part = PictureImages(self.source, self.rows[rows], labels, self._decoder, self._augmentation, self._known)
+        if self.buckets is not None:
+            part.buckets, part._sizes = self.buckets[rows], self._sizes
+        return part
 
     @property
     def root(self) -> str:
@@ -312,7 +338,11 @@ class PictureImages:
 
         def views(batch: Tensor) -> list[View]:
             pictures = map(self.source.picture, self.rows[batch].tolist())
-            return list(map(View, pictures)) if drawn is None else drawn.views(pictures, batch)
+            if drawn is None:
+                return list(map(View, pictures))
+            # all of a batch are of one bucket
+            target = None if self.buckets is None or not len(batch) else self._sizes[int(self.buckets[batch[0]])]
+            return drawn.views(pictures, batch, target)
 
         for pixels in self._decoder.batches(map(views, batches)):
             yield to_pixels(torch.from_numpy(pixels).to(device))

@@ -28,6 +28,7 @@ KEPT = {
     "data.size": _PIXELS,
     "data.channels": _PIXELS,
     "data.resize": _PIXELS,
+    "data.buckets": _COUNTED,
     "model": "the weights are of it",
     "likelihood": _SCORE,
     "prior": _SCORE,

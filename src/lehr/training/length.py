@@ -13,6 +13,7 @@ from lehr.objective.terms.timing import TrainingLength
 if TYPE_CHECKING:
     from lightning.pytorch import Trainer
 
+    from lehr.data.buckets import BucketOrder
     from lehr.data.module import ImageDataModule
 
 
@@ -26,6 +27,7 @@ class Length:
         total_steps: optimiser steps of the whole training.
         examples_per_epoch: images of all ranks together.
         batch_size: images of all ranks together in one batch.
+        buckets: where batches are of several sizes the order of an epoch; each epoch has the same sizes.
     """
 
     batches_per_epoch: int
@@ -33,6 +35,7 @@ class Length:
     total_steps: int
     examples_per_epoch: int
     batch_size: int
+    buckets: BucketOrder | None = None
 
     @classmethod
     def of(cls, trainer: Trainer, data: ImageDataModule) -> Length:
@@ -43,7 +46,8 @@ class Length:
         """
         # what data ask of a trainer is the number of ranks there are by now
         ranks = trainer.num_devices * trainer.num_nodes
-        batches = len(TrainingOrder(data.n_train, data.batch_size, data.seed, world=ranks))
+        order = data.training_order(world=ranks)
+        batches = len(order)
         limit = trainer.limit_train_batches
         batches = min(batches, limit) if isinstance(limit, int) else int(batches * (1.0 if limit is None else limit))
         steps = math.ceil(batches / trainer.accumulate_grad_batches)
@@ -54,12 +58,15 @@ class Length:
             limits.append(trainer.max_steps)
         if not limits:
             raise ConfigError("the trainer has neither max_epochs nor max_steps: give one of them")
-        examples = min(batches * data.batch_size, data.n_train)
-        return cls(batches, steps, min(limits), examples, data.batch_size)
+        examples = order.examples(batches)
+        buckets = None if isinstance(order, TrainingOrder) else order
+        return cls(batches, steps, min(limits), examples, data.batch_size, buckets)
 
     def images(self, batches: int) -> int:
         """Images in the first `batches` batches of training; the last of an epoch may have fewer than the others."""
         epochs, rest = divmod(batches, self.batches_per_epoch)
+        if self.buckets is not None:
+            return epochs * self.examples_per_epoch + self.buckets.examples(rest)
         return epochs * self.examples_per_epoch + min(rest * self.batch_size, self.examples_per_epoch)
 
     def of_training(self, accumulate: int) -> TrainingLength:

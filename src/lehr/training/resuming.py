@@ -26,16 +26,9 @@ from lehr.training.players import PlayerPlan
 _LOOKED_AT = 64  # of the steps that are to come, to see whether anything scheduled moves
 _WITH_OPACITY = 4  # channels
 _OF_DATA = (
-    "batch_size",
-    "seed",
-    "split_seed",
-    "val_fraction",
-    "test_fraction",
-    "binarize",
-    "size",
-    "channels",
-    "resize",
-)
+    "batch_size", "seed", "split_seed", "val_fraction", "test_fraction", "binarize", "size", "channels", "resize",
+    "buckets",
+)  # fmt: skip
 
 
 def recorded(trainer: Trainer) -> dict[str, Any] | None:
