@@ -13,7 +13,7 @@ from lehr.data import binarize
 from lehr.data.encoded import Encoded
 from lehr.data.module import ImageDataModule
 from lehr.data.picture import opened, to_eight_bits
-from lehr.data.pictures import PictureImages
+from lehr.data.picture_images import PictureImages
 from lehr.data.survey.equal import EqualImages, Place
 from lehr.data.survey.labels import Factor
 
