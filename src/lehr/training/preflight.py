@@ -17,6 +17,7 @@ from lehr.errors import ConfigError
 from lehr.needs import TWO_EXAMPLES, WHOLE_BATCH, samples_problem
 from lehr.objective.annealing import Annealing
 from lehr.objective.bits import levels_problem
+from lehr.objective.terms.timing import late_problem
 from lehr.paths import expanded
 from lehr.training.launched import processes_from_outside, rank_from_outside
 
@@ -40,7 +41,8 @@ def combination_problems(config: Config) -> list[str]:
     except ConfigError as error:
         return list(error.problems)
     of_components = [*_length(config, signatures), *_levels(config, signatures), *_needs(config, signatures, terms)]
-    of_components += [*_samples(config, signatures), *_files(config, terms)] if terms else []
+    if terms:
+        of_components += [*_samples(config, signatures), *_files(config, terms), *_starts(config, terms)]
     return [
         *of_components, *_average(config), *_exported(config), *_packages(config), *_paths(config), *_devices(config)
     ]  # fmt: skip
@@ -57,11 +59,29 @@ def _length(config: Config, signatures: Mapping[str, Signature]) -> list[str]:
         name: v for name in signatures["kl"].annealed if isinstance(v := values.get(name), int | float | str)
     }
     annealing = Annealing(0.0, **known)
-    # with both limits, or with epochs against steps, the data decide: that is checked once they are read
-    lengths = {"fraction": 1.0, "epoch": epochs if steps is None else None, "step": steps if epochs is None else None}
-    length = lengths.get(annealing.unit)
+    length = _lengths(trainer).get(annealing.unit)
     problem = annealing.problem(length) if length else None
     return [problem] if problem else []
+
+
+def _lengths(trainer: Config) -> dict[str, float | None]:
+    """How long the training is by each unit, where that is known before the data are read."""
+    epochs, steps = trainer["max_epochs"], trainer["max_steps"]
+    # with both limits, or with epochs against steps, the data decide: that is checked once they are read
+    return {"fraction": 1.0, "epoch": epochs if steps is None else None, "step": steps if epochs is None else None}
+
+
+def _starts(config: Config, terms: Mapping[str, Signature]) -> list[str]:
+    """Terms of the loss that would begin after the training has ended."""
+    problems = []
+    for key, found in terms.items():
+        name = key.partition(".")[2]
+        values = found.complete(config["terms"][name])
+        start, warmup, unit = (values.get(value) for value in ("start", "warmup", "unit"))
+        length = _lengths(config["trainer"]).get(str(unit))
+        if isinstance(start, int | float) and isinstance(warmup, int | float) and length:
+            problems.append(late_problem(name, start, warmup, str(unit), length))
+    return [problem for problem in problems if problem]
 
 
 def _levels(config: Config, signatures: Mapping[str, Signature]) -> list[str]:

@@ -58,17 +58,11 @@ class Onset:
         """
         first, ramp = (length.in_steps(amount, unit) for amount in (start, warmup))
         if first + ramp and first + ramp >= length.total_steps:
-            warming = f" + terms.{name}.warmup={warmup:g}" if warmup else ""
+            epochs = length.total_steps / length.steps_per_epoch
             of_all = {
-                "image": f"{length.images_per_epoch * length.total_steps / length.steps_per_epoch:,.0f} images",
-                "step": f"{length.total_steps:,} steps",
-                "epoch": f"{length.total_steps / length.steps_per_epoch:g} epochs",
-                "fraction": "1, the whole of it",
-            }[unit]
-            raise ConfigError(
-                f"terms.{name}.start={start:g}{warming} ({_WORDS[unit]}): the training ends before that, after "
-                f"{of_all}; start earlier or train for longer"
-            )
+                "image": length.images_per_epoch * epochs, "step": length.total_steps, "epoch": epochs, "fraction": 1
+            }  # fmt: skip
+            raise ConfigError(_too_late(name, start, warmup, unit, of_all[unit]))
         return cls(weight, first, ramp)
 
     def __call__(self, step: int) -> float:
@@ -83,3 +77,18 @@ class Onset:
     def settled(self) -> int:
         """The first step from which on the weight stays as it is."""
         return math.ceil(self.start + self.warmup)
+
+
+def late_problem(name: str, start: float, warmup: float, unit: str, length: float) -> str | None:
+    """What there is to say where a training of `length` units ends before a term has its full weight; else None."""
+    end = round(start + warmup, 6)
+    return _too_late(name, start, warmup, unit, length) if end and end >= length else None
+
+
+def _too_late(name: str, start: float, warmup: float, unit: str, length: float) -> str:
+    warming = f" + terms.{name}.warmup={warmup:g}" if warmup else ""
+    after = {"image": f"{length:,.0f} images", "step": f"{length:,.0f} steps", "epoch": f"{length:g} epochs"}
+    return (
+        f"terms.{name}.start={start:g}{warming} ({_WORDS[unit]}): the training ends before that, after "
+        f"{after.get(unit, '1, the whole of it')}; start earlier or train for longer"
+    )
