@@ -4,7 +4,8 @@ All that prints, sorts or explains numbers asks here: the tables of `lehr train`
 TensorBoard's table of hyper-parameters, and the check of docs/metrics.md, which says at length what each number is. It
 imports nothing, so that a command that shows a table starts at once.
 
-In a name SPLIT stands for train, val or test, and SAMPLER for a sampler, `real` or `reconstruction`.
+In a name SPLIT stands for train, val or test, SAMPLER for a sampler, `real` or `reconstruction`, and TERM for a term of
+the loss.
 """
 
 from __future__ import annotations
@@ -79,6 +80,7 @@ CATALOGUE = (
     Metric("train/discriminator_r1", "R1", "", 4, None, "squared gradient of the logits at images"),
     Metric("train/discriminator_r2", "R2", "", 4, None, "the same at reconstructions"),
     Metric("train/discriminator_lecam", "LeCam", "", 4, None, "logits beyond the mean of the other kind, squared"),
+    Metric("train/gradient_share_TERM", "gradient share", "", 3, None, "of a term at the decoder's last layer"),
     Metric("train/scale", "scale", "", 4, None, "standard deviation or scale of the likelihood, where it is learned"),
     Metric("train/learning_rate", "learning rate", "", 6, None, "of the step, as the optimizer has it"),
     Metric("train/gradient_norm", "gradient norm", "", 3, None, "of the step, before it is clipped, where it is"),
@@ -187,6 +189,7 @@ COLUMNS = (
 )
 """The metric columns of TensorBoard's table of hyper-parameters."""
 
+_SHARE = "train/gradient_share_"
 _BY_NAME = {metric.name: metric for metric in CATALOGUE}
 
 
@@ -195,6 +198,8 @@ def find_metric(name: str) -> Metric | None:
     if found := _BY_NAME.get(name):
         return found
     first, *rest = name.split("/")
+    if name.startswith(_SHARE):
+        return _BY_NAME[f"{_SHARE}TERM"]
     if first in _SPLITS:
         return _BY_NAME.get("/".join(["SPLIT", *rest]))
     return _BY_NAME.get(f"{first}/SAMPLER/{rest[1]}") if len(rest) == 2 else None

@@ -115,6 +115,9 @@ class Objective(nn.Module):
             ConfigError: if something that is scheduled would not happen within it.
         """
 
+    def compile_networks(self) -> None:
+        """torch.compile the networks of the other players."""
+
     @property
     def settled(self) -> int:
         """The first optimiser step from which on nothing is scheduled any more."""

@@ -66,6 +66,7 @@ class StepInputs:
         sum_over_ranks: adds up a tensor over all ranks, in place and without gradients.
         uniform: name of a stream, shape -> numbers on [0, 1), a function of these and of the batch, the same on all
             ranks; on the CPU, so that what is chosen by them waits for no device.
+        is_logged: whether the step is one of those that are logged, and what is costly to know is worth it.
     """
 
     images: Tensor
@@ -77,6 +78,7 @@ class StepInputs:
     world: int
     sum_over_ranks: Callable[[Tensor], Tensor]
     uniform: Callable[[str, tuple[int, ...]], Tensor] = _nothing_drawn
+    is_logged: bool = False
 
     def mean(self, sums: Tensor) -> Tensor:
         """Averages over the examples of all ranks, of sums over those of this one; without gradients."""

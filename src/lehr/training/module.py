@@ -44,7 +44,7 @@ class VAEModule(MeasuredModule):
         rate_term: what the rate costs.
         optimizer: how the autoencoder is trained.
         seed: every random number of training and validation is a function of it.
-        compile: torch.compile the encoder and the decoder.
+        compile: torch.compile the encoder, the decoder and the networks of other players.
         prior: p(z); N(0, I) if None.
         objective: what is minimised; the negative ELBO with one sample of z if None.
         players: how each of the objective's other players is trained.
@@ -81,10 +81,13 @@ class VAEModule(MeasuredModule):
         """The statistics of q(z) over the training set, once training has ended."""
         self.last_step: StepResult | None = None
         """What the last batch of training came to."""
+        self.logged_every: int | None = None
+        """Optimiser steps from one that is logged to the next; None where nothing is."""
         self.finite = FiniteLoss()
         self.averaging = Averaging(ema or EMAPlan())
         if compile:
             model.compile_networks()
+            self.objective.compile_networks()
 
     def __setattr__(self, name: str, value: Any) -> None:
         # set at every step, or around every hook by Lightning; a module's own way of setting looks for parameters
@@ -192,18 +195,29 @@ class VAEModule(MeasuredModule):
             world=world,
             sum_over_ranks=self.sum_over_ranks,
             uniform=uniform,
+            is_logged=self._is_logged(step, batch_idx),
         )
         self.players.at_step(step)
         self.last_step = result = self.objective.step(inputs, self.components)
+        self.players.take_part(result.losses)
         self.finite.check(tuple(result.terms), result.values, step, result.kl_weight)
         # DDP averages gradients over ranks; ranks may have unequal shares of the batch
         loss = result.total * (world / batch.total)
+        if torch.distributed.is_initialized():
+            loss = loss + self.players.nothing()
         accumulate = self.trainer.accumulate_grad_batches
         if accumulate > 1:
             # Lightning divides by the full number, which the last step of an epoch may not have
             assert self.length is not None
             loss = loss * (accumulate / self.length.batches_in_step(batch_idx, accumulate))
         return loss
+
+    def _is_logged(self, step: int, batch_idx: int) -> bool:
+        """Whether this batch, of optimiser step `step`, is the one that is logged of it, and the step is logged."""
+        if self.logged_every is None or (step + 1) % self.logged_every or self.length is None:
+            return False
+        ends_step = (batch_idx + 1) % self.trainer.accumulate_grad_batches == 0
+        return ends_step or batch_idx + 1 == self.length.batches_per_epoch
 
     def configure_gradient_clipping(self, optimizer: Any, *limits: Any, **named: Any) -> None:
         super().configure_gradient_clipping(optimizer, *limits, **named)  # what a trainer asks for

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any, Literal
@@ -139,11 +139,13 @@ class Player:
         self._rates = [float(group["lr"]) for group in self.optimizer.param_groups]  # before any decay
         self.norm: Tensor | None = None
         """Of the gradient of the last step, before it was clipped; None where it is not."""
+        self.has_loss = True
+        """Whether the step at hand has a loss of this player."""
 
     @property
     def takes_part(self) -> bool:
-        """Whether this step gave any of the parameters a gradient."""
-        return any(parameter.grad is not None for parameter in self.names)
+        """Whether this step has a loss of the player, which gave any of the parameters a gradient."""
+        return self.has_loss and any(parameter.grad is not None for parameter in self.names)
 
     def at_step(self, step: int, total_steps: int) -> None:
         """Set the learning rate of each group to that of optimiser step `step`."""
@@ -151,7 +153,8 @@ class Player:
             group["lr"] = lr * self.plan.factor(step, total_steps, lr)
 
     def clip(self) -> None:
-        if self.plan.clip is not None:
+        self.norm = None
+        if self.plan.clip is not None and self.takes_part:
             self.norm = torch.nn.utils.clip_grad_norm_(list(self.names), self.plan.clip)
 
     def state_dict(self) -> dict[str, Any]:
@@ -208,7 +211,7 @@ def _numbered(groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 class Players(torch.optim.Optimizer):
-    """The optimizers of all players as one. A player that a step gave no gradient does not move.
+    """The optimizers of all players as one. A player without a loss in a step, or without a gradient, does not move.
 
     Args:
         players: by name.
@@ -257,6 +260,16 @@ class Players(torch.optim.Optimizer):
     def state(self) -> dict[Tensor, Any]:  # type: ignore[override]
         return {p: values for player in self.players.values() for p, values in player.optimizer.state.items()}
 
+    def take_part(self, names: Collection[str]) -> None:
+        """Say which players have a loss in the step at hand; the others are held still, whatever their gradients."""
+        for name, player in self.players.items():
+            player.has_loss = name in names
+
+    def nothing(self) -> Tensor | float:
+        """0 with a gradient of 0 to each parameter of the players without a loss: DDP waits for a gradient of each."""
+        held = [parameter for player in self.players.values() if not player.has_loss for parameter in player.names]
+        return sum(((parameter * 0).sum() for parameter in held), 0.0)
+
     def at_step(self, step: int) -> None:
         """Set every learning rate to that of optimiser step `step`."""
         for player in self._decaying:
@@ -276,7 +289,7 @@ class Players(torch.optim.Optimizer):
         return {name: float(player.norm) for name, player in self.players.items() if player.norm is not None}
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """One step of every player that has a gradient, after the `closure` that computes it."""
+        """One step of every player that takes part, after the `closure` that computes it."""
         if not self._several:
             return self._first.step(closure)
         loss = None

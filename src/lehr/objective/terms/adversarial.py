@@ -123,6 +123,10 @@ class Adversarial(LossTerm):
         super().begin(length, name)
         self.learns_from = length.in_steps(max(self.start - self.head_start, 0), self.unit)
 
+    def compile_networks(self) -> None:
+        if not (self.r1 or self.r2):  # compiled code has no gradients of gradients
+            super().compile_networks()
+
     def is_active(self, step: int) -> bool:
         return self.weight > 0 and step >= self.learns_from
 

@@ -18,6 +18,7 @@ from lehr.needs import samples_problem
 from lehr.objective.bounds import Draw, Objective
 from lehr.objective.rate import RateTerm
 from lehr.objective.step import AUTOENCODER, Parts, StepInputs, StepResult, Term
+from lehr.objective.terms.balance import norms_at
 from lehr.objective.terms.term import LossTerm, PlayerOptions, TermInputs, TermResult
 from lehr.objective.terms.timing import TrainingLength
 from lehr.posterior.density import LatentDensity
@@ -70,6 +71,12 @@ class WithTerms(Objective):
         if problems:
             raise ConfigError(*problems)
 
+    def compile_networks(self) -> None:
+        # a term may ask for gradients at the last layer before all go backward: what is kept for that is not given away
+        torch._functorch.config.donated_buffer = False
+        for term in self.named_terms().values():
+            term.compile_networks()
+
     @property
     def settled(self) -> int:
         return max((term.onset.settled for term in self.named_terms().values()), default=0)
@@ -85,6 +92,7 @@ class WithTerms(Objective):
         result = self.base.losses(inputs, posterior, draw, parts)
         reconstruction = parts.likelihood.mean(draw.parameters)
         fidelity = draw.distortion.sum()
+        of_loss = {"distortion": fidelity}
         for name, term in self.named_terms().items():
             if not term.is_active(inputs.step):
                 continue
@@ -92,10 +100,12 @@ class WithTerms(Objective):
             given = replace(given, compare=partial(self._compared, given))
             found = term(given)
             weighted = _weight(term, parts, inputs) * found.factor * found.value.sum()
+            if term.trains != "encoder":
+                of_loss[name] = weighted
             result = _added(result, name, term, found, weighted, inputs, parts)
             if term.compares_images:
                 fidelity = fidelity + weighted
-        return result
+        return _with_shares(result, of_loss, parts.model.last_layer, inputs) if inputs.is_logged else result
 
     def _compared(self, given: TermInputs, images: Tensor, parameters: Tensor) -> Tensor:
         """`TermInputs.compare`."""
@@ -149,4 +159,22 @@ def _added(
         losses={**result.losses, AUTOENCODER: result.losses[AUTOENCODER] + weighted, **others},
         terms={**result.terms, **terms},
         values=torch.cat([result.values, values]),
+    )
+
+
+def _with_shares(
+    result: StepResult, of_loss: Mapping[str, Tensor], layer: Tensor | None, inputs: StepInputs
+) -> StepResult:
+    """The result with the share that each part of the loss has in the gradient at the decoder's last layer.
+
+    Of the norms of their gradients, which go this way and that and do not add up, in the sum of these norms.
+    """
+    if layer is None or not layer.requires_grad:
+        return result
+    shown = {name: loss for name, loss in of_loss.items() if loss.requires_grad}
+    norms = norms_at(list(shown.values()), layer, inputs)
+    return replace(
+        result,
+        terms={**result.terms, **{f"gradient_share_{name}": Term(None, "") for name in shown}},
+        values=torch.cat([result.values, (norms / norms.sum()).nan_to_num().to(result.values)]),
     )

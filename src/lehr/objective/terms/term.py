@@ -156,6 +156,11 @@ class LossTerm(nn.Module):
         """
         self.onset = Onset.within(length, self.weight, self.start, self.warmup, self.unit, name)
 
+    def compile_networks(self) -> None:
+        """torch.compile the networks of the players."""
+        for network in self.players.values():
+            network.compile()
+
     def is_active(self, step: int) -> bool:
         """Whether the term is computed at this optimiser step."""
         return self.onset(step) > 0

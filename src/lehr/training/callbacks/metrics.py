@@ -86,6 +86,7 @@ class Metrics(LeanCallback):
         self._every = trainer.log_every_n_steps  # type: ignore[attr-defined]
         if pl_module.length and pl_module.length.total_steps < self._every:  # a curve all the same
             self._every = max(1, pl_module.length.total_steps // _POINTS)
+        pl_module.logged_every = self._every
         if self._trained_with != self._hyperparameters:
             for logger in run_loggers(trainer):
                 if not logger.is_new:

@@ -1,0 +1,233 @@
+"""A discriminator in training: it starts when it is to, is held still before, and no look at gradients changes any."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from harness import Tiny, differences, fit, kill, next_second, trainer, vae
+from lightning.pytorch import Callback
+from PIL import Image
+
+from lehr import randomness
+from lehr.data.images import ArrayImages
+from lehr.data.splits import with_test_held_out
+from lehr.models import MLP
+from lehr.objective import ELBO, Laplace
+from lehr.objective.terms import Adversarial, LatentMagnitude, WithTerms
+from lehr.run.history import History, read_history
+from lehr.training.callbacks.metrics import Metrics
+from lehr.training.history_logger import HistoryLogger
+from lehr.training.loop import LeanEpochLoop
+from lehr.training.module import VAEModule
+from lehr.training.players import PlayerPlan, Players
+
+START = 4
+
+
+class Eights(Tiny):
+    """Images (1, 8, 8)."""
+
+    def read(self):
+        pixels = randomness.uniform(1, "pixels", 0, (self.n, 1, 8, 8))
+        return with_test_held_out("eights", ArrayImages(pixels), 0.2, self.split_seed)
+
+
+def module(**options):
+    one = vae(warmup=0)
+    with randomness.seeded(0, "weights"):
+        model = MLP((1, 8, 8), latent_dim=2, hidden=[8])
+        term = Adversarial(
+            (1, 8, 8), **{"layers": 1, "channels": 4, "start": START, "unit": "step", "lecam": 0.1, **options}
+        )
+    objective = WithTerms(ELBO(), {"adversarial": term, "magnitude": LatentMagnitude(0.01)})
+    players = {"discriminator": PlayerPlan(torch.optim.Adam, {"lr": 1e-2, "betas": (0.5, 0.9)}, clip=1.0)}
+    plan = PlayerPlan(torch.optim.Adam, {"lr": 1e-2})
+    return VAEModule(model, Laplace(0.5), one.rate_term, plan, objective=objective, players=players)
+
+
+class Watch(Callback):
+    """Notes the discriminator's weights and the count of its Adam before each step."""
+
+    def __init__(self):
+        self.seen = []
+
+    def on_train_batch_end(self, trainer, pl_module, *args):
+        player = pl_module.players.players["discriminator"]
+        counts = {int(state["step"]) for state in player.optimizer.state.values()}
+        weights = torch.cat([p.detach().flatten() for p in player.names])
+        self.seen.append((trainer.global_step, counts, weights, player.norm))
+
+
+@pytest.mark.parametrize("head_start", [0, 2])
+def test_the_discriminator_learns_from_its_start_on_and_not_before(tmp_path, head_start):
+    watch = Watch()
+    fit(
+        tmp_path, watch, module=module(head_start=head_start), data=Eights(), max_epochs=2, accumulate_grad_batches=2
+    )  # 6 batches an epoch, two a step
+    first = START - head_start
+    for (step, counts, weights, norm), (_, _, before, _) in zip(watch.seen[2::2], watch.seen[::2], strict=False):
+        learnt = max(0, step - first)
+        assert counts == ({learnt} if learnt else set())
+        assert torch.equal(weights, before) == (step <= first)
+        assert (norm is None) == (step <= first)
+
+
+def test_a_player_without_a_loss_is_held_still_whatever_its_gradient_is():
+    one = module()
+    one.players = players = players_of(one)
+    players.take_part({"autoencoder"})
+    before = [p.detach().clone() for p in one.objective.parameters()]
+    loss = sum(p.square().sum() for p in one.model.parameters()) + players.nothing()
+    loss.backward()
+    for parameter in one.objective.parameters():
+        assert torch.equal(parameter.grad, torch.zeros_like(parameter))  # DDP has what it waits for
+    players.clip()
+    players.step()
+    assert all(torch.equal(a, b) for a, b in zip(before, one.objective.parameters(), strict=True))
+    assert not players.players["discriminator"].optimizer.state
+    assert players.players["autoencoder"].optimizer.state
+
+
+def players_of(one):
+    return Players.of(one.player_networks, one.plans, 10)
+
+
+@pytest.fixture(scope="module")
+def looked_at(tmp_path_factory):
+    """Weights in the end with everything logged at each step and without, and what was logged."""
+    ends, curves = [], []
+    for looks in (True, False):
+        folder = tmp_path_factory.mktemp("looked")
+        logger = HistoryLogger(History(folder / "history.jsonl"))
+        options = {"logger": logger if looks else False, "log_every_n_steps": 1, "max_epochs": 2}
+        one = fit(folder, *([Metrics({})] if looks else []), module=module(), data=Eights(), **options)
+        ends.append(one.state_dict())
+        logger.save()
+        curves.append(list(read_history(folder / "history.jsonl")) if looks else [])
+    return ends, curves[0]
+
+
+def test_looking_at_gradients_changes_no_number(looked_at):
+    (with_looks, without), _ = looked_at
+    assert [name for name in with_looks if not torch.equal(with_looks[name], without[name])] == []
+
+
+def test_the_shares_of_the_gradient_at_the_last_layer_are_shown(looked_at):
+    training = [point for point in looked_at[1] if "train/loss" in point]
+    names = {name for point in training for name in point if "gradient_share" in name}
+    assert names == {f"train/gradient_share_{name}" for name in ("distortion", "adversarial")}
+    for point in training:
+        assert sum(value for name, value in point.items() if name in names) == pytest.approx(1.0)
+    # the weight makes its gradient as large as that of the error
+    *_, last = training
+    ratio = last["train/gradient_share_adversarial"] / last["train/gradient_share_distortion"]
+    assert ratio == pytest.approx(1.0, rel=0.05)
+
+
+def test_gradients_are_looked_at_in_the_steps_that_are_logged_alone(tmp_path, monkeypatch):
+    looked, losses = [], ELBO.losses
+
+    def watched(self, inputs, *rest):
+        looked.append((inputs.step, inputs.is_logged))
+        return losses(self, inputs, *rest)
+
+    monkeypatch.setattr(ELBO, "losses", watched)
+    options = {"max_epochs": 2, "accumulate_grad_batches": 4, "log_every_n_steps": 2}
+    fit(tmp_path, Metrics({}), module=module(start=1), data=Eights(), **options)
+    # 6 batches an epoch: a step of four and one of two
+    assert looked == [(0, False)] * 4 + [(1, False), (1, True)] + [(2, False)] * 4 + [(3, False), (3, True)]
+
+
+@pytest.mark.parametrize(
+    "precision", ["bf16-mixed", *(pytest.param(p, marks=pytest.mark.slow) for p in ("32-true", "64-true", "bf16-true"))]
+)
+def test_lehr_s_loop_trains_it_as_lightning_s_does(tmp_path, precision):
+    ends = []
+    for lean in (False, True):
+        one, own = trainer(tmp_path, max_epochs=1, precision=precision), module(start=1)
+        if lean:
+            LeanEpochLoop.install(one)
+        one.fit(own, datamodule=Eights())
+        ends.append(own.state_dict())
+    assert [name for name in ends[0] if not torch.equal(ends[0][name], ends[1][name])] == []
+    assert all(value.isfinite().all() for value in ends[0].values())
+
+
+@pytest.fixture(scope="module")
+def photographs(tmp_path_factory):
+    """50 colour images of 12 x 10 pixels."""
+    folder = tmp_path_factory.mktemp("photographs")
+    for i, pixels in enumerate(np.random.default_rng(0).integers(0, 256, (50, 10, 12, 3), dtype=np.uint8)):
+        Image.fromarray(pixels).save(folder / f"{i:02}.png")
+    return folder
+
+
+def run_of(photographs):
+    # 36 images for training in batches of 8, the last of 4; two batches a step: 3 steps an epoch, 12 in all
+    return (
+        "data=images", f"data.path={photographs}", "data.size=8", "data.batch_size=8", "data.eval_batch_size=5",
+        "data.test_fraction=0.2", "data.val_fraction=0.1", "data.crop=random", "data.flip=true", "data.workers=2",
+        "likelihood=laplace", "likelihood.scale=0.5", "model=mlp", "model.hidden=[16]", "kl.hold=0", "kl.warmup=1",
+        "terms=[magnitude,adversarial]", "terms.adversarial.layers=1", "terms.adversarial.channels=4",
+        "terms.adversarial.unit=step", "terms.adversarial.start=6", "terms.adversarial.head_start=1",
+        "terms.adversarial.lecam=0.01", "terms.adversarial.clip=1", "trainer.accumulate_grad_batches=2",
+        "ema.half_life=50", "trainer.max_epochs=4", "trainer.check_val_every_n_epoch=1", "trainer.log_every_n_steps=1",
+        "callbacks.checkpoints.every_seconds=0", "trainer.accelerator=cpu",
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def alone(process, photographs, tmp_path_factory):
+    path = tmp_path_factory.mktemp("alone") / "run"
+    finished = process("train", *run_of(photographs), f"dir={path}")
+    assert finished.code == 0, finished.err
+    return path
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "moments",
+    # batches: the discriminator learns from batch 10 on (step 5, where it has a head start), and counts from 12 on
+    [[("step", 4)], [("step", 10)], [("step", 11), ("saving", 1)], [("step", 17), ("validation", 0)]],
+    ids=["before", "as it learns", "at its start", "after"],
+)
+def test_a_run_with_a_discriminator_killed_and_resumed_ends_in_the_same_bits(
+    process, photographs, alone, tmp_path, moments
+):
+    path = tmp_path / "run"
+    command = [*run_of(photographs), f"dir={path}"]
+    for i, moment in enumerate(moments):
+        finished = process("train", *command, *kill(*moment, again=i > 0))
+        assert finished.code == -9, finished
+        command = [f"resume={path}"]
+        next_second()
+    finished = process("train", *command, "callbacks.kill=null")
+    assert finished.code == 0, finished.err
+    assert differences(alone, path) == []
+    weights = torch.load(path / "checkpoints" / "last.ckpt", weights_only=True)
+    assert any("discriminator" in name for name in weights["state_dict"])
+    assert weights["optimizer_states"][0]["discriminator"]["state"]
+
+
+@pytest.mark.slow
+def test_two_processes_train_both_players_as_one_does(process, photographs, alone, tmp_path):
+    path = tmp_path / "run"
+    finished = process("train", *run_of(photographs), "trainer.devices=2", f"dir={path}")
+    assert finished.code == 0, finished.err
+    assert "Warning" not in finished.err
+    one, two = (torch.load(run / "checkpoints" / "last.ckpt", weights_only=True) for run in (alone, path))
+    for name, weight in one["state_dict"].items():
+        torch.testing.assert_close(two["state_dict"][name], weight, rtol=1e-3, atol=1e-5, msg=name)
+    counts = [
+        {int(values["step"]) for values in saved["optimizer_states"][0]["discriminator"]["state"].values()}
+        for saved in (one, two)
+    ]
+    assert counts == [{7}, {7}]  # of the 12 steps those from 5 on
+    shown = [[json.loads(line) for line in (run / "history.jsonl").read_text().splitlines()] for run in (alone, path)]
+    for a, b in zip(*shown, strict=True):
+        for name in ("train/adaptive_weight", "train/gradient_share_adversarial", "train/loss_discriminator"):
+            assert (name in a) == (name in b)
+            assert a.get(name, 0) == pytest.approx(b.get(name, 0), rel=1e-3)
