@@ -35,6 +35,7 @@ from lehr.run.finish import Options
 from lehr.run.history import History
 from lehr.run.model_files import build_likelihood, build_model, build_prior
 from lehr.run.objects import build_data
+from lehr.run.pretrained import Pretrained
 from lehr.surroundings import Place
 from lehr.training.callbacks.aggregate import AggregateStatistics
 from lehr.training.callbacks.interruption import Interruption
@@ -113,7 +114,7 @@ class Parts:
         given: Given = NOTHING,
     ) -> None:
         extras = extras or Extras()
-        start = Start.read(run) if not checkpoint and (run := start_of(config)) else None
+        start = None if checkpoint else Start.read(run) if (run := start_of(config)) else Pretrained.of(config)
         self.data = build_data(config, trust, given)
         rate_term = build(config["kl"], RateTerm, key="kl", trust=trust)
         plan = player_plan(config["optimizer"], config["trainer"]["gradient_clip_val"], trust)
