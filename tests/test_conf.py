@@ -46,6 +46,8 @@ def compose_with(choice: str) -> dict[str, Any]:
     overrides = [f"{group}={name}"]
     if choice in WITHOUT_DATA:
         overrides.append("data.path=/")
+    if choice == "terms/features.yaml":
+        overrides.append("terms.features.run=/")
     if choice == "likelihood/discretized_logistic.yaml":
         overrides.append("data.binarize=none")
     config, problems = composed(Command("train", None, overrides, multirun=group in OF_MANY_RUNS))
@@ -62,8 +64,9 @@ def test_the_shipped_configuration_is_the_one_of_this_checkout():
 def test_every_choice_composes_passes_the_checks_and_builds(choice, tmp_path):
     config = compose_with(choice)
     assert train_problems(config) == []
-    # but for weights that nothing here downloads
-    assert [problem for problem in combination_problems(config) if not problem.startswith("terms.lpips: needs")] == []
+    # but for weights that nothing here downloads, and a run that there is not
+    missing = ("terms.lpips: needs", "terms.features.run=/: there is no finished run")
+    assert [problem for problem in combination_problems(config) if not problem.startswith(missing)] == []
     data = build(config["data"], ImageDataModule, key="data")
     assert data.seed == config["seed"]
     with torch.device("meta" if is_large(config) else "cpu"):

@@ -116,7 +116,7 @@ def checked_class(
 def build(node: Mapping[str, Any], base: Callable[..., T], *, key: str, trust: Iterable[str] = (), **given: Any) -> T:
     """An instance of the class that `node["_target_"]` names, of the other values of `node` and what is `given`.
 
-    A class need not take what is given.
+    A class need not take what is given. One below `base` that hands on what else it gets names what it wants of it.
 
     Args: as of `checked_class`, with the values of what is given.
 
@@ -125,7 +125,9 @@ def build(node: Mapping[str, Any], base: Callable[..., T], *, key: str, trust: I
     """
     cls = checked_class(node, base, key=key, trust=trust, given=given)
     found = signature_of(cast(type, cls))
-    given = {name: value for name, value in given.items() if found.takes_more or name in found.parameters}
+    is_below = inspect.isclass(base) and inspect.isclass(cls) and issubclass(cls, base)
+    wants_all = found.takes_more and not is_below
+    given = {name: value for name, value in given.items() if wants_all or name in found.parameters}
     try:
         return cls(**given, **{name: value for name, value in node.items() if name != "_target_"})
     except (TypeError, ValueError) as error:

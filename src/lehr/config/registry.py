@@ -70,7 +70,10 @@ GROUPS: dict[str, Group] = {
     "prior": Group("lehr.objective.prior.Prior", given=("latent_shape", "image_shape")),
     "objective": Group("lehr.objective.bounds.Objective"),
     "terms": Group(
-        "lehr.objective.terms.term.LossTerm", given=("image_shape", "latent_shape"), several=True, optional=True
+        "lehr.objective.terms.term.LossTerm",
+        given=("image_shape", "latent_shape", "load_model"),
+        several=True,
+        optional=True,
     ),
     "optimizer": Group(
         "torch.optim.Optimizer",

@@ -60,6 +60,8 @@ CATALOGUE = (
     Metric("train/equivariance_weight", "equivariance weight", "", 4, None, "what it is multiplied by in the loss"),
     Metric("train/flip_equivariance", "flip equivariance", "nats", 2, None, "error of the images of flipped latents"),
     Metric("train/flip_equivariance_weight", "flip equivariance weight", "", 4, None, "what it is multiplied by"),
+    Metric("train/features", "features", "", 4, _DOWN, "distance of a network's features, the term of that name"),
+    Metric("train/features_weight", "features weight", "", 4, None, "what it is multiplied by in the loss"),
     Metric("train/lpips", "LPIPS", "", 4, _DOWN, "how different images and reconstructions look, to VGG16"),
     Metric("train/lpips_weight", "LPIPS weight", "", 4, None, "what it is multiplied by in the loss"),
     Metric("train/laplacian", "Laplacian", "", 4, None, "difference of images at each scale, the term of that name"),

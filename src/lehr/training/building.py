@@ -25,10 +25,7 @@ from lehr.models.autoencoder import Autoencoder
 from lehr.models.wrapped import evaluated
 from lehr.needs import DENSITY, TWO_EXAMPLES
 from lehr.objective.bits import levels_problem
-from lehr.objective.bounds import Objective
 from lehr.objective.rate import RateTerm
-from lehr.objective.terms.composed import WithTerms
-from lehr.objective.terms.term import LossTerm, PlayerOptions
 from lehr.run.checkpoint_file import read_checkpoint
 from lehr.run.directory import RunDirectory
 from lehr.run.finish import Options
@@ -52,6 +49,7 @@ from lehr.training.length import Length
 from lehr.training.loggers.all import start as start_loggers
 from lehr.training.loop import LeanEpochLoop
 from lehr.training.module import VAEModule
+from lehr.training.objective import build_objective, plan_beside
 from lehr.training.optimizers import adam
 from lehr.training.players import PlayerPlan
 from lehr.training.ranks import Ranks, devices_of, first_place
@@ -185,28 +183,6 @@ def player_plan(node: Mapping[str, Any], clip: float | None, trust: tuple[str, .
     return PlayerPlan(cls, values, clip=clip, **own)
 
 
-def build_objective(config: Config, model: Autoencoder, trust: tuple[str, ...]) -> Objective:
-    """What is minimised, with the terms that are configured; their networks begin as the seed says."""
-    base = build(config["objective"], Objective, key="objective", trust=trust)
-    shapes = {"image_shape": model.image_shape, "latent_shape": model.latent_shape}
-    with randomness.seeded(config["seed"], "terms"):
-        terms = {
-            name: build(node, LossTerm, key=f"terms.{name}", trust=trust, **shapes)
-            for name, node in (config.get("terms") or {}).items()
-            if node
-        }
-    return WithTerms(base, terms) if terms else base
-
-
-def _plan_of(options: PlayerOptions, plan: PlayerPlan) -> PlayerPlan:
-    """How a player that a term brings is trained, beside an autoencoder that is so by `plan`."""
-    lr = plan.options["lr"] if options.lr is None else options.lr
-    cls = torch.optim.AdamW if options.weight_decay else torch.optim.Adam
-    values = adam(lr, options.betas, weight_decay=options.weight_decay)
-    final_lr = plan.final_lr * lr / plan.options["lr"]  # what is configured is where the autoencoder's rate ends
-    return PlayerPlan(cls, values, decay=plan.decay, final_lr=final_lr, clip=options.clip)
-
-
 def some_images(data: ImageDataModule, n: int = 20_000) -> Tensor:
     """At most `n` training images (n, c, h, w), chosen at random, as evaluation sees them."""
     most = max(1, n * 28 * 28 // math.prod(data.shape))  # of larger images fewer
@@ -261,7 +237,7 @@ def _module(
         compile=config["compile"],
         prior=prior,
         objective=objective,
-        players={name: _plan_of(options, plan) for name, options in objective.player_options.items()},
+        players={name: plan_beside(options, plan) for name, options in objective.player_options.items()},
         ema=ema,
     )
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib.util
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from lehr.config.build import signature
@@ -98,13 +99,17 @@ def _samples(config: Config, signatures: Mapping[str, Signature]) -> list[str]:
 
 
 def _files(config: Config, terms: Mapping[str, Signature]) -> list[str]:
-    """Published weights that are not here, or others."""
+    """Published weights that are not here, or others, and runs that are none."""
     nodes = {f"terms.{name}": node for name, node in config["terms"].items()}
     return [
         problem
         for key, found in terms.items()
         for file in found.files
         if (problem := file.problem(found.complete(nodes[key]), key))
+    ] + [
+        f"{key}.run={node['run']}: there is no finished run, with its model"
+        for key, node in nodes.items()
+        if key in terms and "load_model" in terms[key].parameters and not Path(node["run"], "model").is_dir()
     ]
 
 

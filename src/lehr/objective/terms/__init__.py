@@ -7,6 +7,7 @@ __getattr__, __dir__ = exports(
     {
         "Adversarial": "adversarial",
         "Equivariance": "equivariance",
+        "FeatureDistance": "features",
         "FlipEquivariance": "equivariance",
         "FocalFrequency": "focal_frequency",
         "LPIPS": "lpips",
@@ -15,6 +16,7 @@ __getattr__, __dir__ = exports(
         "LossTerm": "term",
         "PatchGAN": "patchgan",
         "PlayerOptions": "term",
+        "RunFeatures": "features",
         "ScaleEquivariance": "equivariance",
         "TermInputs": "term",
         "TermResult": "term",
