@@ -25,8 +25,16 @@ def print_summary(metrics: Mapping[str, float], directory: RunDirectory) -> None
         if f"{split}/{name}" in metrics:  # without a density there is no rate
             label, value, unit = _row(metrics, f"{split}/{name}", in_full)
             rows.append((f"{split} {label}", value, unit))
+    if f"{split}/psnr" in metrics:
+        label, value, unit = _row(metrics, f"{split}/psnr", "dB, at a sample of q(z|x)")
+        rows.append((f"{split} {label}", value, unit))
     if "posterior/active_units" in metrics:
-        latents = read_statistics(directory.posterior).mean.numel()
+        found = read_statistics(directory.posterior)
+        if found.channels is not None:  # what a diffusion model is to be told
+            factors = {"scaling_factor": "1 / standard deviation of all latents", "shift_factor": "their mean"}
+            names = {f"posterior/{name}": words for name, words in factors.items()}
+            rows += [_row(metrics, name, words) for name, words in names.items() if name in metrics]
+        latents = found.mean.numel()
         rows.append(_row(metrics, "posterior/active_units", f"of {latents}"))
         if "posterior/moment_kl_diag" in metrics:
             rows.append(_row(metrics, "posterior/moment_kl_diag", "nats, of q(z) to N(0, I), diagonal"))
