@@ -78,7 +78,41 @@ class Together:
         return f"{self.one}={one:g} and {self.other}={other:g} must add up to {self.least:g} or more"
 
 
-def check_order(ordered: tuple[Order | Together, ...], section: str, **values: float) -> None:
+@dataclass(frozen=True)
+class Apart:
+    """Values of two arguments that a component cannot have at once; a class lists its own as `ordered`.
+
+    Attributes:
+        one, other: the names of two arguments.
+        of_one, of_other: the values that exclude each other; None stands for all but 0, false and null.
+        why: and what would be right, to stand after the values.
+    """
+
+    one: str
+    of_one: Any
+    other: str
+    of_other: Any
+    why: str
+
+    def problem(self, values: Mapping[str, Any]) -> str | None:
+        """What is wrong with these values, or None; of a class whose constructor lacks one of them nothing is known."""
+        for name, excluded in ((self.one, self.of_one), (self.other, self.of_other)):
+            value = values.get(name)
+            if not value if excluded is None else value != excluded:
+                return None
+        pair = (f"{name}={_written(values[name])}" for name in (self.one, self.other))
+        return f"{' and '.join(pair)}: {self.why}"
+
+
+Limit = Order | Together | Apart
+"""What limits two values of a component."""
+
+
+def _written(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def check_order(ordered: tuple[Limit, ...], section: str, **values: Any) -> None:
     """For the constructor of a class with `ordered`.
 
     Raises:

@@ -18,14 +18,13 @@ from lehr.config.registry import GROUPS, targets
 from lehr.config.samplers import SAMPLERS
 from lehr.config.signature import REQUIRED, Parameter, Signature, signature_in_source, signature_of
 from lehr.limits import (
+    Limit,
     NonNegativeFloat,
     NonNegativeInt,
-    Order,
     PathString,
     PositiveFloat,
     PositiveInt,
     Text,
-    Together,
 )
 
 Precision = Literal["32-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true", "64-true"]
@@ -51,7 +50,7 @@ class Component(Section):
     """A section that names a class, and its values."""
 
     target: str = Field(alias="_target_")
-    ordered: ClassVar[tuple[Order | Together, ...]] = ()
+    ordered: ClassVar[tuple[Limit, ...]] = ()
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:

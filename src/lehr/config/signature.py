@@ -19,7 +19,7 @@ from functools import cache
 from typing import Any, get_type_hints
 
 from lehr.lazy import defined_in
-from lehr.limits import Order, Together
+from lehr.limits import Limit
 from lehr.needs import Need
 from lehr.weights import WeightsFile
 
@@ -27,8 +27,8 @@ REQUIRED: Any = inspect.Parameter.empty
 """Stands for the default of a parameter that has none."""
 UNKNOWN: Any = object()
 """Stands for a default that is there and cannot be read from the source."""
-_DECLARATIONS = {
-    "annealed": str, "files": WeightsFile, "needs": Need, "ordered": Order | Together, "provides": Need,
+_DECLARATIONS: dict[str, Any] = {
+    "annealed": str, "files": WeightsFile, "needs": Need, "ordered": Limit, "provides": Need,
 }  # fmt: skip
 _LIGHT = ("annotated_types", "collections.abc", "lehr.limits", "lehr.needs", "lehr.weights", "pathlib", "typing")
 """Modules that the words of an annotation may be imported from."""
@@ -59,7 +59,7 @@ class Signature:
 
     parameters: Mapping[str, Parameter]
     takes_more: bool = False
-    ordered: tuple[Order | Together, ...] = ()
+    ordered: tuple[Limit, ...] = ()
     needs: tuple[Need, ...] = ()
     provides: tuple[Need, ...] | None = None
     annealed: tuple[str, ...] = ()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,12 @@ def require_fit(checkpoint: dict[str, Any], module: nn.Module, path: Path) -> No
         CheckpointError: names the first weight that differs.
     """
     saved, own = checkpoint["state_dict"], module.state_dict()
+    for names, others, was in ((own, saved, "without"), (saved, own, "with")):
+        if terms := sorted(_terms(names) - _terms(others)):
+            raise CheckpointError(
+                f"{path}: was trained {was} {', '.join(terms)}, which has weights of its own: go on {was} it, or "
+                "begin a new run with the weights of this one, start_from=RUN"
+            )
     for name in own:
         if name not in saved:
             raise CheckpointError(f"{path}: is of another model: it has no {name}")
@@ -54,6 +60,11 @@ def require_fit(checkpoint: dict[str, Any], module: nn.Module, path: Path) -> No
             )
     if unknown := next((name for name in saved if name not in own), None):
         raise CheckpointError(f"{path}: is of another model: it has {unknown}, the configured model has not")
+
+
+def _terms(names: Iterable[str]) -> set[str]:
+    """Of weights of these names, the terms of the loss that have some."""
+    return {".".join(name.split(".")[1:3]) for name in names if name.startswith("objective.terms.")}
 
 
 def between_steps(trainer: Trainer) -> bool:

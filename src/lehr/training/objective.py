@@ -10,6 +10,7 @@ import torch
 
 from lehr import randomness
 from lehr.config.build import build
+from lehr.errors import ConfigError
 from lehr.models.autoencoder import Autoencoder
 from lehr.objective.bounds import Objective
 from lehr.objective.terms.composed import WithTerms
@@ -39,8 +40,11 @@ def build_objective(config: Mapping[str, Any], model: Autoencoder, trust: tuple[
 
 def plan_beside(options: PlayerOptions, plan: PlayerPlan) -> PlayerPlan:
     """How a player that a term brings is trained, beside an autoencoder that is so by `plan`."""
-    lr = plan.options["lr"] if options.lr is None else options.lr
+    own = plan.options.get("lr")
+    lr = own if options.lr is None else options.lr
+    if lr is None:
+        raise ConfigError("terms: the optimizer has no lr that a discriminator could have as well; say its own lr")
     cls = torch.optim.AdamW if options.weight_decay else torch.optim.Adam
     values = adam(lr, options.betas, weight_decay=options.weight_decay)
-    final_lr = plan.final_lr * lr / plan.options["lr"]  # what is configured is where the autoencoder's rate ends
+    final_lr = plan.final_lr * lr / (own or lr)  # what is configured is where the autoencoder's rate ends
     return PlayerPlan(cls, values, decay=plan.decay, final_lr=final_lr, clip=options.clip)

@@ -89,7 +89,7 @@ class Small(Autoencoder):
 
 def term_of(**options):
     with randomness.seeded(0, "terms"):
-        term = Adversarial(SHAPE, **{"channels": 4, "unit": "step", **options})
+        term = Adversarial(SHAPE, **{"channels": 4, "start": 0, "unit": "step", **options})
     term.begin(LENGTH, "adversarial")
     return term
 
@@ -257,8 +257,8 @@ def test_with_a_head_start_it_learns_before_it_counts():
 @pytest.mark.parametrize(
     ("values", "said"),
     [
-        ({"adaptive": True, "per": "pixel"}, "say per=example or adaptive=false"),
-        ({"r1": 10.0}, "r1=10, r2=0: are of the logits of one image, which norm=batch"),
+        ({"adaptive": True, "per": "pixel"}, "adaptive=true and per=pixel: .* say per=example or adaptive=false"),
+        ({"r2": 10.0}, "r2=10 and norm=batch: the penalty is of the logits of one image"),
         ({"loss": "wgan"}, "loss='wgan': expected one of hinge, vanilla, relativistic"),
     ],
 )

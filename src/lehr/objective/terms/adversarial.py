@@ -14,15 +14,25 @@ import torch
 from annotated_types import Len
 from torch import Tensor, nn
 
-from lehr.limits import Fraction, FractionOrNone, NonNegativeFloat, PositiveFloat, PositiveInt, check_word
+from lehr.limits import (
+    Apart,
+    Fraction,
+    FractionOrNone,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+    check_order,
+    check_word,
+)
 from lehr.objective.step import StepInputs
 from lehr.objective.terms.balance import adaptive_weight, norms_at, through
 from lehr.objective.terms.gan_losses import Loss, discriminator_loss, generator_loss, gradient_penalty, lecam, of_each
 from lehr.objective.terms.patchgan import Norm, PatchGAN
 from lehr.objective.terms.term import LossTerm, PlayerOptions, TermInputs, TermResult
-from lehr.objective.terms.timing import TrainingLength
+from lehr.objective.terms.timing import TrainingLength, Unit
 
 PLAYER = "discriminator"
+_OF_ONE = "the penalty is of the logits of one image, which others have a part in then; say norm=none or norm=spectral"
 
 
 @dataclass(frozen=True)
@@ -49,7 +59,7 @@ class Adversarial(LossTerm):
 
     Args:
         image_shape: (c, h, w).
-        weight: of the term in the autoencoder's loss.
+        weight, start, unit: of the term in the autoencoder's loss, as of `LossTerm`.
         loss: "hinge", "vanilla" or "relativistic": see `gan_losses`.
         adaptive: multiply the weight by |gradient of what compares images| / |gradient of this term| at the decoder's
             last layer, in every batch.
@@ -67,10 +77,18 @@ class Adversarial(LossTerm):
     """
 
     unit_of_value = "logits"
+    ordered = (
+        Apart("adaptive", True, "per", "pixel", "gradients weigh the term; say per=example or adaptive=false"),
+        Apart("r1", None, "norm", "batch", _OF_ONE),
+        Apart("r2", None, "norm", "batch", _OF_ONE),
+    )
 
     def __init__(
         self,
         image_shape: tuple[int, int, int],
+        weight: NonNegativeFloat = 0.5,
+        start: NonNegativeFloat = 0.3,
+        unit: Unit = "fraction",
         loss: Loss = "hinge",
         adaptive: bool = True,
         head_start: NonNegativeFloat = 0,
@@ -87,15 +105,9 @@ class Adversarial(LossTerm):
         clip: PositiveFloat | None = None,
         **options: Any,
     ) -> None:
-        super().__init__(**options)
+        super().__init__(weight=weight, start=start, unit=unit, **options)
         check_word("loss", loss, Loss)
-        if adaptive and self.per == "pixel":
-            raise ValueError("per=pixel: adaptive=true weighs the term by gradients; say per=example or adaptive=false")
-        if (r1 or r2) and norm == "batch":
-            raise ValueError(
-                f"r1={r1:g}, r2={r2:g}: are of the logits of one image, which norm=batch lets depend on others; say "
-                "norm=none or norm=spectral"
-            )
+        check_order(self.ordered, "terms.adversarial", adaptive=adaptive, per=self.per, r1=r1, r2=r2, norm=norm)
         self.loss: Loss = loss
         self.adaptive, self.head_start = adaptive, head_start
         self.r1, self.r2, self.lecam, self.lecam_decay = r1, r2, lecam, lecam_decay
