@@ -20,7 +20,7 @@ from lehr.run.directory import RunDirectory
 from lehr.run.identity import completed, differing, flat, parts
 from lehr.run.status import DONE
 from lehr.sweeps.point import FILE, Point
-from lehr.training.beginning import beginning, start_problems
+from lehr.training.beginning import beginning, has_begun, start_problems
 from lehr.training.debugging.values import debug_directory, debugged, mode_of, resume_problem
 from lehr.training.going_on import ended_by
 from lehr.training.kept import kept_problems
@@ -135,7 +135,8 @@ def resumption(directory: RunDirectory, command: Command) -> Resumption:
         LehrError: if there is nothing to go on from.
     """
     resume_from = typed_value(command, "resume_from") or "last"
-    checkpoint = directory.require_checkpoint(resume_from)
+    staged = directory.path.is_dir() and not directory.last_checkpoint.exists() and has_begun(directory)
+    checkpoint = directory.last_checkpoint if staged else directory.require_checkpoint(resume_from)
     saved = completed(directory.read_config())
     # what a directory says about trust is not believed, only what is said now
     # and a run in which something was looked for goes on as the run that it is

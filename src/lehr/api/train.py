@@ -90,7 +90,7 @@ def carry_out(begun: Start, since: float | None = None, given: Given = NOTHING) 
         given: what stands in place of names, see `lehr.run.objects`.
 
     Raises:
-        LehrError: as of `lehr.training.session.train`.
+        LehrError: as of `lehr.training.stages.train`.
         Interrupted: upon a signal to end, after everything was saved.
     """
     values, directory = begun.values, begun.directory
@@ -107,9 +107,9 @@ def carry_out(begun: Start, since: float | None = None, given: Given = NOTHING) 
             evaluate_finished(values, directory, trust, given)
         return dict(read_json(directory.metrics))
     with quick_imports():
-        from lehr.training import session
+        from lehr.training.stages import train as train_stages
     imported = time.perf_counter() - since if since is not None else 0.0
-    return session.train(values, directory, resume=begun.resume, trust=trust, import_seconds=imported, given=given)
+    return train_stages(values, directory, resume=begun.resume, trust=trust, import_seconds=imported, given=given)
 
 
 def _wait_for_the_first_rank(directory: RunDirectory) -> None:

@@ -11,7 +11,10 @@ from lehr.config.build import class_problems
 from lehr.config.problems import train_problems
 from lehr.config.registry import components
 from lehr.config.schema import schema_of
+from lehr.config.stages import stage_names, stage_of
 from lehr.startup import quick_imports
+from lehr.training.debugging.values import mode_of
+from lehr.training.launched import rank_from_outside
 from lehr.training.preflight import combination_problems
 
 
@@ -19,6 +22,17 @@ def run_problems(values: dict[str, Any]) -> list[str]:
     """What is wrong with the configuration of a run, as far as it is known without data; a line each."""
     if problems := train_problems(values):
         return problems
+    if stages := stage_names(values):
+        if mode_of(values) in ("overfit", "profile"):
+            return [f"debug={values['debug']}: looks at one training, and there are stages; say stages=[] too"]
+        if rank_from_outside(values) is not None:
+            return ["stages: torchrun and srun cannot start them; let trainer.devices say how many processes to start"]
+        of_stages = [
+            f"stages.{name}: {problem}"
+            for i, name in enumerate(stages[:-1])
+            for problem in run_problems(stage_of(values, i))
+        ]
+        return list(dict.fromkeys([*run_problems({**values, "stages": []}), *of_stages]))
     let_import(values["trust"])
     if problems := component_problems(values, values["trust"]):
         return problems

@@ -30,6 +30,7 @@ from lehr.config.given import NOTHING, Given, named, with_stubs
 from lehr.config.problems import did_you_mean, section_problems
 from lehr.config.registry import conf_dir
 from lehr.config.schema import schema_of
+from lehr.config.stages import with_last_stage
 from lehr.errors import ConfigError, LehrError, wants_traceback
 from lehr.paths import expanded
 
@@ -209,7 +210,7 @@ def composed(command: Command) -> tuple[Composed | None, list[str]]:
         if not command.multirun and (name := config.hydra.runtime.choices.get("sweep")) is not None:
             problems.append(f"sweep={name}: is for many runs; add -m")
         found = resolved(config)
-        return replace(found, values=with_given(found.values, command.given)), problems
+        return replace(found, values=with_last_stage(with_given(found.values, command.given))), problems
     except ConfigError as error:
         return None, [*problems, *error.problems]
 

@@ -17,6 +17,7 @@ from lehr.compose.overrides import line, meant, parsed
 from lehr.compose.structure import Structure
 from lehr.config.given import NOTHING, Given
 from lehr.config.places import located, path_keys
+from lehr.config.stages import with_last_stage
 from lehr.errors import ConfigError
 from lehr.run.identity import is_part
 from lehr.sweeps.point import Point
@@ -134,7 +135,7 @@ class Recipe:
             ConfigError: where it cannot be trained.
         """
         chosen = tuple(chosen)
-        values = with_given(self._values(chosen), self._given)
+        values = with_last_stage(with_given(self._values(chosen), self._given))
         if problems := run_problems(values):
             raise ConfigError(*problems)
         if problem := several_problem(values):

@@ -15,6 +15,7 @@ from lehr.config.build import signature
 from lehr.config.registry import components
 from lehr.config.schema import schema_of
 from lehr.config.signature import Signature
+from lehr.config.stages import kept_again, stage_names, stage_of
 from lehr.errors import ConfigError
 from lehr.limits import IsPath
 from lehr.paths import absolute
@@ -31,7 +32,7 @@ def located(config: Mapping[str, Any], but: Mapping[str, Any] | None = None) -> 
         but: an earlier configuration of the run, whose paths stay as they are: where they were typed is not known.
     """
     found = dict(config)
-    for key in path_keys(config):
+    for key in _path_keys(config):
         *sections, name = key.split(".")
         node: Any = found
         before: Any = but or {}
@@ -40,10 +41,19 @@ def located(config: Mapping[str, Any], but: Mapping[str, Any] | None = None) -> 
             node, before = node[section], before.get(section) or {}
         if node[name] != before.get(name):
             node[name] = absolute(node[name])
+    if len(stages := stage_names(config)) > 1:
+        found["stages"] = kept_again(found, [located(stage_of(config, i)) for i in range(len(stages) - 1)])
     return found
 
 
 def path_keys(config: Mapping[str, Any]) -> Iterator[str]:
+    """The dotted keys of the paths that are not absolute; `stages` where one of a stage is not."""
+    yield from _path_keys(config)
+    if any(path for i in range(len(stage_names(config)) - 1) for path in _path_keys(stage_of(config, i))):
+        yield "stages"
+
+
+def _path_keys(config: Mapping[str, Any]) -> Iterator[str]:
     """The dotted keys of the paths that are not absolute: what it starts from, and those in its components."""
     if isinstance(start := config.get("start_from"), str) and start and not Path(start).is_absolute():
         yield "start_from"

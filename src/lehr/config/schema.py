@@ -172,6 +172,7 @@ class _Train(Section):
     resume: PathString | None
     resume_from: Literal["last", "best"] = "last"
     start_from: PathString | None = None
+    stages: list[dict[str, Any]] = Field(default_factory=list)
     overwrite: bool
     compile: bool
     evaluate: Literal["quick", "full", "none"]

@@ -37,6 +37,8 @@ _FILES = re.compile(
 _CSV = re.compile(rf"{re.escape(CURVES)}|{re.escape(HPARAMS)}")
 _EVENTS = re.compile(r"events\.out\.tfevents\.\d+\..+\.\d+\.\d+" + re.escape(EVENTS_SUFFIX))
 _EVENTS_OF_BEFORE = re.compile(rf"events\.out\.tfevents\.\d+\..+\.\d+\.\d+({re.escape(EVENTS_SUFFIX)})?")
+STAGES = "stages"
+"""The folder of the stages of a run before its last, each of which has a run directory in it."""
 FOLDERS = {
     "checkpoints": re.compile(r"(last|best|replaced)\.ckpt"),
     "model": re.compile(r"model\.safetensors|config\.json"),
@@ -49,6 +51,7 @@ FOLDERS = {
 """The folders in a run directory, and which names in them are lehr's."""
 _WANDB_LINKS = re.compile(r"latest-run|debug\.log|debug-internal\.log")
 _UNFINISHED = re.compile(r"\.(.+)\.[0-9a-f]{8}\.tmp")  # as lehr.files names what it writes
+_CLAIM = re.compile(r"\.claim-\d+")
 _BEAT = re.compile(r"\.claim-\d+\.(\d+)\.tmp")
 _LAST_WORDS = re.compile(r"\.rank-\d+\.tmp")
 
@@ -71,7 +74,21 @@ def own_folders(directory: Path) -> Iterator[Path]:
     """The folders of the run in `directory`, those in others before them; where others put files too, they stay."""
     for folder in _of_wandb(directory):
         yield from (Path(where) for where, _, _ in os.walk(folder, topdown=False))
-    yield from (directory / name for name in (*FOLDERS, WANDB))
+    yield from (directory / name for name in (*FOLDERS, WANDB, STAGES))
+
+
+def stage_folders(directory: Path) -> list[Path]:
+    """The run directories of the stages in `directory` before the last, by name."""
+    where = directory / STAGES
+    if not _is_plain_folder(where):
+        return []
+    folders = (where / name for name in _names(where))
+    return [folder for folder in folders if _is_plain_folder(folder) and (folder / STATUS).is_file()]
+
+
+def claim_files(directory: Path) -> Iterator[Path]:
+    """What processes that were killed have left of their claims, where nobody works any more."""
+    yield from _matching(directory, _CLAIM)
 
 
 def _of_loggers(directory: Path) -> Iterator[Path]:
@@ -125,7 +142,7 @@ def foreign_names(directory: Path) -> list[str]:
     """What lies where a run would write, in a directory that is no run's: files, and folders that are not empty."""
     names = _names(directory)
     files = [name for name in names if _FILES.fullmatch(name) or _EVENTS_OF_BEFORE.match(name)]
-    folders = [name for name in names if name in FOLDERS]
+    folders = [name for name in names if name in (*FOLDERS, STAGES)]
     inside = [f"{folder}/{name}" for folder in folders for name in _names(directory / folder)[:1]]
     # a folder that cannot be looked into, a file or a link of that name
     return [*files, *inside, *(name for name in folders if not _is_plain_folder(directory / name))]

@@ -26,12 +26,15 @@ from lehr.reading import links_in, read_json, read_yaml
 from lehr.run.claim import holder
 from lehr.run.contents import (
     FOLDERS,
+    STAGES,
     STATUS,
     SWEEP,
+    claim_files,
     foreign_names,
     measured_files,
     own_files,
     own_folders,
+    stage_folders,
     unfinished_files,
 )
 from lehr.run.identity import as_it_was
@@ -89,6 +92,14 @@ class RunDirectory:
     @property
     def samples(self) -> Path:
         return self.path / "samples"
+
+    @property
+    def stages(self) -> Path:
+        return self.path / STAGES
+
+    def stage_directories(self) -> list[RunDirectory]:
+        """The directories of the stages before the last that have begun here."""
+        return [RunDirectory(folder) for folder in stage_folders(self.path)]
 
     def evaluation(self, kind: str = "") -> Path:
         """`evaluation.json`, or that of some `kind`."""
@@ -175,11 +186,21 @@ class RunDirectory:
     def link_problem(self) -> str | None:
         """What is wrong where something of lehr's here is a link, through which it would touch what lies elsewhere."""
         own = [path for path in links_in(self.path) if path != self.path and _OWN.fullmatch(path.name)]
-        inside = [link for name in FOLDERS for link in links_in(self.path / name)]
+        inside = [link for name in (*FOLDERS, STAGES) for link in links_in(self.path / name)]
         return next((f"{link}: is a link; put there what it leads to" for link in (*own, *inside)), None)
 
-    def clear(self) -> None:
-        """Remove what an earlier run left here, and nothing else: its status last, so that it can be done again."""
+    def clear(self, stages: bool = True) -> None:
+        """Remove what an earlier run left here, and nothing else: its status last, so that it can be done again.
+
+        Args:
+            stages: those before the last too.
+        """
+        for stage in self.stage_directories() if stages else ():
+            stage.clear()
+            for path in (*unfinished_files(stage.path), *claim_files(stage.path)):
+                path.unlink(missing_ok=True)
+            with suppress(OSError):
+                stage.path.rmdir()
         folders = list(own_folders(self.path))
         for path in own_files(self.path, self.has_marked_events()):
             path.unlink(missing_ok=True)

@@ -20,6 +20,7 @@ from lehr.run.status import DONE, FAILED, INTERRUPTED, PRUNED, RUNNING, lacks_ev
 from lehr.startup import quick_imports
 from lehr.streams import need_no_reader
 from lehr.sweeps.point import Point
+from lehr.training.beginning import has_begun
 
 LOG = "log.txt"
 
@@ -94,14 +95,14 @@ def _train(point: Point, directory: RunDirectory, claim: Claim, devices: int | N
     with quick_imports():
         from lehr.training.building import Extras
         from lehr.training.callbacks.pruning import Pruned, Pruning
-        from lehr.training.session import train
+        from lehr.training.stages import train
 
     config = {**point.config, "dir": absolute(directory.path), "resume": None, "resume_from": "last"}
     if devices is not None:
         config["trainer"] = {**config["trainer"], "devices": devices}
     extras = Extras(point.swept, (Pruning(point.trial),) if point.trial else ())
     trust = tuple(config["trust"])
-    resume = directory.state() in (RUNNING, INTERRUPTED, FAILED, PRUNED) and directory.last_checkpoint.exists()
+    resume = directory.state() in (RUNNING, INTERRUPTED, FAILED, PRUNED) and has_begun(directory)
     with suppress(Pruned):
         try:
             train(config, directory, resume, trust, claim=claim, extras=extras, given=given)

@@ -53,16 +53,17 @@ def beginning(config: Mapping[str, Any], directory: RunDirectory) -> Beginning:
                 config, Beginning(evaluate=True, note=f"{dir_}: holds this run, done but for its evaluation")
             )
         raise ConfigError(f"{dir_}: holds a finished run; choose another directory, or say overwrite=true")
-    if not directory.last_checkpoint.exists():
+    if not has_begun(directory):
         return Beginning()
-    if not (steps := _steps(directory)):
+    done = _steps(directory) if directory.last_checkpoint.exists() else _stages(directory)
+    if not done:
         return Beginning()
     go_on = f"resume={directory.path} goes on with it"
     if differences := _differences(config, directory):
         raise ConfigError(f"{dir_}: holds an unfinished run of other values ({differences}); {go_on}; or {_ANEW}")
     if state == FAILED:
-        raise ConfigError(f"{dir_}: holds this run, which has failed after {steps:,} steps; {go_on}; or {_ANEW}")
-    note = f"{dir_}: holds this run, interrupted; it goes on after {steps:,} steps (overwrite=true begins anew)"
+        raise ConfigError(f"{dir_}: holds this run, which has failed after {done}; {go_on}; or {_ANEW}")
+    note = f"{dir_}: holds this run, interrupted; it goes on after {done} (overwrite=true begins anew)"
     return _unless_with_others(config, Beginning(resume=True, note=note))
 
 
@@ -101,8 +102,21 @@ def _differences(config: Mapping[str, Any], directory: RunDirectory) -> str:
     return "; ".join([*named, *([f"and {len(keys) - _NAMED} more"] if len(keys) > _NAMED else [])])
 
 
-def _steps(directory: RunDirectory) -> int:
-    """How many steps the checkpoint has taken: with none there is nothing to lose.
+def has_begun(directory: RunDirectory) -> bool:
+    """Whether there is something to go on from: a checkpoint, or in an earlier stage of the run one, or its end."""
+    return directory.last_checkpoint.exists() or any(
+        stage.state() == DONE or stage.last_checkpoint.exists() for stage in directory.stage_directories()
+    )
+
+
+def _stages(directory: RunDirectory) -> str:
+    """In words what has been done where the last stage has not begun."""
+    done = [stage.path.name for stage in directory.stage_directories() if stage.state() == DONE]
+    return f"stage {' and '.join(done)}" if done else "a part of its first stage"
+
+
+def _steps(directory: RunDirectory) -> str:
+    """How many steps the checkpoint has taken, in words; empty with none, as there is nothing to lose.
 
     Raises:
         ConfigError: if it cannot be read.
@@ -110,6 +124,7 @@ def _steps(directory: RunDirectory) -> int:
     with quick_imports():
         from lehr.run.checkpoint_file import read_checkpoint
     try:
-        return int(read_checkpoint(directory.last_checkpoint).get("global_step", 0))
+        steps = int(read_checkpoint(directory.last_checkpoint).get("global_step", 0))
     except CheckpointError as error:
         raise ConfigError(f"{error}; {_ANEW}") from error
+    return f"{steps:,} steps" if steps else ""

@@ -71,10 +71,17 @@ class Extras:
     Attributes:
         hyperparameters: what loggers show that the run is compared by; None for what people compare most.
         callbacks: after those of the configuration.
+        stage, stages: which of how many stages of the run this training is; 0 is the first.
     """
 
     hyperparameters: Mapping[str, Any] | None = None
     callbacks: tuple[Callback, ...] = ()
+    stage: int = 0
+    stages: int = 1
+
+    def of_run(self, fraction: float) -> float:
+        """How much of the run is done where so much of this training is."""
+        return (self.stage + fraction) / self.stages
 
 
 class Parts:
@@ -112,7 +119,8 @@ class Parts:
         given: Given = NOTHING,
     ) -> None:
         extras = extras or Extras()
-        start = None if checkpoint else Start.read(run) if (run := start_of(config)) else Pretrained.of(config)
+        run = start_of(config, directory)
+        start = None if checkpoint else Start.read(run) if run else Pretrained.of(config)
         self.data = build_data(config, trust, given)
         rate_term = build(config["kl"], RateTerm, key="kl", trust=trust)
         plan = player_plan(config["optimizer"], config["trainer"]["gradient_clip_val"], trust)

@@ -5,11 +5,10 @@ Every stage before the last can be killed; what resumes goes on from the last ch
 
 from __future__ import annotations
 
-import signal
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,8 +17,8 @@ from lightning.pytorch import Trainer
 from torch import Tensor
 
 from lehr.config.given import NOTHING, Given
-from lehr.errors import ConfigError, DiskFull, Interrupted, in_a_line
-from lehr.files import is_disk_full
+from lehr.config.stages import stage_names
+from lehr.errors import ConfigError
 from lehr.posterior.aggregate import AggregatePosterior
 from lehr.randomness import kept_state
 from lehr.run.checkpoint_file import read_checkpoint
@@ -32,14 +31,14 @@ from lehr.run.finish import Finished, Observer, Trained, finish
 from lehr.run.given_model import require_fit
 from lehr.run.measure import measure_split
 from lehr.run.objects import require_given
-from lehr.run.status import DONE, FAILED, INTERRUPTED, PRUNED, Status
+from lehr.run.status import DONE, Status
 from lehr.signals import ending_in_order
 from lehr.surroundings import Place, hidden
 from lehr.training.beginning import beginning
 from lehr.training.building import Config, Extras, Parts
 from lehr.training.callbacks.at_end import execution_of
-from lehr.training.callbacks.pruning import Pruned
 from lehr.training.ddp import RunDirectoryDDP
+from lehr.training.ending import ending_recorded
 from lehr.training.export import Exported, export, wanted
 from lehr.training.launched import place_from_outside
 from lehr.training.loggers.all import ending_told, run_loggers
@@ -91,8 +90,8 @@ def train(
         if place and place.rank:
             # of what the ranks share only the first one's is written; that they have the same configuration is checked
             return _take_part(config, directory, checkpoint, trust, place)
-        with _claimed(directory) as claim:
-            if checkpoint is None and _goes_on(config, directory):
+        with claimed(directory) as claim:
+            if checkpoint is None and goes_on(config, directory):
                 checkpoint = directory.require_checkpoint()
             return _train(config, directory, checkpoint, trust, import_seconds, claim, extras or Extras(), place, given)
 
@@ -112,11 +111,11 @@ def _train(
     started = time.perf_counter()
     status, seconds = Status(directory.status), {"import": import_seconds}
     with ExitStack() as told:  # loggers, which may take their time, once the directory says how it has ended
-        with ExitStack() as at_last, _ending_recorded(status, directory, seconds), shortage_told(config), quiet():
+        with ExitStack() as at_last, ending_recorded(status, directory, seconds), shortage_told(config), quiet():
             parts = _prepare(config, directory, checkpoint, trust, extras, status, place, given)
             at_last.callback(_end_other_ranks, parts.trainer, seconds=0)
             told.enter_context(ending_told(parts.trainer))
-            claim.fraction = parts.fraction
+            claim.fraction = lambda: extras.of_run(parts.fraction())
             seconds["set_up"] = time.perf_counter() - started
             finished = _train_and_finish(parts, directory, checkpoint, seconds)
             _end_other_ranks(parts.trainer)
@@ -143,7 +142,7 @@ def _take_part(
         return _train_and_finish(parts, directory, checkpoint, {}).metrics
 
 
-def _goes_on(config: Config, directory: RunDirectory) -> bool:
+def goes_on(config: Config, directory: RunDirectory) -> bool:
     """Whether there is a run to go on with, now that no other process can change it."""
     found = beginning(config, directory)
     if found.evaluate:
@@ -152,7 +151,12 @@ def _goes_on(config: Config, directory: RunDirectory) -> bool:
 
 
 @contextmanager
-def _claimed(directory: RunDirectory) -> Iterator[Claim]:
+def claimed(directory: RunDirectory) -> Iterator[Claim]:
+    """The right to write to `directory` within the block.
+
+    Raises:
+        ConfigError: if another process has it, or nobody can write there.
+    """
     try:
         claim = Claim.take(directory.path)
     except OSError as error:
@@ -161,36 +165,6 @@ def _claimed(directory: RunDirectory) -> Iterator[Claim]:
         raise ConfigError(f"dir={directory.path}: {directory.holder() or 'another process'} is running there")
     with claim:
         yield claim
-
-
-@contextmanager
-def _ending_recorded(status: Status, directory: RunDirectory, seconds: Mapping[str, float]) -> Iterator[None]:
-    """Record in status.json in which state the block has ended, where it does not come to its end."""
-    try:
-        yield
-    except Interrupted as interruption:
-        status.finish(INTERRUPTED, str(interruption), seconds=seconds)
-        raise
-    except Pruned as pruned:
-        status.finish(PRUNED, str(pruned), seconds=seconds)
-        raise
-    except SystemExit:  # a scheduler's handler that has saved what it wants and leaves
-        status.finish(INTERRUPTED, "the process was told to end", seconds=seconds)
-        raise
-    except KeyboardInterrupt as error:  # outside of training and finishing, which end in order
-        stop = Interrupted(signal.SIGINT)
-        status.finish(INTERRUPTED, str(stop), seconds=seconds)
-        raise stop from error
-    except BaseException as error:
-        if not is_disk_full(error, directory.path):
-            status.finish(FAILED, in_a_line(error), seconds=seconds)
-            raise
-        with suppress(OSError):  # without room for this it says that it runs, and nobody is there
-            status.finish(INTERRUPTED, "there was no space left on the disk", seconds=seconds)
-        raise DiskFull(
-            f"{directory.path}: there is no space left on the disk; what was written is kept: make room, and go on "
-            f"with lehr train resume={directory.path}"
-        ) from error
 
 
 def _prepare(
@@ -207,14 +181,14 @@ def _prepare(
     started = started_from(config, directory, resume=checkpoint is not None)
     has_something_to_lose = checkpoint is not None or directory.is_run()
     if not has_something_to_lose:
-        _begin(directory, config, status, started)
+        begin(directory, config, status, started)
     parts = Parts(config, directory, checkpoint, trust, extras, place, given)
     if has_something_to_lose:
         if checkpoint is None:
-            directory.clear()
+            directory.clear(stages=len(stage_names(config)) < 2)
         elif checkpoint == directory.best_checkpoint:
             _go_back(directory)
-        _begin(directory, config, status, started)
+        begin(directory, config, status, started)
     for logger in run_loggers(parts.trainer):
         logger.record()
     write_data(directory, parts.data)
@@ -233,7 +207,8 @@ def _go_back(directory: RunDirectory) -> None:
     )
 
 
-def _begin(directory: RunDirectory, config: Config, status: Status, started: Mapping[str, Any] | None) -> None:
+def begin(directory: RunDirectory, config: Config, status: Status, started: Mapping[str, Any] | None) -> None:
+    """Let the directory say that this run is under way there; `started` is what it has started from."""
     try:
         directory.path.mkdir(parents=True, exist_ok=True)
         # first of all: from now on what lies here under names of lehr's is the run's

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lehr.config.stages import stage_names
 from lehr.errors import CheckpointError, ConfigError
 from lehr.run.directory import RunDirectory
 from lehr.run.model_files import WEIGHTS, read_weights_alone
@@ -74,7 +75,7 @@ def started_from(config: Config, directory: RunDirectory, resume: bool) -> dict[
     if resume:
         found = directory.read_status().get("started_from")
         return found if isinstance(found, dict) else None
-    if (run := start_of(config)) is None:
+    if (run := start_of(config, directory)) is None:
         return None
     try:
         return {"run": str(run), "model": read_id(RunDirectory(run).model / WEIGHTS)}
@@ -82,8 +83,10 @@ def started_from(config: Config, directory: RunDirectory, resume: bool) -> dict[
         raise CheckpointError(f"start_from={run}: its model cannot be read ({' '.join(str(error).split())})") from error
 
 
-def start_of(config: Config) -> Path | None:
-    """The directory of the run whose weights a run of this configuration begins with."""
+def start_of(config: Config, directory: RunDirectory) -> Path | None:
+    """The directory of the run whose weights that of this configuration in `directory` begins with."""
+    if len(names := stage_names(config)) > 1:
+        return directory.stages / names[-2]
     return Path(run) if (run := config.get("start_from")) else None
 
 
