@@ -63,7 +63,7 @@ def trainings(monkeypatch) -> list[Training]:
     """The trainings that commands would have started, which they now do not."""
     started: list[Training] = []
 
-    def train(config, directory, resume=False, trust=(), import_seconds=0.0, given=None):
+    def train(config, directory, resume=False, trust=(), import_seconds=0.0, claim=None, extras=None, given=None):
         started.append(Training(config, directory.path, resume, trust))
         return {"test/elbo": -1.0}
 

@@ -124,7 +124,7 @@ def test_to_begin_anew_is_to_begin_with_the_first_stage(staged, tmp_path, lehr):
         ("[{name:../a},{name:b}]", "stages.0: must be values and a name of letters"),
         ("[{optimizer.lr:1},3]", "stages.1: must be values and a name of letters"),
         ("[{name:a,seed:3},{name:b}]", "stages.a: seed is of the whole run; say it outside of the stages"),
-        ("{a:1}", "stages={'a': 1}: must be a list"),
+        ("3", "stages=3: must be a list"),
     ],
 )
 def test_a_list_that_is_wrong_is_said_before_anything_is_trained(tmp_path, lehr, stages, said):

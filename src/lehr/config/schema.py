@@ -158,6 +158,7 @@ class Trainer(Section):
     log_every_n_steps: PositiveInt
     limit_examples: Annotated[int, Ge(2)] | None = None
     overfit_batches: NonNegativeInt = 0
+    channels_last: bool = False
 
 
 class Export(Section):

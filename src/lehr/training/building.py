@@ -243,6 +243,7 @@ def _module(
         plan,
         seed=config["seed"],
         compile=config["compile"],
+        channels_last=config["trainer"].get("channels_last", False),
         prior=prior,
         objective=objective,
         players={name: plan_beside(options, plan) for name, options in objective.player_options.items()},

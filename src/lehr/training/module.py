@@ -45,6 +45,7 @@ class VAEModule(MeasuredModule):
         optimizer: how the autoencoder is trained.
         seed: every random number of training and validation is a function of it.
         compile: torch.compile the encoder, the decoder and the networks of other players.
+        channels_last: keep kernels, and so what convolutions give, with the channels last in memory.
         prior: p(z); N(0, I) if None.
         objective: what is minimised; the negative ELBO with one sample of z if None.
         players: how each of the objective's other players is trained.
@@ -59,6 +60,7 @@ class VAEModule(MeasuredModule):
         optimizer: PlayerPlan,
         seed: int = 0,
         compile: bool = False,
+        channels_last: bool = False,
         prior: Prior | None = None,
         objective: Objective | None = None,
         players: Mapping[str, PlayerPlan] | None = None,
@@ -88,6 +90,9 @@ class VAEModule(MeasuredModule):
         if compile:
             model.compile_networks()
             self.objective.compile_networks()
+        if channels_last:
+            # of every network, and of those that terms bring; images then follow in the first convolution
+            self.to(memory_format=torch.channels_last)
 
     def __setattr__(self, name: str, value: Any) -> None:
         # set at every step, or around every hook by Lightning; a module's own way of setting looks for parameters
