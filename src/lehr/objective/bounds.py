@@ -108,11 +108,6 @@ class Objective(nn.Module):
         """How `players` are trained of which nothing else says it."""
         return {}
 
-    def compile_networks(self) -> None:
-        """torch.compile the networks of `players`."""
-        for network in self.players.values():
-            network.compile()
-
     def begin(self, length: TrainingLength) -> None:
         """Called before training.
 

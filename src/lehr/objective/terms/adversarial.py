@@ -131,10 +131,6 @@ class Adversarial(LossTerm):
     def is_balanced(self) -> bool:
         return self.adaptive
 
-    def compile_networks(self) -> None:
-        if not (self.r1 or self.r2):  # compiled code has no second derivatives, which their gradients are
-            super().compile_networks()
-
     def begin(self, length: TrainingLength, name: str) -> None:
         super().begin(length, name)
         self.learns_from = length.in_steps(max(self.start - self.head_start, 0), self.unit)

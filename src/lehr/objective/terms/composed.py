@@ -81,11 +81,6 @@ class WithTerms(Objective):
     def settled(self) -> int:
         return max((term.onset.settled for term in self.named_terms().values()), default=0)
 
-    def compile_networks(self) -> None:
-        self.base.compile_networks()
-        for term in self.named_terms().values():
-            term.compile_networks()
-
     def noise_shape(self, posterior: Posterior) -> tuple[int, ...]:
         return self.base.noise_shape(posterior)
 

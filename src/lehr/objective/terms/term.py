@@ -148,11 +148,6 @@ class LossTerm(nn.Module):
         """How each of the `players` is trained."""
         return {}
 
-    def compile_networks(self) -> None:
-        """torch.compile the networks of its players."""
-        for network in self.players.values():
-            network.compile()
-
     def begin(self, length: TrainingLength, name: str) -> None:
         """Called before training.
 
