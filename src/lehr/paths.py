@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 from lehr.errors import ConfigError
@@ -29,3 +30,11 @@ def absolute(text: str | os.PathLike[str]) -> str:
         ConfigError: as of `expanded`.
     """
     return str(expanded(text).absolute())
+
+
+def may_be_on_hub(text: str) -> bool:
+    """Whether text that is no path here can be a name on the Hugging Face hub: owner/name."""
+    return (
+        re.fullmatch(r"[A-Za-z0-9][\w.-]*/[\w.-]+(?<!\.safetensors)(?<!\.ckpt)(?<!\.pth)(?<!\.pt)(?<!\.bin)", text)
+        is not None
+    )

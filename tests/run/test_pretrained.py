@@ -11,6 +11,8 @@ from safetensors.torch import save_file
 from lehr.errors import ConfigError
 from lehr.models import Autoencoder, KLAutoencoder, TinyAutoencoder, VQAutoencoder
 from lehr.models.first_stage.layouts import diffusers_to_ldm, ldm_to_diffusers, own_names
+from lehr.posterior import AggregatePosterior
+from lehr.run.diffusers_folder import write_diffusers
 from lehr.run.pretrained import Pretrained
 
 TRUNK = {"base_channels": 8, "channel_multipliers": [1, 2], "layers": 1, "norm_groups": 4}
@@ -154,3 +156,37 @@ def test_the_published_weights_of_taef2_are_read_as_they_are(data_root):
     with torch.device("meta"):
         model = TinyAutoencoder((3, 256, 256), latent_channels=32, global_branch=True)
     assert {n: t.shape for n, t in weights.items()} == {n: t.shape for n, t in model.state_dict().items()}
+
+
+@pytest.mark.parametrize(("cls", "name"), [(KLAutoencoder, "KL"), (VQAutoencoder, "VQ"), (TinyAutoencoder, "Tiny")])
+def test_a_folder_of_diffusers_is_read_and_written_as_it_was(tmp_path, cls, name):
+    import diffusers
+
+    theirs = getattr(diffusers, {"KL": "AutoencoderKL", "VQ": "VQModel", "Tiny": "AutoencoderTiny"}[name])
+    model = made(cls, **({"attention_levels": [1]} if cls is KLAutoencoder else {}))
+    write_diffusers(tmp_path / "one", model)
+    loaded = theirs.from_pretrained(tmp_path / "one")
+    assert same(model, loaded)
+    loaded.save_pretrained(tmp_path / "two")
+    values = {"attention_levels": [1]} if cls is KLAutoencoder else {}
+    again = given(tmp_path / "two", cls, **values)
+    assert same(again, model)
+    write_diffusers(tmp_path / "three", again)
+    three = theirs.from_pretrained(tmp_path / "three")
+    of_files = {"_name_or_path": "", "_diffusers_version": ""}
+    assert {**three.config, **of_files} == {**loaded.config, **of_files}
+    assert same(three, loaded)
+
+
+def test_the_folder_has_the_factors_of_the_latents(tmp_path):
+    from diffusers import AutoencoderKL
+
+    model = made()
+    with torch.no_grad():
+        statistics = AggregatePosterior.of(model.encode(torch.rand(8, 3, 16, 16)))
+    write_diffusers(tmp_path, model, statistics)
+    config = AutoencoderKL.from_pretrained(tmp_path).config
+    assert config["scaling_factor"] == pytest.approx(statistics.scaling_factor)
+    assert config["shift_factor"] == pytest.approx(statistics.shift_factor)
+    with pytest.raises(ConfigError, match=r"model.fourier_features=1: diffusers has no such encoder"):
+        write_diffusers(tmp_path, made(fourier_features=1))

@@ -25,8 +25,8 @@ _ROWS = 1024
 _ADVICE = ": x / 255, if they are levels of 8 bits"
 
 
-def check_images(x: Images, image_shape: tuple[int, ...]) -> None:
-    """Check for images (b, c, h, w): float in [0, 1], uint8 or bool.
+def check_images(x: Images, image_shape: tuple[int, ...], any_size: bool = False) -> None:
+    """Check for images (b, c, h, w): float in [0, 1], uint8 or bool; with `any_size` of any height and width.
 
     Raises:
         DataError: for another type, another shape, NaN, or values outside of the range.
@@ -36,7 +36,7 @@ def check_images(x: Images, image_shape: tuple[int, ...]) -> None:
         raise DataError("images: has masked values; say what they are, as in images.filled(0)")
     if not (_is_float(x) or _dtype(x) in ("uint8", "bool")):
         raise DataError(f"images: got {x.dtype}, expected floating point in [0, 1], uint8 or bool{_ADVICE}")
-    _require_shape("images", x, image_shape)
+    _require_shape("images", x, image_shape, any_size)
     if _is_float(x):
         low, high = _require_finite("images", x)
         if low < -_ROUNDING or high > 1 + _ROUNDING:
@@ -55,8 +55,8 @@ def pixels(x: Images, rows: int) -> Iterator[Tensor]:
         yield tensor.to(torch.float32) if tensor.dtype == torch.bool else to_pixels(tensor)
 
 
-def check_latents(z: Tensor, latent_shape: tuple[int, ...]) -> None:
-    """Check for latents (b, *latent).
+def check_latents(z: Tensor, latent_shape: tuple[int, ...], any_size: bool = False) -> None:
+    """Check for latents (b, *latent); with `any_size` for maps of any height and width.
 
     Raises:
         DataError: for another type, another shape, or NaN.
@@ -64,7 +64,7 @@ def check_latents(z: Tensor, latent_shape: tuple[int, ...]) -> None:
     _require_kind("latents", z, (Tensor,), "a torch.Tensor")
     if not z.is_floating_point():
         raise DataError(f"latents: got {z.dtype}, expected floating point")
-    _require_shape("latents", z, latent_shape)
+    _require_shape("latents", z, latent_shape, any_size)
     _require_finite("latents", z)
 
 
@@ -76,7 +76,9 @@ def _require_kind(what: str, given: object, kinds: tuple[type, ...], words: str)
         raise DataError(f"{what}: got {kind} tensor, expected one whose numbers are all there")
 
 
-def _require_shape(what: str, given: Images, shape: tuple[int, ...]) -> None:
+def _require_shape(what: str, given: Images, shape: tuple[int, ...], any_size: bool) -> None:
+    if any_size and given.ndim == 4 and given.shape[1] == shape[0] and 0 not in given.shape[2:]:
+        return
     if tuple(given.shape[1:]) != tuple(shape) or given.ndim != len(shape) + 1:
         wanted = f"(b, {', '.join(map(str, shape))})"
         raise DataError(f"{what}: got shape {tuple(given.shape)}, expected {wanted}{_how_to_reshape(given, shape)}")

@@ -131,6 +131,16 @@ class Run(LoadedModel):
             self.to(before)
         return Evaluation(table, path)
 
+    def to_diffusers(self, folder: str | Path) -> None:
+        """Write a folder that diffusers loads, with the `scaling_factor` and `shift_factor` of the latents in it.
+
+        Raises:
+            ConfigError: if diffusers has no such model.
+        """
+        from lehr.run.diffusers_folder import write_diffusers
+
+        write_diffusers(Path(folder), self.model, self.statistics)
+
     # what its directory says of it
 
     @property

@@ -144,7 +144,7 @@ class LoadedModel:
         Raises:
             DataError: for anything else: NaN, levels of 8 bits as floats, another order of the axes.
         """
-        check_images(x, self.model.image_shape)
+        check_images(x, self.model.image_shape, self.model.any_size)
         parts = [self.model.encode(part.to(self._device)) for part in pixels(x, self._rows)]
         return parts[0] if len(parts) == 1 else type(parts[0]).cat(parts)
 
@@ -155,7 +155,7 @@ class LoadedModel:
         Raises:
             DataError: for anything else.
         """
-        check_latents(z, self.model.latent_shape)
+        check_latents(z, self.model.latent_shape, self.model.any_size)
         parts = [self.likelihood.mean(self.model.decode(part.to(self._device))) for part in z.split(self._rows)]
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 

@@ -5,7 +5,7 @@ Nothing in them is executed. They are read when a training begins; what it has c
 
 from __future__ import annotations
 
-import os
+import logging
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,12 +19,12 @@ from torch import Tensor
 from lehr.errors import ConfigError, in_a_line
 from lehr.models.first_stage.base import FirstStage
 from lehr.models.first_stage.layouts import Weights, own_names
+from lehr.paths import expanded, may_be_on_hub
 from lehr.run.model_files import WEIGHTS, build_model
 from lehr.tensors import read_tensors
 
 _DIFFUSERS = ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin")
 _ENDINGS = (".safetensors", ".ckpt", ".pth", ".pt", ".bin")
-_HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 
 
 @dataclass(frozen=True)
@@ -130,12 +130,12 @@ def _read(name: str) -> dict[str, Tensor]:
     Raises:
         ValueError: in a line, if there are none.
     """
-    path = Path(os.path.expanduser(name))
+    path = expanded(name)
     if path.is_dir():
         return _read_folder(path)
     if path.is_file():
         return _read_file(path)
-    if path.suffix in _ENDINGS or path.is_absolute() or not _HUB_NAME.fullmatch(name):
+    if not may_be_on_hub(name):
         raise ValueError("there is no such file or folder")
     return _read_hub(name)
 
@@ -177,14 +177,16 @@ def _read_file(path: Path) -> dict[str, Tensor]:
 
 def _read_hub(name: str) -> dict[str, Tensor]:
     from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import EntryNotFoundError, RepositoryNotFoundError
+    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError, RepositoryNotFoundError
 
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # it tells of each of its tries
     try:
         for file in (_DIFFUSERS[0], f"vae/{_DIFFUSERS[0]}"):
             try:
                 return _read_file(Path(hf_hub_download(name, file)))
-            except EntryNotFoundError:
-                continue
+            except EntryNotFoundError as error:
+                if isinstance(error, LocalEntryNotFoundError):  # that is, not reached
+                    raise OSError("not reached") from error
     except RepositoryNotFoundError as error:
         raise ValueError("there is no such folder here, and no such name on the hub") from error
     except ValueError:

@@ -19,7 +19,7 @@ from lehr.needs import TWO_EXAMPLES, WHOLE_BATCH, samples_problem
 from lehr.objective.annealing import Annealing
 from lehr.objective.bits import levels_problem
 from lehr.objective.terms.timing import late_problem
-from lehr.paths import expanded
+from lehr.paths import expanded, may_be_on_hub
 from lehr.training.launched import processes_from_outside, rank_from_outside
 
 Config = Mapping[str, Any]
@@ -45,7 +45,8 @@ def combination_problems(config: Config) -> list[str]:
     if terms:
         of_components += [*_samples(config, signatures), *_files(config, terms), *_starts(config, terms)]
     return [
-        *of_components, *_average(config), *_exported(config), *_packages(config), *_paths(config), *_devices(config)
+        *of_components, *_average(config), *_exported(config), *_packages(config), *_paths(config),
+        *_pretrained(config), *_devices(config),
     ]  # fmt: skip
 
 
@@ -184,6 +185,18 @@ def _paths(config: Config) -> list[str]:
             if name != "root" and not path.exists():  # what is not in there is downloaded
                 problems.append(f"data.{name}={text}: there is no such file or folder")
     return problems
+
+
+def _pretrained(config: Config) -> list[str]:
+    """Weights to begin with that are not there; what a run goes on with has them already."""
+    name = config["model"].get("pretrained")
+    if not isinstance(name, str) or config.get("resume") or may_be_on_hub(name):
+        return []
+    try:
+        there = expanded(name).exists()
+    except ConfigError as error:
+        return [f"model.pretrained={problem}" for problem in error.problems]
+    return [] if there else [f"model.pretrained={name}: there is no such file or folder"]
 
 
 def _devices(config: Config) -> list[str]:

@@ -79,3 +79,10 @@ def test_models_with_attention_in_their_levels_are_diffusers_by_name_and_shape(n
         )
     ours = {key: tuple(tensor.shape) for key, tensor in model.state_dict().items()}
     assert ours == {key: tuple(tensor.shape) for key, tensor in theirs.state_dict().items()}
+
+
+def test_where_diffusers_is_not_installed_the_extra_is_named(lehr, monkeypatch):
+    monkeypatch.setattr("lehr.training.preflight._is_installed", lambda package: package != "diffusers")
+    code, _, err = lehr("train", "model=sdxl", "dir=x")
+    assert code == 2
+    assert "model: needs diffusers, not installed here; pip install 'lehr[images]'" in err

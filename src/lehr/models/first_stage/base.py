@@ -92,6 +92,15 @@ class FirstStage(Autoencoder):
     def _posterior(self, encoded: Tensor) -> Posterior:
         raise NotImplementedError
 
+    def diffusers_config(self) -> dict[str, Any]:
+        """config.json of the class of diffusers that has the same weights, which it names.
+
+        Raises:
+            ValueError: in a line, if diffusers has no such model.
+        """
+        c, h, w = self.image_shape
+        return {"in_channels": c, "out_channels": c, "latent_channels": self.latent_shape[0], "sample_size": max(h, w)}
+
     def loaded(self) -> None:
         """Is called when weights have been read that were made elsewhere."""
 

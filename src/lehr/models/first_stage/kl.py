@@ -63,6 +63,11 @@ class KLAutoencoder(ResidualAutoencoder):
         self.logvar_max = logvar_max
         self.loaded()
 
+    def diffusers_config(self) -> dict[str, Any]:
+        quant = self.quant_conv is not None
+        names = {"_class_name": "AutoencoderKL", "use_quant_conv": quant, "use_post_quant_conv": quant}
+        return {**super().diffusers_config(), **names}
+
     @torch.no_grad()
     def loaded(self) -> None:
         """Let the weights of the log-variance give that of a posterior which has no variances of its own."""

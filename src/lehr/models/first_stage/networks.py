@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from torch import nn
 
@@ -82,6 +83,19 @@ class Trunk:
             norm_num_groups=self.norm_groups,
             mid_block_add_attention=self.mid_attention,
         )
+
+    def config(self) -> dict[str, Any]:
+        """As diffusers' classes take it."""
+        levels = range(len(self.channels))
+        return {
+            "down_block_types": list(self._blocks("DownEncoderBlock2D", levels)),
+            "up_block_types": list(self._blocks("UpDecoderBlock2D", reversed(levels))),
+            "block_out_channels": list(self.channels),
+            "layers_per_block": self.layers,
+            "norm_num_groups": self.norm_groups,
+            "mid_block_add_attention": self.mid_attention,
+            "act_fn": "silu",
+        }
 
     def _blocks(self, name: str, levels: Iterable[int]) -> tuple[str, ...]:
         return tuple(f"Attn{name}" if level in self.attention else name for level in levels)

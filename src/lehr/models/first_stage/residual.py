@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 from annotated_types import MinLen
@@ -65,12 +65,18 @@ class ResidualAutoencoder(FirstStage):
     ) -> None:
         trunk = Trunk.of(base_channels, channel_multipliers, attention_levels, layers, mid_attention, norm_groups)
         super().__init__(image_shape, latent_channels, trunk.factor, tile, fit, pretrained)
+        self.trunk = trunk
         self.fourier_features = fourier_features
         self.encoder = trunk.encoder(image_shape[0] * (1 + 2 * fourier_features), self._encoder_channels)
         self.decoder = trunk.decoder(latent_channels, image_shape[0])
         for network in (self.encoder, self.decoder) if gradient_checkpointing else ():
             network.gradient_checkpointing = True
             network._gradient_checkpointing_func = functools.partial(checkpoint, use_reentrant=False)
+
+    def diffusers_config(self) -> dict[str, Any]:
+        if self.fourier_features:
+            raise ValueError(f"model.fourier_features={self.fourier_features}: diffusers has no such encoder")
+        return {**super().diffusers_config(), **self.trunk.config()}
 
     @property
     def _encoder_channels(self) -> int:

@@ -86,6 +86,24 @@ class TinyAutoencoder(FirstStage):
         self.logvar_min = logvar_min
         self.logvar_max = logvar_max
         self.gradient_checkpointing = gradient_checkpointing
+        self.base_channels = base_channels
+        self.blocks = tuple(blocks)
+        self.global_branch = global_branch
+
+    def diffusers_config(self) -> dict[str, Any]:
+        if self.global_branch or self.posterior == "gaussian":
+            raise ValueError("model: diffusers has no tiny autoencoder with a global branch or a Gaussian posterior")
+        said = super().diffusers_config()
+        del said["sample_size"]
+        widths, blocks = [self.base_channels] * len(self.blocks), list(self.blocks)
+        return {
+            **said,
+            "_class_name": "AutoencoderTiny",
+            "encoder_block_out_channels": widths,
+            "decoder_block_out_channels": widths,
+            "num_encoder_blocks": blocks,
+            "num_decoder_blocks": blocks[::-1],
+        }
 
     def _encoded(self, x: Tensor) -> Tensor:
         return self._through(self.encoder.layers, x)

@@ -52,6 +52,10 @@ class VQAutoencoder(ResidualAutoencoder):
         self.post_quant_conv = nn.Conv2d(channels, channels, 1)
         nn.init.uniform_(self.codebook, -1 / codebook_size, 1 / codebook_size)
 
+    def diffusers_config(self) -> dict[str, Any]:
+        names = {"_class_name": "VQModel", "num_vq_embeddings": self.codebook_size}
+        return {**super().diffusers_config(), **names}
+
     @property
     def codebook(self) -> Tensor:
         """(K, zc)"""
