@@ -104,7 +104,27 @@ class Apart:
         return f"{' and '.join(pair)}: {self.why}"
 
 
-Limit = Order | Together | Apart
+@dataclass(frozen=True)
+class OneOf:
+    """Two values of a component of which exactly one is given, the other null; a class lists its own as `ordered`.
+
+    Attributes:
+        one, other: the names of two arguments.
+        what: what they say, in words.
+    """
+
+    one: str
+    other: str
+    what: str
+
+    def problem(self, values: Mapping[str, Any]) -> str | None:
+        """What is wrong with these values, or None."""
+        if (values.get(self.one) is None) != (values.get(self.other) is None):
+            return None
+        return f"say either {self.one} or {self.other}, {self.what}"
+
+
+Limit = Order | Together | Apart | OneOf
 """What limits two values of a component."""
 
 

@@ -17,7 +17,7 @@ NAMES = named("data", sorted(path.stem for path in (CONF / "data").glob("[!_]*.y
 """All but those that stand for what a program gives."""
 
 
-EITHER = "data.dataset, data.path: say one of them, a name on the hub or where the data set lies"
+EITHER = "data: say either dataset or path, a name on the hub or where the data set lies"
 
 
 def composed(name: str) -> Any:

@@ -126,7 +126,7 @@ def test_a_row_that_is_no_picture_is_named(made: Any, tmp_path: Path, common: di
 @pytest.mark.parametrize(
     ("said", "line"),
     [
-        ({}, "data.dataset, data.path: say one of them, a name on the hub or where the data set lies"),
+        ({}, "data: say either dataset or path, a name on the hub or where the data set lies"),
         ({"path": "/no/where"}, "data.path: there is no file or folder /no/where"),
         (
             {"path": "/", "test_split": "train"},

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +14,7 @@ from lehr.data.pictures import PictureDataModule
 from lehr.data.sources import Source
 from lehr.data.splits import Splits
 from lehr.errors import DataError
-from lehr.limits import PathString, Text
+from lehr.limits import OneOf, PathString, Text
 from lehr.paths import expanded
 
 if TYPE_CHECKING:
@@ -39,6 +41,8 @@ class HubImages(PictureDataModule):
         verify: as of `PictureDataModule`; not done unless it is asked for.
         **common: see `PictureDataModule`.
     """
+
+    ordered = (OneOf("dataset", "path", "a name on the hub or where the data set lies"),)
 
     def __init__(
         self,
@@ -68,9 +72,7 @@ class HubImages(PictureDataModule):
 
     def check(self) -> list[str]:
         problems = super().check()
-        if (self.dataset is None) == (self.path is None):
-            problems.append("data.dataset, data.path: say one of them, a name on the hub or where the data set lies")
-        elif self.path is not None and not expanded(self.path).exists():
+        if self.path is not None and not expanded(self.path).exists():
             problems.append(f"data.path: there is no file or folder {as_text(expanded(self.path))}")
         splits = [split for split in (self.split, self.val_split, self.test_split) if split is not None]
         if len(set(splits)) < len(splits):
@@ -180,13 +182,26 @@ def _load(place: str, is_local: bool, config_name: str | None, revision: str | N
     import datasets
 
     if not is_local:
-        return datasets.load_dataset(place, config_name, revision=revision)
+        with _quiet("huggingface_hub"):  # it says of each attempt to reach the hub that it failed
+            return datasets.load_dataset(place, config_name, revision=revision)
     path = Path(place)
     if any((path / name).is_file() for name in _SAVED):
         return datasets.load_from_disk(place)
     if path.is_file():
         return datasets.load_dataset("parquet", data_files=place)
     return datasets.load_dataset(place, config_name)
+
+
+@contextmanager
+def _quiet(name: str) -> Iterator[None]:
+    """Within it a library's logger says nothing that is no error."""
+    logger = logging.getLogger(name)
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def _advice(error: Exception) -> str:

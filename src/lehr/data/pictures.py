@@ -220,6 +220,7 @@ class PictureDataModule(ImageDataModule):
         """Raise a DataError if there is something in the way of training, of which the damaged pictures come first."""
         if not refused:
             return
+        self.close()  # no more is decoded
         first = min(refused, key=lambda one: one.small)
         rest = f" (and {len(refused) - 1:,} more)" if len(refused) > 1 else ""
         advice = (

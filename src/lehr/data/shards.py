@@ -15,8 +15,8 @@ from lehr.data.encoded import Member
 from lehr.data.pictures import PictureDataModule
 from lehr.data.sources import Source
 from lehr.data.splits import Splits
-from lehr.data.tar import Shard, list_shard, shards_of
-from lehr.errors import ConfigError, DataError
+from lehr.data.tar import Shard, list_shard, shards_of, shards_problem
+from lehr.errors import DataError
 from lehr.limits import PathString, Text
 
 WITHOUT = "samples without a picture"
@@ -56,7 +56,11 @@ class Shards(PictureDataModule):
         self.label = label
 
     def check(self) -> list[str]:
-        return [*super().check(), *_path_problems("path", self.path), *_path_problems("test_path", self.test_path)]
+        problems = super().check()
+        for key, path in (("path", self.path), ("test_path", self.test_path)):
+            if path is not None and (problem := shards_problem(path)):
+                problems.append(f"data.{key}: {problem}")
+        return problems
 
     def read(self) -> Splits:
         files = shards_of(self.path)
@@ -77,6 +81,7 @@ class Shards(PictureDataModule):
         if problems := [shard.problem for shard in shards if shard.problem]:
             if self.on_corrupt == "error":
                 rest = f" (and {len(problems) - 1:,} more shards)" if len(problems) > 1 else ""
+                self.close()
                 advice = "repair it, or use what can be read with data.on_corrupt=skip"
                 raise DataError(f"{problems[0]}{rest}; {advice}")
             self.skipped += [line.removeprefix(f"{title}/") for line in problems]
@@ -115,13 +120,3 @@ class Members(Source):
         if len(found) < len(rows):
             return None
         return found if all(isinstance(value, int) for value in found) else list(map(str, found))
-
-
-def _path_problems(key: str, value: str | None) -> list[str]:
-    if value is None:
-        return []
-    try:
-        shards_of(value)
-    except (ConfigError, DataError) as error:
-        return [f"data.{key}: {problem}" for problem in error.problems]
-    return []

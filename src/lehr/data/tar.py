@@ -19,7 +19,7 @@ from typing import Any
 
 from lehr.data.checks import as_text, reason_of
 from lehr.data.walk import SUFFIXES
-from lehr.errors import DataError
+from lehr.errors import DataError, LehrError
 from lehr.paths import expanded
 
 NAMES = re.compile(r"^((?:.*/|)[^.]+)[.]([^/]*)$")
@@ -163,7 +163,7 @@ def shards_of(text: str) -> list[str]:
     """
     if remote := remote_problem(text):
         raise DataError(remote)
-    path = expanded(text)
+    path = expanded(text).absolute()
     if path.is_dir():
         found = sorted(str(file) for file in path.rglob("*.tar") if not file.name.startswith("."))
         if not found:
@@ -178,6 +178,15 @@ def shards_of(text: str) -> list[str]:
         else:
             raise DataError(f"there is no shard {as_text(one)}")
     return list(dict.fromkeys(found))
+
+
+def shards_problem(text: str) -> str | None:
+    """Why a path means no shards, in a line; None if it does."""
+    try:
+        shards_of(text)
+    except LehrError as error:
+        return str(error)
+    return None
 
 
 def remote_problem(text: str) -> str | None:

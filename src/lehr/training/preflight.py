@@ -14,6 +14,7 @@ from typing import Any
 from lehr.config.build import signature
 from lehr.config.registry import GROUPS, components
 from lehr.config.signature import Signature
+from lehr.data.tar import shards_problem
 from lehr.errors import ConfigError
 from lehr.needs import TWO_EXAMPLES, WHOLE_BATCH, samples_problem
 from lehr.objective.annealing import Annealing
@@ -173,10 +174,16 @@ def _processes(trainer: Config) -> int:
     return int(trainer["devices"] * trainer["num_nodes"]) if isinstance(trainer["devices"], int) else 0
 
 
+_SHARDS = "lehr.data.Shards"
+
+
 def _paths(config: Config) -> list[str]:
     problems = []
     for name in ("path", "test_path", "root"):
-        if isinstance(text := config["data"].get(name), str) and text:
+        if config["data"].get("_target_") == _SHARDS:  # where a path may be a pattern
+            problem = shards_problem(text) if isinstance(text := config["data"].get(name), str) and text else None
+            problems += [f"data.{name}: {problem}"] if problem else []
+        elif isinstance(text := config["data"].get(name), str) and text:
             try:
                 path = expanded(text)
             except ConfigError as error:
