@@ -40,3 +40,22 @@ def test_the_charges_are_weighed_as_said():
     square = (plain.output - plain.codes).square().flatten(1).sum(1)
     torch.testing.assert_close(plain.charges(), {"codebook": square, "commitment": 0.25 * square})
     torch.testing.assert_close(weighed.charges(), {"codebook": 3 * square, "commitment": 1.5 * square})
+
+
+def test_both_conventions_of_diffusers_are_a_choice_of_weights():
+    """Means over latents, and beta on the other term (`legacy`): what its quantiser's loss is, and its gradients."""
+    from diffusers.models.autoencoders.vae import VectorQuantizer
+
+    n = 4 * 8 * 8  # latents
+    for legacy, codebook_weight, commitment_weight in ((False, 1.0, 0.25), (True, 0.25, 4.0)):
+        model = small(codebook_weight=codebook_weight / n, commitment_weight=commitment_weight)
+        theirs = VectorQuantizer(16, 4, beta=0.25, legacy=legacy)
+        theirs.embedding.load_state_dict(model.quantize["embedding"].state_dict())
+        q = model.encode(torch.rand(2, 3, 16, 16))
+        output = q.output.detach().requires_grad_()
+        loss = theirs(output)[1]
+        ours = torch.stack([charge.mean() for charge in q.charges().values()]).sum()
+        torch.testing.assert_close(ours, loss)
+        expected = torch.autograd.grad(loss, [output, theirs.embedding.weight])
+        found = torch.autograd.grad(ours, [q.output, model.codebook])
+        torch.testing.assert_close(found, expected)

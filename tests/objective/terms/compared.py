@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
+from torch import nn
 
 from lehr import randomness
 from lehr.models import Components
+from lehr.models.autoencoder import Autoencoder
 from lehr.objective import ELBO, AnnealedKL, Laplace, StandardNormalPrior
 from lehr.objective.step import StepInputs
+from lehr.objective.terms import WithTerms
 from lehr.objective.terms.term import TermInputs
-from lehr.posterior import Point
+from lehr.posterior import DiagonalGaussian, Point
 
 
 def images(b, shape, stream="x"):
@@ -40,3 +45,33 @@ def parts(model):
     """Components around a model, with the likelihood whose error weighs 1."""
     prior = StandardNormalPrior(model.latent_shape, model.image_shape)
     return Components(model, Laplace(0.5), prior, AnnealedKL(1.0, hold=0, warmup=0), ELBO())
+
+
+class Small(Autoencoder):
+    """Two convolutions that halve and double images of whatever channels."""
+
+    def __init__(self, shape):
+        c, h, w = shape
+        super().__init__(shape, (2, h // 2, w // 2))
+        with randomness.seeded(0, "small"):
+            self.encoder, self.decoder = nn.Conv2d(c, 4, 2, stride=2), nn.ConvTranspose2d(2, c, 2, stride=2)
+
+    def encode(self, x):
+        return DiagonalGaussian(*self.encoder(x).chunk(2, dim=1))
+
+    def decode(self, z):
+        return self.decoder(z)
+
+
+def share_of_gradients(term, shape, b=2, precision=None):
+    """How large the term's gradient is beside that of the rest of the loss, for encoder and decoder."""
+    model, x = Small(shape), images(b, shape)
+    found = []
+    for terms in ({}, {"term": term}):
+        held = replace(parts(model), objective=WithTerms(ELBO(), terms))
+        given = replace(step_inputs(x), values=held.rate_term.values(0))
+        with torch.autocast("cpu", dtype=precision or torch.bfloat16, enabled=precision is not None):
+            result = held.objective.step(given, held)
+        assert result.values.dtype == torch.float32
+        found.append(torch.autograd.grad(result.total, [model.encoder.weight, model.decoder.weight]))
+    return [((a - b).norm() / b.norm()).item() for a, b in zip(found[1], found[0], strict=True)]

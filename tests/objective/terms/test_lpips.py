@@ -7,7 +7,7 @@ import shutil
 
 import pytest
 import torch
-from compared import compared, images, term_inputs
+from compared import compared, images, share_of_gradients, term_inputs
 
 from lehr import randomness
 from lehr.errors import ConfigError
@@ -104,8 +104,9 @@ def test_the_same_pair_twice_is_the_same_whatever_mode_and_precision(vgg_file):
     assert not term.state_dict()
 
 
-def test_targets_have_no_gradient_and_no_memory_of_their_own(vgg_file):
+def test_it_changes_the_gradients_of_encoder_and_decoder_and_targets_have_none(vgg_file):
     term = lpips(vgg_file)
+    assert min(share_of_gradients(term, (3, 16, 32), b=1)) > 0.01
     x, y = images(1, (3, 16, 32), "x").requires_grad_(), images(1, (3, 16, 32), "y").requires_grad_()
     compared(term, x, y).sum().backward()
     assert x.grad is None
