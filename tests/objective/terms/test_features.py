@@ -41,6 +41,9 @@ def test_normalised_features_are_compared_by_their_angle():
     expected = (2 - 2 * cosine).flatten(1).mean(1)
     torch.testing.assert_close(compared(FeatureDistance(SHAPE).use(network()), x, y), expected)
     assert compared(FeatureDistance(SHAPE).use(network()), x, 3 * x).abs().max() < 1e-6
+    flat = FeatureDistance(SHAPE).use(torch.nn.Flatten())  # without positions
+    cosine = torch.nn.functional.cosine_similarity(x.flatten(1), y.flatten(1))
+    torch.testing.assert_close(compared(flat, x, y), 2 - 2 * cosine)
 
 
 def test_identical_and_empty_features_have_a_finite_gradient_and_the_network_none():

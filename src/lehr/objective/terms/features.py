@@ -98,7 +98,7 @@ class FeatureDistance(LossTerm):
         if self.scale == "raw":
             return (x - y).square().flatten(1).mean(1)
         x, y = (part / (part.square().sum(1, keepdim=True) + _EPS).sqrt() for part in (x, y))
-        return (x - y).square().sum(1).flatten(1).mean(1)
+        return (x - y).square().sum(1).reshape(len(x), -1).mean(1)  # without positions the whole is one
 
 
 class RunFeatures(FeatureDistance):
