@@ -49,6 +49,11 @@ def test_what_is_to_be_changed_is_all_that_changes():
     assert "model.latent_dim=5" in freed
 
 
+def test_several_components_are_told_by_their_names():
+    words = ["terms=[laplacian,magnitude]", "terms.magnitude.weight=0.5", "logger=csv"]
+    assert sorted(train_words(values_of(words))) == sorted(words)
+
+
 def test_words_that_only_the_user_knows_are_left_to_them():
     config = {"model": {"_target_": "mine.Model"}, "kl": {}}
     assert train_words(config) is None

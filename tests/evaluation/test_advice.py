@@ -217,6 +217,8 @@ def test_a_density_worse_than_a_uniform_guess_gives_way_to_probabilities(bits, s
     said = commands(found(evaluation=table, likelihood=GAUSSIAN))
     assert len(said) == says
     assert all(command.endswith(" likelihood=discretized_logistic likelihood.levels=256") for command in said)
+    beside_others = {"laplacian": {"_target_": "lehr.objective.terms.Laplacian"}}  # its scale is what weighs them
+    assert commands(found(evaluation=table, likelihood=GAUSSIAN, terms=beside_others)) == []
     binary = table | {"likelihood/bits_per_dim_note": note.replace("256", "2")}
     assert [
         one.endswith(" likelihood=bernoulli") for one in commands(found(evaluation=binary, likelihood=GAUSSIAN))

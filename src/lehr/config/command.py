@@ -79,6 +79,8 @@ def _section_words(section: str, config: Config) -> dict[str, str] | None:
         # no logger, no average
         return {section: f"{section}=none"} if section == "logger" and "none" in _choices(section) else {}
     first = _first_choices().get(section, "default")
+    if section in GROUPS and GROUPS[section].several and (named := _named_words(section, node, config)):
+        return named
     best: dict[str, str] | None = None
     for name in sorted(_choices(section), key=lambda name: (name != first, name)):
         choice = _choices(section)[name]
@@ -90,6 +92,23 @@ def _section_words(section: str, config: Config) -> dict[str, str] | None:
         if best is None or len(words) < len(best):
             best = words
     return best
+
+
+def _named_words(section: str, node: Config, config: Config) -> dict[str, str]:
+    """Key -> word of a section of several components, each of the file of its name; nothing where one has none."""
+    there = _choices(section)
+    if any(name not in there or set(there[name]) != {name} for name in node):
+        return {}
+    if any(one.get("_target_") != there[name][name]["_target_"] for name, one in node.items()):
+        return {}
+    names = list(node)
+    words = {} if names == [_first_choices().get(section)] else {section: f"{section}={written(names)}"}
+    if len(names) == 1 and words:
+        words = {section: f"{section}={names[0]}"}
+    for name, one in node.items():
+        for key, value in _differing(one, there[name][name], config, f"{section}.{name}."):
+            words[key] = f"{key}={written(value)}"
+    return words
 
 
 def _differing(node: Config, choice: Config, config: Config, prefix: str = "") -> Iterator[tuple[str, Any]]:

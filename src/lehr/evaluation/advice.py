@@ -185,6 +185,8 @@ def _far_from_prior(found: Findings) -> Iterator[Advice]:
 def _ill_fitting_density(found: Findings) -> Iterator[Advice]:
     """A fixed scale that is not that of the errors, which may be what has emptied the latents; or a density that says
     less of grey levels than a uniform guess."""
+    if found.config.get("terms"):
+        return  # the likelihood is then one of several terms, and its scale says how they are weighed
     scale, error = (found.config.get("likelihood") or {}).get("scale"), found.evaluation.get(_ERROR)
     kind, bits = _kind(found.config, "likelihood"), found.evaluation.get("likelihood/bits_per_dim")
     kl = found.config["kl"]

@@ -8,6 +8,7 @@ from typing import Any
 
 from lightning.pytorch import Trainer
 
+from lehr.objective.step import AUTOENCODER
 from lehr.run.progress_line import ProgressLine
 from lehr.training.lean import LeanCallback
 from lehr.training.length import Length
@@ -120,7 +121,13 @@ class _Clock:
 def _describe(trainer: Trainer, module: VAEModule) -> str:
     if (result := module.last_step) is None:
         return ""
-    numbers = result.numbers()
+    # of what the autoencoder minimises; what is shown beside it is for curves
+    numbers = {
+        name: value
+        for name, value in result.numbers().items()
+        if result.terms[name].player == AUTOENCODER
+        and (result.terms[name].weight is not None or name in ("rate", "distortion"))
+    }
     first: dict[str, float] = {name: numbers.pop(name) for name in ("rate", "distortion") if name in numbers}
     shown: dict[str, float] = {"loss": result.objective(), **first, **numbers}
     values = "  ".join(f"{name.replace('_', ' ')} {value:.2f}" for name, value in shown.items())
