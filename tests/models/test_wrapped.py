@@ -169,3 +169,28 @@ def test_another_latent_shape_than_the_one_named_is_an_error():
     assert wrap(Mine(), SHAPE, (2, 2, 2)).latent_shape == (2, 2, 2)
     with pytest.raises(ValueError, match=r"Mine: has latent_shape=\(2, 2, 2\), expected \(8,\)"):
         wrap(Mine(), SHAPE, (8,))
+
+
+class Map(nn.Module):
+    """A module of anyone's own with a latent map: (b, 2, h / 2, w / 2)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.down, self.up = nn.Conv2d(3, 4, 2, stride=2), nn.ConvTranspose2d(2, 3, 2, stride=2)
+
+    def encode(self, x):
+        return self.down(x).chunk(2, dim=1)
+
+    def decode(self, z):
+        return self.up(z)
+
+
+def test_a_module_with_a_latent_map_is_as_good_as_any():
+    wrapped, x = wrap(Map(), (3, 8, 6)), torch.rand(2, 3, 8, 6)
+    assert wrapped.latent_shape == (2, 4, 3)
+    q, y = wrapped(x, torch.zeros(2, 2, 4, 3))
+    mean, logvar = wrapped.module.encode(x)
+    assert torch.equal(q.mean, mean)
+    assert torch.equal(q.logvar, logvar)
+    assert torch.equal(y, wrapped.module.decode(mean))
+    assert q.kl().shape == (2,)
