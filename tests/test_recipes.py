@@ -11,8 +11,8 @@ from safetensors.torch import load_file
 
 ROOT = Path(__file__).parents[1]
 SMALL = sorted(path.stem for path in (ROOT / "conf" / "experiment").glob("*_small.yaml"))
-FEW = ("trainer.limit_examples=16", "trainer.max_epochs=null", "trainer.max_steps=2", "data.workers=0",
-       "data.eval_batch_size=16", "callbacks.samples=null")  # fmt: skip
+FEW = ("trainer.limit_examples=16", "trainer.max_epochs=null", "trainer.max_steps=2", "data.eval_batch_size=16",
+       "data.batch_size=4", "callbacks.samples=null")  # fmt: skip
 
 
 def test_each_test_that_the_document_names_is_there():
