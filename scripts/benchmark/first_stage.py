@@ -2,8 +2,8 @@
 
     python scripts/benchmark/first_stage.py [--steps 40] [--repeats 3]
 
-Each contender trains in a process of its own, in turn; told are images per second and peak memory, lehr's over the plain
-loop's too. `kl_f8_small`, batches of 8 at 64 x 64: absolute error, pyramid, KL, hinge loss with the adaptive weight.
+Each contender trains in a process of its own, in turn; told are images per second and peak memory, and lehr's over its
+rival's. `kl_f8_small`, batches of 8 at 64 x 64: absolute error, pyramid, KL, hinge loss with the adaptive weight.
 """
 
 from __future__ import annotations
