@@ -194,6 +194,14 @@ def test_the_weight_is_finite_whatever_gradients_are():
     assert all(p.grad.isfinite().all() for p in model.parameters())
 
 
+def test_the_largest_weight_of_means_over_pixel_values_is_that_many_times_as_large_of_sums():
+    fidelity, adversarial = torch.tensor(3.0), torch.tensor(1e-3)  # of sums; of means a 1,728th
+    n = 3 * 24 * 24
+    theirs = (fidelity / n / (adversarial + 1e-4)).clamp(0, 1e4)
+    assert adaptive_weight(fidelity, adversarial, most=1e4 * n).item() == pytest.approx(n * theirs.item())
+    assert step(term_of(adaptive_most=2.0))[0].numbers()["adaptive_weight"] == 2.0
+
+
 def test_the_penalty_is_the_squared_gradient_of_a_logit():
     weight = torch.randn(3, 24, 24, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     weight.requires_grad_()
@@ -241,6 +249,8 @@ def test_lecam_draws_logits_to_the_running_mean_of_the_others():
     hinge = 0.5 * (F.relu(1 - a).mean() + F.relu(1 + b).mean())
     assert result.objective("discriminator") == pytest.approx((hinge + 0.5 * regulariser).item(), rel=1e-4)
     assert {"mean_logits", "batches"} <= term.state_dict().keys()
+    assert term.to(torch.bfloat16).mean_logits.dtype == torch.float32  # where a share of 0.001 would change nothing
+    assert term.discriminator.main[0].weight.dtype == torch.bfloat16
 
 
 def test_with_a_head_start_it_learns_before_it_counts():

@@ -63,6 +63,8 @@ class Adversarial(LossTerm):
         loss: "hinge", "vanilla" or "relativistic": see `gan_losses`.
         adaptive: multiply the weight by |gradient of what compares images| / |gradient of this term| at the decoder's
             last layer, in every batch.
+        adaptive_most: the largest that this is. taming-transformers and latent diffusion both have 1e4, but losses of
+            the former are means over pixel values: of sums as here that is 1e4 c h w.
         head_start: how long before `start` the discriminator begins to learn, in the same unit.
         r1: penalty on the gradient of the logits of images, r1 / 2 times its squared norm (Mescheder et al. 2018).
         r2: the same of reconstructions.
@@ -91,6 +93,7 @@ class Adversarial(LossTerm):
         unit: Unit = "fraction",
         loss: Loss = "hinge",
         adaptive: bool = True,
+        adaptive_most: PositiveFloat = 1e4,
         head_start: NonNegativeFloat = 0,
         r1: NonNegativeFloat = 0.0,
         r2: NonNegativeFloat = 0.0,
@@ -109,7 +112,7 @@ class Adversarial(LossTerm):
         check_word("loss", loss, Loss)
         check_order(self.ordered, "terms.adversarial", adaptive=adaptive, per=self.per, r1=r1, r2=r2, norm=norm)
         self.loss: Loss = loss
-        self.adaptive, self.head_start = adaptive, head_start
+        self.adaptive, self.adaptive_most, self.head_start = adaptive, adaptive_most, head_start
         self.r1, self.r2, self.lecam, self.lecam_decay = r1, r2, lecam, lecam_decay
         self._options = PlayerOptions(lr, (betas[0], betas[1]), weight_decay, clip)
         self.discriminator = PatchGAN(image_shape, layers, channels, norm)
@@ -158,7 +161,8 @@ class Adversarial(LossTerm):
         layer = inputs.parts.model.last_layer
         assert layer is not None
         value = through(inputs.reconstruction, value)
-        ratio = adaptive_weight(*norms_at([inputs.fidelity, value.sum()], layer, inputs.step))
+        of_fidelity, own = norms_at([inputs.fidelity, value.sum()], layer, inputs.step)
+        ratio = adaptive_weight(of_fidelity, own, self.adaptive_most)
         shown["adaptive_weight"] = ratio.expand(len(value))
         return TermResult(value, ratio, losses, shown, units)
 

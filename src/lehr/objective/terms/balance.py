@@ -13,7 +13,6 @@ from torch import Tensor
 from lehr.objective.step import StepInputs
 
 _NEVER_ZERO = 1e-4  # of latent diffusion, beside gradients of the loss of one example
-_MOST = 1e4
 
 
 def norms_at(losses: Sequence[Tensor], weight: Tensor, inputs: StepInputs) -> Tensor:
@@ -26,12 +25,12 @@ def norms_at(losses: Sequence[Tensor], weight: Tensor, inputs: StepInputs) -> Te
     return inputs.mean(torch.stack(gradients).float()).flatten(1).norm(dim=1)
 
 
-def adaptive_weight(fidelity: Tensor, adversarial: Tensor) -> Tensor:
+def adaptive_weight(fidelity: Tensor, adversarial: Tensor, most: float = 1e4) -> Tensor:
     """What makes the gradient of the adversarial term as large as that of the fidelity, of the norms of both.
 
-    Between 0 and 10,000, as in taming-transformers and latent diffusion; finite whatever the norms are.
+    Between 0 and `most`; finite whatever the norms are.
     """
-    return torch.nan_to_num(fidelity / (adversarial + _NEVER_ZERO), nan=0.0, posinf=_MOST).clamp(0.0, _MOST)
+    return torch.nan_to_num(fidelity / (adversarial + _NEVER_ZERO), nan=0.0, posinf=most).clamp(0.0, most)
 
 
 def through(reconstruction: Tensor, value: Tensor) -> Tensor:

@@ -95,7 +95,7 @@ class LossTerm(nn.Module):
     """The `terms` group. A subclass computes its value in `forward`, and may bring players.
 
     Networks that are not trained are given to `keep`: they follow the module from device to device, and are neither
-    parameters nor part of checkpoints, nor ever in half precision.
+    parameters nor part of checkpoints, nor ever in half precision. Nor are the buffers of the term itself.
 
     Args:
         weight: that the value has in the loss.
@@ -176,4 +176,6 @@ class LossTerm(nn.Module):
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         for network in self._kept.values():
             network._apply(but_to_half(fn))
-        return super()._apply(fn, recurse)
+        for network in self.children() if recurse else ():
+            network._apply(fn)
+        return super()._apply(but_to_half(fn), recurse=False)  # running means, say
