@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from lehr import randomness
 from lehr.errors import ConfigError
 from lehr.models.autoencoder import Autoencoder
-from lehr.objective import ELBO
+from lehr.objective import ELBO, Gaussian
 from lehr.objective.terms import FlipEquivariance, Laplacian, LatentMagnitude, ScaleEquivariance, WithTerms
 from lehr.posterior import Point
 
@@ -157,6 +157,52 @@ def test_in_half_precision_it_stays_float32():
     with torch.autocast("cpu", dtype=torch.bfloat16):
         result = result_of(ScaleEquivariance(*shapes(model)), model, images(2, model.image_shape))
     assert result.losses["autoencoder"].dtype == torch.float32
+
+
+def test_of_batches_of_another_size_each_keeps_its_shape():
+    """So do aspect buckets: a turn of a wide latent is a high one, at one scale for both sides."""
+    term = ScaleEquivariance((3, 64, 64), (4, 8, 8))
+    z, x = images(1, (4, 4, 12), "z"), images(1, (3, 32, 96))
+    latent, image = term.transformed(z, x, [(24 - 8 + 0.5) / 24, 0.0])
+    assert latent.shape == (1, 4, 9, 3)
+    assert image.shape == (1, 3, 72, 24)
+
+
+class Padded(Haar):
+    """Sees images of 7 x 11 with one more row and column, and leaves these out of what it decodes."""
+
+    factor = 2
+
+    def __init__(self):
+        super().__init__()
+        self.image_shape = (1, 7, 11)
+
+    def encode(self, x):
+        return super().encode(F.pad(x, (0, 1, 0, 1), mode="replicate"))
+
+    def decode(self, z):
+        return super().decode(z)[:, :, :7, :11]
+
+
+def test_images_that_are_padded_are_refused_since_a_flip_takes_the_padding_to_the_other_side():
+    model = Padded()
+    term = FlipEquivariance((1, 8, 12), model.latent_shape)
+    with pytest.raises(ConfigError, match=r"these, 7 x 11, are not 4 x 6 cells of 2 x 2 \(model\.fit\)"):
+        value_of(term, model, images(2, model.image_shape))
+
+
+def test_a_scale_that_is_fitted_to_each_batch_is_that_of_the_images_alone():
+    found = []
+    for others in ({"magnitude": LatentMagnitude(weight=0.0)}, {"equivariance": FlipEquivariance(*shapes(Haar()))}):
+        model = Haar()
+        held = replace(parts(model), objective=WithTerms(ELBO(), others), likelihood=Gaussian("optimal"))
+        given = step_inputs(0.5 * images(2, model.image_shape).round())
+        given = replace(given, noise=lambda shape: torch.zeros(2, *shape))
+        model.kernel.mul_(1.1)
+        held.objective.step(given, held)
+        found.append((held.likelihood.log_scale.item(), int(held.likelihood.batches_seen), held.likelihood.training))
+    assert found[0] == found[1]
+    assert found[0][1:] == (1, True)
 
 
 def test_what_has_no_map_or_no_whole_cells_or_channels_is_refused():

@@ -6,7 +6,8 @@ Shapes: b examples of this rank, c h w image.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 from lehr.errors import ConfigError
 from lehr.needs import samples_problem
 from lehr.objective.bounds import Draw, Objective
+from lehr.objective.likelihood import Likelihood
 from lehr.objective.rate import RateTerm
 from lehr.objective.step import AUTOENCODER, Parts, StepInputs, StepResult, Term
 from lehr.objective.terms.balance import norms_at
@@ -110,7 +112,8 @@ class WithTerms(Objective):
     def _compared(self, given: TermInputs, images: Tensor, parameters: Tensor) -> Tensor:
         """`TermInputs.compare`."""
         inputs, likelihood = replace(given.step, images=images), given.parts.likelihood
-        total = -likelihood.log_prob(images, parameters)
+        with _nothing_fitted(likelihood):
+            total = -likelihood.log_prob(images, parameters)
         given = replace(given, step=inputs, reconstruction=likelihood.mean(parameters))
         for term in self.named_terms().values():
             if term.compares_images and term.is_active(inputs.step) and min(images.shape[2:]) >= term.least_side:
@@ -124,6 +127,17 @@ class WithTerms(Objective):
         if any(term.is_active(step) for term in self.named_terms().values()):
             return None
         return self.base.average_loss(step, distortion, rate, kl, rate_term)
+
+
+@contextmanager
+def _nothing_fitted(likelihood: Likelihood) -> Iterator[None]:
+    """Within it a scale is that of the images: what they are turned into is not what the model is judged by."""
+    training = likelihood.training
+    likelihood.eval()
+    try:
+        yield
+    finally:
+        likelihood.train(training)
 
 
 def _weight(term: LossTerm, parts: Parts, inputs: StepInputs) -> Tensor | float:

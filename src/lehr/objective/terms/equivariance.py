@@ -48,9 +48,9 @@ class Equivariance(LossTerm):
         name, shape = type(self).__name__, " x ".join(map(str, latent_shape))
         if len(latent_shape) != 3:
             raise ConfigError(f"terms: {name} is of latent maps, and this model's latents are flat ({shape})")
-        self.cells: tuple[int, int] = (latent_shape[1], latent_shape[2])
-        self.factors = image_shape[1] // self.cells[0], image_shape[2] // self.cells[1]
-        if any(side % n for side, n in zip(image_shape[1:], self.cells, strict=True)):
+        cells = latent_shape[1:]
+        self.factors: tuple[int, int] = (image_shape[1] // cells[0], image_shape[2] // cells[1])
+        if any(side % n for side, n in zip(image_shape[1:], cells, strict=True)):
             h, w = image_shape[1:]
             raise ConfigError(
                 f"terms: {name}: images of {h} x {w} pixels have latents of {shape}, no whole pixels a cell"
@@ -65,6 +65,7 @@ class Equivariance(LossTerm):
         chance, *draws = inputs.step.uniform(type(self).__name__, (4,)).tolist()
         if chance >= self.probability:
             return TermResult(inputs.images.new_zeros(len(inputs.images)))
+        self._require_whole_cells(inputs)
         z, images = self.transformed(inputs.z, inputs.images, draws)
         try:
             parameters = inputs.parts.model.decode(z)
@@ -75,6 +76,17 @@ class Equivariance(LossTerm):
         if parameters.shape != images.shape:
             raise self._refused(z)
         return TermResult(inputs.compare(images, parameters), 1 / self.probability)
+
+    def _require_whole_cells(self, inputs: TermInputs) -> None:
+        """Check that the model codes images as they are: what it adds at one end, a flip or a turn takes to another."""
+        factor = getattr(inputs.parts.model, "factor", None)
+        factors, coded = (factor, factor) if factor else self.factors, inputs.z.shape[2:]
+        if any(n * pixels != side for n, pixels, side in zip(coded, factors, inputs.images.shape[2:], strict=True)):
+            size, cells = (" x ".join(map(str, shape)) for shape in (inputs.images.shape[2:], coded))
+            raise ConfigError(
+                f"terms: {type(self).__name__} needs images as they are coded, and these, {size}, are not {cells} "
+                f"cells of {factors[0]} x {factors[1]} (model.fit); choose sides that these divide"
+            )
 
     def _refused(self, z: Tensor) -> ConfigError:
         size = " x ".join(map(str, z.shape[1:]))
@@ -116,7 +128,7 @@ class ScaleEquivariance(Equivariance):
     def transformed(self, z: Tensor, images: Tensor, draws: list[float]) -> tuple[Tensor, Tensor]:
         scale = self.scales[int(draws[0] * len(self.scales))]
         turns = 1 + int(draws[1] * 3)
-        size = [max(1, int(n * scale)) for n in self.cells]
+        size = [max(1, int(n * scale)) for n in z.shape[2:]]  # where batches are of several sizes, each its own
         pixels = [n * factor for n, factor in zip(size, self.factors, strict=True)]
         return tuple(  # type: ignore[return-value]
             torch.rot90(F.interpolate(x, to, mode="bilinear", align_corners=False), turns, (-1, -2))
