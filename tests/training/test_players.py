@@ -231,6 +231,19 @@ def test_frozen_parameters_stay_bit_for_bit(tmp_path):
     assert all(name.startswith("model.decoder.") for name in changed)
 
 
+def test_a_frozen_norm_keeps_its_running_statistics_and_frozen_dropout_drops_nothing(tmp_path):
+    module, modes = vae(warmup=0), []
+    encoder = module.model.encoder
+    module.model.encoder = torch.nn.Sequential(torch.nn.BatchNorm2d(1), torch.nn.Dropout(0.5), encoder)
+    module.model.encoder.register_forward_hook(lambda part, *_: modes.append([p.training for p in part]))
+    module.plans[AUTOENCODER] = PlayerPlan(torch.optim.Adam, {"lr": 0.1}, freeze=("model.encoder.*",))
+    before = copy.deepcopy(module.model.encoder.state_dict())
+    train(tmp_path, module, max_epochs=2)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in module.model.encoder.state_dict().items())
+    assert not any(any(found) for found in modes)
+    assert module.model.decoder.training
+
+
 def test_a_pattern_without_a_parameter_and_a_player_without_a_plan_are_refused(tmp_path):
     module = vae()
     module.plans[AUTOENCODER] = PlayerPlan(torch.optim.Adam, {"lr": 0.1}, freeze=("model.encodr.*",))

@@ -148,6 +148,14 @@ class VAEModule(MeasuredModule):
     def on_fit_start(self) -> None:
         self.averaging.start(self.networks)  # on their device, with what a checkpoint gave them
 
+    def on_train_start(self) -> None:
+        # what is frozen stays as it is: running statistics of its norms do not go on, and its dropout drops nothing
+        for player, networks in self.player_networks.items():
+            for part in (part for network in networks.values() for part in network.modules()):
+                own = list(part.parameters())
+                if self.plans[player].freeze and own and not any(parameter.requires_grad for parameter in own):
+                    part.eval()
+
     @property
     def networks(self) -> dict[str, nn.Module]:
         """What a run ends in: the parts whose weights are exported, by what their names begin with."""
