@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
+from lehr.models import KLAutoencoder
+from lehr.objective import Bernoulli, StandardNormalPrior
 from lehr.run.model_files import WEIGHTS
 from lehr.training.module import VAEModule
+from lehr.training.starting import Start
 
 SMALL = ("kl=constant", "model.hidden=[32]", "trainer.max_epochs=null", "trainer.max_steps=1", "evaluate=none",
          "callbacks.samples=null", "callbacks.aggregate=null")  # fmt: skip
@@ -88,3 +94,16 @@ def test_a_run_that_is_gone_on_with_needs_what_it_began_with_no_more(lehr, finis
     code, _, err = lehr("train", f"resume={run}", "trainer.max_steps=3", "start_from=null")
     assert code == 2
     assert "start_from=null: a resumed run keeps its own" in err
+
+
+def test_a_posterior_of_another_kind_says_its_variance_whatever_the_weights_said():
+    small = {"base_channels": 32, "channel_multipliers": (1,), "layers": 1, "mid_attention": False}
+    learnt, fixed = (KLAutoencoder((1, 4, 4), **small, **kind) for kind in ({}, {"posterior": "fixed", "std": 0.2}))
+    module = SimpleNamespace(model=fixed, likelihood=Bernoulli(), prior=StandardNormalPrior((4, 4, 4), (1, 4, 4)))
+    start = Start(
+        Path("run"), {f"model.{name}": t for name, t in learnt.state_dict().items()}, {"likelihood": "", "prior": ""}
+    )
+    start.give(module, {"likelihood": {"_target_": "a"}, "prior": {"_target_": "b"}})
+    assert torch.equal(fixed.quant_conv.weight[:4], learnt.quant_conv.weight[:4])
+    assert fixed.quant_conv.bias[4:].tolist() == pytest.approx([2 * math.log(0.2)] * 4)
+    assert not fixed.quant_conv.weight[4:].any()

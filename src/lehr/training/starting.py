@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from lehr.config.stages import stage_names
 from lehr.errors import CheckpointError, ConfigError
+from lehr.models.first_stage.base import FirstStage
 from lehr.run.directory import RunDirectory
 from lehr.run.model_files import WEIGHTS, read_weights_alone
 from lehr.tensors import read_id
@@ -58,6 +59,8 @@ class Start:
             raise ConfigError(f"start_from={self.run}: is of another model: {problems[0]}{more}")
         for name, tensor in state.items():
             tensor.copy_(theirs[name])
+        if isinstance(module.model, FirstStage):
+            module.model.loaded()
         parts: dict[str, nn.Module] = {"likelihood": module.likelihood, "prior": module.prior}
         for part, network in parts.items():
             theirs, own = _below(part, self.weights), dict(network.named_parameters())
