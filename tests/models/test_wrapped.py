@@ -194,3 +194,13 @@ def test_a_module_with_a_latent_map_is_as_good_as_any():
     assert torch.equal(q.logvar, logvar)
     assert torch.equal(y, wrapped.module.decode(mean))
     assert q.kl().shape == (2,)
+
+
+def test_losses_are_balanced_at_the_last_layer_of_its_decoder_or_at_the_one_it_names():
+    module = Mine()
+    assert wrap(module, SHAPE).last_layer is None
+    module.last_layer = module.up.weight
+    assert wrap(module, SHAPE).last_layer is module.up.weight
+    named = Mine()
+    named.decoder = nn.Sequential(nn.Conv2d(2, 2, 1), nn.ConvTranspose2d(2, 1, 2, 2))
+    assert wrap(named, SHAPE).last_layer is named.decoder[1].weight

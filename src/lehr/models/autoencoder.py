@@ -19,6 +19,12 @@ def dtype_of(module: nn.Module) -> torch.dtype:
     return next((p.dtype for m in module.modules() for p in m._parameters.values() if p is not None), torch.float32)
 
 
+def last_weight(module: object) -> Tensor | None:
+    """The last matrix or kernel of a module; None if it has none, or is no module."""
+    weights = [p for p in module.parameters() if p.ndim > 1] if isinstance(module, nn.Module) else []
+    return weights[-1] if weights else None
+
+
 def can_be_wrapped(cls: type) -> bool:
     """Whether modules of this class encode and decode, which is all that `wrap` asks of them."""
     return issubclass(cls, nn.Module) and all(callable(getattr(cls, name, None)) for name in ("encode", "decode"))
@@ -66,9 +72,7 @@ class Autoencoder(nn.Module):
 
         Here the last matrix or kernel of `decoder`, if there is such a part.
         """
-        decoder = getattr(self, "decoder", None)
-        weights = [p for p in decoder.parameters() if p.ndim > 1] if isinstance(decoder, nn.Module) else []
-        return weights[-1] if weights else None
+        return last_weight(getattr(self, "decoder", None))
 
     def encode(self, x: Tensor) -> Posterior:
         """q(z|x) for images (b, c, h, w) in [0, 1]; its tensors are (b, *latent_shape), at least float32."""

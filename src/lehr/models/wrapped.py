@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from lehr.errors import in_a_line
-from lehr.models.autoencoder import Autoencoder, can_be_wrapped, dtype_of
+from lehr.models.autoencoder import Autoencoder, can_be_wrapped, dtype_of, last_weight
 from lehr.posterior.gaussian import DiagonalGaussian
 from lehr.posterior.point import Point
 from lehr.posterior.posterior import Posterior, at_least_float32
@@ -101,6 +101,12 @@ class Wrapped(Autoencoder):
     def __init__(self, module: nn.Module, image_shape: tuple[int, int, int], latent_shape: tuple[int, ...]) -> None:
         super().__init__(image_shape, latent_shape)
         self.module = module
+
+    @property
+    def last_layer(self) -> Tensor | None:
+        """The module's own `last_layer` if it has one, else the last matrix or kernel of its `decoder`."""
+        own = getattr(self.module, "last_layer", None)
+        return own if isinstance(own, Tensor) else last_weight(getattr(self.module, "decoder", None))
 
     def encode(self, x: Tensor) -> Posterior:
         encoded = self.module.encode(x.to(self.dtype))  # type: ignore[operator]
