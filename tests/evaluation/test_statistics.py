@@ -245,5 +245,7 @@ def test_maps_of_several_sizes_have_files_too(tmp_path):
     np.testing.assert_allclose(written["per_channel"]["latents_std"], std, rtol=1e-12)
     assert written["scaling_factor"] == pytest.approx((np.square(std).mean() + rows.mean(1).var()) ** -0.5, rel=1e-12)
     assert "per_position" not in written
+    assert "kl_standard_normal" not in written  # of an example: it has 9 positions or 12
+    assert len(written["per_channel"]["kl"]) == 2
     assert (found.n, found.channels.n) == (8, 84)
     np.testing.assert_allclose(found.channels.mean, rows.mean(1), rtol=1e-12)

@@ -223,6 +223,7 @@ class AggregatePosterior:
             raise ValueError(f"an aggregate posterior needs at least 2 examples, got {n}")
         found = cls.from_moments(channels, (channels.mean.numel(),))
         found.channels, found.usage, found.n = cls.from_moments(channels, found.latent_shape), usage, n
+        found.kl = None  # of an example it is a sum over positions, of which each has as many as it has
         return found
 
     @classmethod
