@@ -17,7 +17,7 @@ from lehr import randomness
 from lehr.compose.composer import Command, composed
 from lehr.data.images import ArrayImages
 from lehr.data.splits import with_test_held_out
-from lehr.errors import CheckpointError, NonFiniteLoss
+from lehr.errors import CheckpointError, ConfigError, NonFiniteLoss
 from lehr.models import MLP
 from lehr.objective import ELBO, Laplace
 from lehr.objective.terms import Adversarial, LatentMagnitude, WithTerms
@@ -277,3 +277,21 @@ def test_a_discriminator_that_goes_wrong_is_named(tmp_path):
         one.objective.terms["adversarial"].discriminator.main[-1].bias.fill_(float("nan"))
     with pytest.raises(NonFiniteLoss, match=r"^step 1 .*discriminator"):
         fit(tmp_path, module=one, data=Eights(), max_epochs=1)
+
+
+@pytest.mark.parametrize(
+    ("any_size", "buckets", "problem"),
+    [
+        (False, [[8, 8]], "data.buckets=[[8, 8]]: MLP takes images of one size"),
+        (True, [[8, 8], [8, 10]], "data.buckets=[[8, 8], [8, 10]]: 8 x 10 are no multiples of the 4 that MLP divides"),
+        (True, [[8, 8], [4, 16]], "data.buckets=[[8, 8], [4, 16]]: terms.adversarial needs images of 6 pixels or more"),
+    ],
+)
+def test_buckets_that_model_or_discriminator_do_not_take_are_one_line(tmp_path, any_size, buckets, problem):
+    one, data = module(), Eights()
+    one.model.any_size, one.model.factor, data.buckets = any_size, 4, buckets
+    with pytest.raises(ConfigError, match=f"^{re.escape(problem)}"):
+        fit(tmp_path, module=one, data=data, max_epochs=1)
+    data.buckets = [[8, 8]]
+    one.model.any_size = True
+    fit(tmp_path, module=one, data=data, max_epochs=1)

@@ -7,7 +7,7 @@ Shapes: b batch, c h w image, `*latent` (d,) or (zc, zh, zw).
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -19,6 +19,7 @@ from lehr.data.batch import Batch
 from lehr.errors import ConfigError
 from lehr.models.autoencoder import Autoencoder
 from lehr.models.components import Components
+from lehr.models.wrapped import Wrapped
 from lehr.needs import require_rate, require_two_examples
 from lehr.objective.bounds import ELBO, Objective
 from lehr.objective.likelihood import Likelihood
@@ -112,6 +113,7 @@ class VAEModule(MeasuredModule):
             return
         freeze_parts(self.player_networks, self.plans)
         self._require_what_terms_train()
+        self._require_sizes(getattr(self.datamodule, "buckets", None) or [])
         self.length = Length.of(self.trainer, self.datamodule)
         self._n_train = self.datamodule.n_train
         require_two_examples(self.rate_term, self.datamodule.batch_size, self._n_train)
@@ -137,6 +139,27 @@ class VAEModule(MeasuredModule):
                 for name, term in terms.items()
                 if term.is_balanced
             ]
+        if problems:
+            raise ConfigError(*problems)
+
+    def _require_sizes(self, buckets: Sequence[Sequence[int]]) -> None:
+        """Check that the model and the terms take images of the heights and widths of aspect buckets."""
+        if not buckets:
+            return
+        name, said = type(self.model).__name__, f"data.buckets={[list(bucket) for bucket in buckets]}"
+        if not (self.model.any_size or isinstance(self.model, Wrapped)):  # what others take they do not say
+            raise ConfigError(f"{said}: {name} takes images of one size")
+        factor, shortest = getattr(self.model, "factor", 1), min(map(min, buckets))
+        problems = [
+            f"{said}: {height} x {width} are no multiples of the {factor} that {name} divides sides by"
+            for height, width in buckets
+            if height % factor or width % factor
+        ]
+        problems += [
+            f"{said}: terms.{term} needs images of {needed} pixels or more on each side"
+            for term, network in getattr(self.objective, "terms", {}).items()
+            if (needed := network.smallest_side) > shortest
+        ]
         if problems:
             raise ConfigError(*problems)
 

@@ -27,7 +27,7 @@ from lehr.limits import (
 from lehr.objective.step import StepInputs
 from lehr.objective.terms.balance import adaptive_weight, norms_at, through
 from lehr.objective.terms.gan_losses import Loss, discriminator_loss, generator_loss, gradient_penalty, lecam, of_each
-from lehr.objective.terms.patchgan import Norm, PatchGAN
+from lehr.objective.terms.patchgan import Norm, PatchGAN, smallest_side
 from lehr.objective.terms.term import LossTerm, PlayerOptions, TermInputs, TermResult
 from lehr.objective.terms.timing import TrainingLength, Unit
 
@@ -116,6 +116,7 @@ class Adversarial(LossTerm):
         self.r1, self.r2, self.lecam, self.lecam_decay = r1, r2, lecam, lecam_decay
         self._options = PlayerOptions(lr, (betas[0], betas[1]), weight_decay, clip)
         self.discriminator = PatchGAN(image_shape, layers, channels, norm)
+        self.smallest_side = smallest_side(layers)
         self.learns_from = 0.0
         """The optimiser step from which on the discriminator learns."""
         if lecam:

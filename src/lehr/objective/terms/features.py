@@ -123,6 +123,8 @@ class RunFeatures(FeatureDistance):
         if tuple(model.image_shape) != tuple(image_shape):
             theirs, ours = (" x ".join(map(str, shape)) for shape in (model.image_shape, image_shape))
             raise ConfigError(f"terms.features.run={run}: was trained on images of {theirs}, and these are {ours}")
+        if isinstance(getattr(model, "tile", None), int):
+            model.tile = None  # of an image in tiles the layers would have the last one alone
         self.use(model)
 
     def look(self, images: Tensor) -> Tensor:

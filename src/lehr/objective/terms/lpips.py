@@ -89,7 +89,7 @@ class LPIPS(LossTerm):
     files = (VGG_FILE,)
     compares_images = True
     unit_of_value = "LPIPS"
-    least_side = LEAST_SIDE
+    least_side = smallest_side = LEAST_SIDE
 
     def __init__(
         self,

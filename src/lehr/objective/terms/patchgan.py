@@ -128,6 +128,11 @@ def _as_it_is(module: nn.Module) -> nn.Module:
     return module
 
 
+def smallest_side(layers: int) -> int:
+    """Of images of which so many layers leave a patch, in pixels."""
+    return 3 << layers
+
+
 def _require_patches(image_shape: tuple[int, int, int], layers: int) -> None:
     """Check that something is left of the shorter side of images."""
     side = min(image_shape[1:])

@@ -113,6 +113,8 @@ class LossTerm(nn.Module):
     """Whether it is part of `fidelity`."""
     least_side: int = 1
     """Of images that it can compare, in pixels."""
+    smallest_side: int = 1
+    """Of the images of a training, in pixels, where some are smaller than others."""
     trains: ClassVar[str] = "decoder"
     """What of the model it has a gradient for besides: "encoder" where the decoder takes no part, else "decoder"."""
 
