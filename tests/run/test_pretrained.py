@@ -119,6 +119,12 @@ def test_weights_of_another_model_are_refused_in_a_line(tmp_path, values, proble
     assert "\n" not in str(raised.value)
 
 
+def test_weights_of_another_kind_of_network_are_not_said_to_lack_a_value(tmp_path):
+    save_file(made(TinyAutoencoder).state_dict(), tmp_path / "t.safetensors")
+    with pytest.raises(ConfigError, match="has no decoder.conv_in.bias and .* choose the model that it is of"):
+        given(tmp_path / "t.safetensors")
+
+
 def test_what_holds_no_weights_is_refused_in_a_line(tmp_path):
     save_file({"a": torch.zeros(1)}, tmp_path / "other.safetensors")
     (tmp_path / "broken.ckpt").write_bytes(b"PK\x03\x04 no")

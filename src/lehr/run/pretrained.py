@@ -119,7 +119,8 @@ def _sizes(there: Shapes, wanted: Shapes, model: FirstStage) -> str | None:
             if there[name][0] != wanted[name][0]:
                 return f"the weights have {there[name][0]} channels at first; model.base_channels={wanted[name][0]}"
     has, wants = ("post_quant_conv.weight" in one for one in (there, wanted))
-    if has != wants and "quantize.embedding.weight" not in wanted:
+    of_one_kind = any(name in there and name in wanted for name in _FIRST)
+    if has != wants and of_one_kind and "quantize.embedding.weight" not in wanted:
         return f"the weights have {'' if has else 'no '}1x1 convolutions; say model.quant_conv={str(has).lower()}"
     return None
 
