@@ -115,6 +115,32 @@ def test_to_begin_anew_is_to_begin_with_the_first_stage(staged, tmp_path, lehr):
     assert [path.name for path in (run / "stages").iterdir()] == ["one"]
 
 
+def test_an_earlier_run_is_replaced_once_the_first_stage_can_start(staged, tmp_path, lehr):
+    """And may be what that stage begins with."""
+    run = shutil.copytree(staged, tmp_path / "run")
+    there = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    command = ("train", f"dir={run}", *COMMON, f"start_from={run}", "overwrite=true")
+    code, _, err = lehr(*command, "model.hidden=[8]", "stages=[{name:low},{name:all}]")
+    assert code == 1
+    assert "is of another model" in err
+    assert {path: path.read_bytes() for path in there} == there
+    before = json.loads((run / "status.json").read_text())["model"]
+    code, _, err = lehr(*command, "stages=[{name:low},{name:all}]")
+    assert code == 0, err
+    assert json.loads((run / "stages" / "low" / "status.json").read_text())["started_from"]["model"] == before
+    assert [path.name for path in (run / "stages").iterdir()] == ["low"]
+    assert not list(run.rglob(".claim*"))
+
+
+def test_stages_of_different_models_are_refused_before_the_first(tmp_path, lehr):
+    code, _, err = lehr(
+        "train", f"dir={tmp_path / 'run'}", *COMMON, "stages=[{name:low,model.latent_dim:4},{name:all}]"
+    )
+    assert code == 1
+    assert "stages.all: begins with the weights of low, and its model has others: encoder." in err
+    assert "stage 1" not in err
+
+
 @pytest.mark.parametrize(
     ("stages", "said"),
     [

@@ -23,7 +23,7 @@ from lehr.errors import CheckpointError
 from lehr.evaluation.next_command import Commands
 from lehr.files import replacing, write_json, write_text
 from lehr.reading import links_in, read_json, read_yaml
-from lehr.run.claim import holder
+from lehr.run.claim import holder, is_claimed
 from lehr.run.contents import (
     FOLDERS,
     STAGES,
@@ -189,21 +189,24 @@ class RunDirectory:
         inside = [link for name in (*FOLDERS, STAGES) for link in links_in(self.path / name)]
         return next((f"{link}: is a link; put there what it leads to" for link in (*own, *inside)), None)
 
-    def clear(self, stages: bool = True) -> None:
+    def clear(self, stages: bool = True, but_status: bool = False) -> None:
         """Remove what an earlier run left here, and nothing else: its status last, so that it can be done again.
 
         Args:
-            stages: those before the last too.
+            stages: those before the last too; the claim of one that is about to begin stays.
+            but_status: let the directory say all the while that it is a run's.
         """
         for stage in self.stage_directories() if stages else ():
             stage.clear()
-            for path in (*unfinished_files(stage.path), *claim_files(stage.path)):
+            claims = () if is_claimed(stage.path) else claim_files(stage.path)
+            for path in (*unfinished_files(stage.path), *claims):
                 path.unlink(missing_ok=True)
             with suppress(OSError):
                 stage.path.rmdir()
         folders = list(own_folders(self.path))
         for path in own_files(self.path, self.has_marked_events()):
-            path.unlink(missing_ok=True)
+            if not (but_status and path == self.status):
+                path.unlink(missing_ok=True)
         for folder in folders:
             with suppress(OSError):  # somebody else's files are in it
                 folder.rmdir()

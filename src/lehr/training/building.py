@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -72,12 +72,14 @@ class Extras:
         hyperparameters: what loggers show that the run is compared by; None for what people compare most.
         callbacks: after those of the configuration.
         stage, stages: which of how many stages of the run this training is; 0 is the first.
+        before: what is done once this run can start, and before its directory is touched.
     """
 
     hyperparameters: Mapping[str, Any] | None = None
     callbacks: tuple[Callback, ...] = ()
     stage: int = 0
     stages: int = 1
+    before: Callable[[], None] | None = None
 
     def of_run(self, fraction: float) -> float:
         """How much of the run is done where so much of this training is."""

@@ -179,10 +179,12 @@ def _prepare(
 ) -> Parts:
     """Build the run and begin its directory; what an earlier run left is touched only once this one can start."""
     started = started_from(config, directory, resume=checkpoint is not None)
-    has_something_to_lose = checkpoint is not None or directory.is_run()
+    has_something_to_lose = checkpoint is not None or directory.is_run() or extras.before is not None
     if not has_something_to_lose:
         begin(directory, config, status, started)
     parts = Parts(config, directory, checkpoint, trust, extras, place, given)
+    if extras.before:
+        extras.before()
     if has_something_to_lose:
         if checkpoint is None:
             directory.clear(stages=len(stage_names(config)) < 2)

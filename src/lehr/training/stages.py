@@ -7,19 +7,25 @@ again, and what was interrupted goes on, whether it was killed within a stage or
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any
 
+import torch
+
 from lehr.config.given import NOTHING, Given
 from lehr.config.stages import stage_names, stage_of
+from lehr.errors import ConfigError
 from lehr.paths import absolute
 from lehr.run.claim import Claim, holder
 from lehr.run.directory import RunDirectory
+from lehr.run.model_files import build_model
 from lehr.run.status import DONE, Status
 from lehr.training import session
 from lehr.training.building import Config, Extras
 from lehr.training.debugging.values import debugged
 from lehr.training.ending import ending_recorded
+from lehr.training.starting import weights_differ
 
 
 def train(
@@ -43,15 +49,23 @@ def train(
         if claim is None:
             claim = held.enter_context(session.claimed(directory))
             resume = resume or session.goes_on(config, directory)
-        if not resume and directory.is_run():
-            directory.clear()
-        left = [i for i in range(len(names) - 1) if _stage(directory, names[i]).state() != DONE]
+        anew = not resume and directory.is_run()
+        left = [i for i in range(len(names) - 1) if anew or _stage(directory, names[i]).state() != DONE]
         if left:
+            if "model" not in given:
+                _require_one_model(config, names, trust)
             status = Status(directory.status)
-            with ending_recorded(status, directory, {}):
+
+            def replace() -> None:
+                directory.clear(but_status=True)
                 session.begin(directory, config, status, None)
+
+            with ending_recorded(status, directory, {}):
+                if not anew:
+                    session.begin(directory, config, status, None)
                 for i in left:
-                    _train_stage(config, directory, i, trust, import_seconds, claim, given)
+                    before = replace if anew and i == 0 else None
+                    _train_stage(config, directory, i, trust, import_seconds, claim, given, before)
                     import_seconds = 0.0
         _say(directory, names, len(names) - 1)
         extras = extras or Extras()
@@ -79,7 +93,9 @@ def _train_stage(
     import_seconds: float,
     claim: Claim,
     given: Given,
+    before: Callable[[], None] | None = None,
 ) -> None:
+    """Train one stage; of an earlier run in `directory` nothing is touched until `before` is called."""
     names = stage_names(config)
     stage = _stage(directory, names[number])
 
@@ -89,8 +105,32 @@ def _train_stage(
 
     claim.fraction = fraction
     _say(directory, names, number)
-    values = configuration(config, directory, number)
-    session.train(values, stage, stage.last_checkpoint.exists(), trust, import_seconds, given=given)
+    values = {**configuration(config, directory, number), "overwrite": before is not None}
+    resume = before is None and stage.last_checkpoint.exists()
+    session.train(values, stage, resume, trust, import_seconds, extras=Extras(before=before), given=given)
+
+
+def _require_one_model(config: Config, names: list[str], trust: tuple[str, ...]) -> None:
+    """Find out before the first stage, and not after it, that the next one cannot begin with its weights.
+
+    Raises:
+        ConfigError: in a line, if a stage has a model of other weights than the one before.
+    """
+    stages = [stage_of(config, i) for i in range(len(names) - 1)] + [dict(config)]
+    for before, after, name, next_name in zip(stages, stages[1:], names, names[1:], strict=False):
+        if before["model"] == after["model"]:
+            continue
+        data = before["data"]
+        shape = (data.get("channels") or 3, data.get("size") or 64, data.get("size") or 64)  # the same for both
+        try:
+            with torch.device("meta"):  # shapes alone
+                there, here = (build_model(stage, shape, trust).state_dict() for stage in (before, after))
+        except Exception:  # what cannot be built so, or for such images, is told of when it is built
+            continue
+        if problem := weights_differ(there, here):
+            raise ConfigError(
+                f"stages.{next_name}: begins with the weights of {name}, and its model has others: {problem}"
+            )
 
 
 def _stage(directory: RunDirectory, name: str) -> RunDirectory:

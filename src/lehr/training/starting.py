@@ -54,9 +54,8 @@ class Start:
         """
         state = module.model.state_dict()
         theirs = _below("model", self.weights)
-        if problems := _differences(theirs, state):
-            more = f"; and {len(problems) - 1:,} more" if len(problems) > 1 else ""
-            raise ConfigError(f"start_from={self.run}: is of another model: {problems[0]}{more}")
+        if problem := weights_differ(theirs, state):
+            raise ConfigError(f"start_from={self.run}: is of another model: {problem}")
         for name, tensor in state.items():
             tensor.copy_(theirs[name])
         if isinstance(module.model, FirstStage):
@@ -91,6 +90,13 @@ def start_of(config: Config, directory: RunDirectory) -> Path | None:
     if len(names := stage_names(config)) > 1:
         return directory.stages / names[-2]
     return Path(run) if (run := config.get("start_from")) else None
+
+
+def weights_differ(there: Mapping[str, Tensor], here: Mapping[str, Tensor]) -> str | None:
+    """In words the first weight that is not there, is not here, or has another shape, and how many more are so."""
+    problems = _differences(there, here)
+    more = f"; and {len(problems) - 1:,} more" if len(problems) > 1 else ""
+    return f"{problems[0]}{more}" if problems else None
 
 
 def _below(part: str, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
