@@ -121,7 +121,7 @@ def test_weights_of_another_model_are_refused_in_a_line(tmp_path, values, proble
 
 def test_weights_of_another_kind_of_network_are_not_said_to_lack_a_value(tmp_path):
     save_file(made(TinyAutoencoder).state_dict(), tmp_path / "t.safetensors")
-    with pytest.raises(ConfigError, match="has no decoder.conv_in.bias and .* choose the model that it is of"):
+    with pytest.raises(ConfigError, match=r"has no decoder\.conv_in\.bias and .* choose the model that it is of"):
         given(tmp_path / "t.safetensors")
 
 
