@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -107,3 +108,28 @@ def test_a_posterior_of_another_kind_says_its_variance_whatever_the_weights_said
     assert torch.equal(fixed.quant_conv.weight[:4], learnt.quant_conv.weight[:4])
     assert fixed.quant_conv.bias[4:].tolist() == pytest.approx([2 * math.log(0.2)] * 4)
     assert not fixed.quant_conv.weight[4:].any()
+
+
+def test_a_run_goes_on_without_the_pretrained_weights_that_it_began_with(lehr, tmp_path):
+    torch.manual_seed(0)
+    np.save(tmp_path / "images.npy", torch.randint(256, (20, 16, 16, 3), dtype=torch.uint8).numpy())
+    common = (
+        *(
+            "model=tiny_small",
+            "data=arrays",
+            f"data.path={tmp_path / 'images.npy'}",
+            "likelihood=gaussian",
+            "kl=constant",
+        ),
+        *("trainer.max_epochs=null", "trainer.max_steps=1", "evaluate=none", "callbacks.samples=null", "logger=none"),
+    )
+    before, run = tmp_path / "before", tmp_path / "run"
+    assert lehr("train", f"dir={before}", *common)[0] == 0
+    code, _, err = lehr("train", f"dir={run}", *common, f"model.pretrained={before}")
+    assert code == 0, err
+    before.rename(tmp_path / "elsewhere")
+    code, _, err = lehr("train", f"dir={tmp_path / 'other'}", *common, f"model.pretrained={before}")
+    assert code == 2
+    assert "there is no such file or folder" in err
+    code, _, err = lehr("train", f"resume={run}", "trainer.max_steps=2")
+    assert code == 0, err

@@ -145,7 +145,7 @@ def resumption(directory: RunDirectory, command: Command) -> Resumption:
     values |= {"dir": absolute(directory.path), "resume": None, "resume_from": resume_from}
     problems += kept_problems(saved, values)
     problems += [problem] if (problem := resume_problem(values)) else []
-    if wrong := run_problems(values):
+    if wrong := run_problems({**values, "resume": values["dir"]}):  # what it began with may be gone
         problems += wrong
     else:
         values = located(debugged(values), but=saved)
