@@ -25,6 +25,8 @@ NO_PART = {
     "debug", "logger", "evaluate", "trainer.log_every_n_steps", "callbacks.progress", "callbacks.samples.n",
     "callbacks.samples.interpolations", "callbacks.samples.steps", "callbacks.samples.every_n_validations",
     "callbacks.checkpoints.every_seconds",
+    # whether what cannot be decoded is found before the training
+    "data.verify",
     # what may be imported; what is, is said elsewhere
     "trust",
 }  # fmt: skip
