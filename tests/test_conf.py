@@ -196,7 +196,7 @@ def test_every_shipped_class_is_a_choice(group, target):
 def test_the_trainer_section_holds_arguments_of_lightning_s_trainer():
     trainer = TrainConfig.model_fields["trainer"].annotation
     # optimiser steps, where Lightning's val_check_interval counts batches; examples, where its limit_... do
-    of_lehr_s_loop = {"check_val_every_n_steps", "limit_examples"}
+    of_lehr_s_loop = {"check_val_every_n_steps", "limit_examples", "channels_last"}
     assert set(trainer.model_fields) - of_lehr_s_loop <= set(inspect.signature(Trainer.__init__).parameters)
 
 

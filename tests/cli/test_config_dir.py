@@ -16,8 +16,8 @@ def own() -> Path:
     """A folder with a model that replaces a shipped one, and with an experiment and a model that are new."""
     files = {
         "model/mlp.yaml": "defaults: [_common, _self_]\n_target_: lehr.models.MLP\nhidden: [7]\nactivation: tanh\n",
-        "model/tiny.yaml": "defaults: [mlp, _self_]\nlatent_dim: 2\n",
-        "experiment/mine.yaml": "# @package _global_\ndefaults:\n  - override /model: tiny\nkl:\n  weight: 3.5\n",
+        "model/own.yaml": "defaults: [mlp, _self_]\nlatent_dim: 2\n",
+        "experiment/mine.yaml": "# @package _global_\ndefaults:\n  - override /model: own\nkl:\n  weight: 3.5\n",
         "mytrain.yaml": "defaults: [train, _self_]\nseed: 5\n",
     }
     for name, text in files.items():
@@ -56,7 +56,8 @@ def test_a_main_file_of_the_user_s_own(own, lehr, trainings):
 
 def test_the_help_shows_the_user_s_choices_and_mistakes_are_compared_with_them(own, lehr, refused):
     _, out, _ = lehr("train", "--config-dir", "own", "--help")
-    assert "conv, linear, mlp, tiny" in out
+    assert "conv, flux[_small], " in out
+    assert ", mlp, own, " in out
     assert refused("train", "--config-dir", "own", "experiment=minn") == [
         "experiment=minn: there is no such choice; did you mean mine?"
     ]

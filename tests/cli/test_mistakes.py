@@ -8,7 +8,10 @@ import numpy as np
 import pytest
 import torch
 
+from lehr.config.registry import conf_dir
+
 TWICE = "if the value is one string, quote it twice:"
+MODELS = ", ".join(sorted(path.stem for path in (conf_dir() / "model").glob("[!_]*.yaml") if path.stem != "given"))
 
 
 @pytest.mark.parametrize(
@@ -31,7 +34,8 @@ TWICE = "if the value is one string, quote it twice:"
                 "precision: unknown key; did you mean trainer.precision?",
                 "kl/weight: unknown key; did you mean kl.weight?",
                 "modle: unknown key; did you mean model?",
-                "kl.foo: unknown key; there are: kl.cycles, kl.hold, kl.shape, kl.unit, kl.warmup, kl.weight",
+                "kl.foo: unknown key; there are: kl.convention, kl.cycles, kl.hold, kl.shape, kl.unit, kl.warmup, "
+                "kl.weight",
                 "data.batch_size: is missing",
                 "likelihood: is missing",
             ],
@@ -56,7 +60,7 @@ TWICE = "if the value is one string, quote it twice:"
                 "++optimizer=adamw: optimizer has a choice already; say optimizer=adamw",
                 "experiment=null: leave experiment out, there is none by default",
                 "experiment=minst: there is no such choice; did you mean mnist?",
-                "model=['mlp', 'conv']: must be one of conv, linear, mlp; its keys are set as model.KEY",
+                f"model=['mlp', 'conv']: must be one of {MODELS}; its keys are set as model.KEY",
                 "hydra/launcher=nope: there is no such choice; "
                 "there are: basic, joblib, pool, ray, submitit_local, submitit_slurm",
                 "seed=-1: must be greater than or equal to 0",

@@ -135,7 +135,8 @@ def resumption(directory: RunDirectory, command: Command) -> Resumption:
         LehrError: if there is nothing to go on from.
     """
     resume_from = typed_value(command, "resume_from") or "last"
-    staged = directory.path.is_dir() and not directory.last_checkpoint.exists() and has_begun(directory)
+    # os.path answers for names that no file can have too
+    staged = os.path.isdir(directory.path) and not directory.last_checkpoint.exists() and has_begun(directory)
     checkpoint = directory.last_checkpoint if staged else directory.require_checkpoint(resume_from)
     saved = completed(directory.read_config())
     # what a directory says about trust is not believed, only what is said now

@@ -182,4 +182,10 @@ def _groups(config_dir: Path | None, only: str | None = None) -> str:
                 choices.setdefault(group, set()).add(file.stem)
     shown = {group: names for group, names in choices.items() if only in (None, group)}
     width = max(map(len, shown))
-    return "\n".join(f"  {group:<{width}}  {', '.join(sorted(names))}" for group, names in sorted(shown.items()))
+    return "\n".join(f"  {group:<{width}}  {', '.join(_with_small(names))}" for group, names in sorted(shown.items()))
+
+
+def _with_small(names: set[str]) -> list[str]:
+    """The names in order; NAME and NAME_small as one, NAME[_small]."""
+    small = {f"{name}_small" for name in names} & names
+    return [f"{name}[_small]" if f"{name}_small" in small else name for name in sorted(names - small)]
