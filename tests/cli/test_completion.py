@@ -144,6 +144,7 @@ def bash(tmp_path):
     return run
 
 
+@pytest.mark.slow
 def test_bash_completes_commands_groups_choices_and_keys(bash):
     assert bash("lehr tr", "lehr train mo", "lehr train model=", "lehr train model.lat", "lehr sample co") == [
         ["train "],

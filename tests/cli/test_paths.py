@@ -88,6 +88,7 @@ def test_the_paths_of_a_users_own_class_are_those_that_it_says(tmp_path, monkeyp
     sys.modules.pop("owndata")
 
 
+@pytest.mark.slow
 def test_nothing_is_ever_called_tilde(lehr, home):
     for words in (
         ("dir=~/one",),

@@ -29,6 +29,7 @@ def test_without_the_file_scikit_learn_is_asked(monkeypatch: Any) -> None:
         assert mine.dtype == theirs.dtype
 
 
+@pytest.mark.slow
 def test_reading_the_digits_does_not_import_scikit_learn() -> None:
     code = "import sys; from lehr.data.digits import read_levels; read_levels(); print('sklearn' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -78,6 +78,7 @@ def test_what_was_logged_before_a_checkpoint_is_not_lost(undisturbed, disturbed)
     assert differences(undisturbed(*overrides), disturbed([("step", 22), ("epoch", 1)], *overrides)) == []
 
 
+@pytest.mark.slow
 def test_a_run_killed_after_training_ends_in_the_same_bits(undisturbed, disturbed):
     moments = [("validation", 4), ("pictures", 2), ("test", 1), ("export", 0), ("test", 0)]
     # what was logged after the last checkpoint is logged once more, at the same place
