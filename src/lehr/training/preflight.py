@@ -119,10 +119,8 @@ def _needs(config: Config, signatures: Mapping[str, Signature], terms: Mapping[s
     """What components need that no other one provides."""
     provided = set()
     for group, found in signatures.items():
-        provides, values = (
-            GROUPS[group].provides if found.provides is None else found.provides,
-            found.complete(config[group]),
-        )
+        provides = GROUPS[group].provides if found.provides is None else found.provides
+        values = found.complete(config[group])
         provided |= {need.name for need in provides if need.applies(values)}
     if _processes(config["trainer"]) == 1:
         provided.add(WHOLE_BATCH.name)

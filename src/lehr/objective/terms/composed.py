@@ -101,10 +101,11 @@ class WithTerms(Objective):
             given = TermInputs(inputs, parts, posterior, draw.z, reconstruction, fidelity)
             given = replace(given, compare=partial(self._compared, given))
             found = term(given)
-            weighted = _weight(term, parts, inputs) * found.factor * found.value.sum()
+            weight = _weight(term, parts, inputs) * found.factor
+            weighted = weight * found.value.sum()
             if term.trains != "encoder":
                 of_loss[name] = weighted
-            result = _added(result, name, term, found, weighted, inputs, parts)
+            result = _added(result, {name: Term(_plain(weight), term.unit_of_value)}, found, weighted, inputs)
             if term.compares_images:
                 fidelity = fidelity + weighted
         return _with_shares(result, of_loss, parts.model.last_layer, inputs) if inputs.is_logged else result
@@ -148,21 +149,18 @@ def _weight(term: LossTerm, parts: Parts, inputs: StepInputs) -> Tensor | float:
     return weight * math.prod(inputs.images.shape[1:]) * parts.likelihood.error_weight()
 
 
+def _plain(weight: Tensor | float) -> Tensor | float:
+    """A weight as it is shown, without gradients."""
+    return weight.detach() if isinstance(weight, Tensor) else weight
+
+
 def _added(
-    result: StepResult,
-    name: str,
-    term: LossTerm,
-    found: TermResult,
-    weighted: Tensor,
-    inputs: StepInputs,
-    parts: Parts,
+    result: StepResult, named: Mapping[str, Term], found: TermResult, weighted: Tensor, inputs: StepInputs
 ) -> StepResult:
-    """The result of a step with what a term has come to."""
-    weight = _weight(term, parts, inputs) * found.factor
-    weight = weight.detach() if isinstance(weight, Tensor) else weight
+    """The result of a step with what a term, `named`, has come to."""
     others = {player: loss.sum() for player, loss in found.losses.items()}
     terms = {
-        name: Term(weight, term.unit_of_value),
+        **named,
         **{player: Term(unit="of its own, per example", player=player) for player in others},
         **{shown: Term(None, found.units.get(shown, "")) for shown in found.shown},
     }
