@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 
 from lehr.errors import ConfigError
 from lehr.models import Autoencoder, KLAutoencoder, TinyAutoencoder, VQAutoencoder
-from lehr.models.first_stage.layouts import diffusers_to_ldm, ldm_to_diffusers, own_names
+from lehr.models.first_stage.layouts import diffusers_to_ldm, ldm_to_diffusers
 from lehr.posterior import AggregatePosterior
 from lehr.run.diffusers_folder import write_diffusers
 from lehr.run.pretrained import Pretrained
@@ -156,9 +156,9 @@ def test_a_hub_that_cannot_be_reached_is_said_with_what_to_do(monkeypatch):
 
 
 def test_the_published_weights_of_taef2_are_read_as_they_are(data_root):
-    from lehr.run.pretrained import _read
+    from lehr.run.published import read_published
 
-    weights = own_names(_read(str(data_root / "taef2")))
+    weights = read_published(str(data_root / "taef2")).weights
     with torch.device("meta"):
         model = TinyAutoencoder((3, 256, 256), latent_channels=32, global_branch=True)
     assert {n: t.shape for n, t in weights.items()} == {n: t.shape for n, t in model.state_dict().items()}

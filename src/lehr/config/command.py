@@ -70,6 +70,19 @@ def written(value: Any) -> str:
     return json.dumps(value) if value is None or isinstance(value, bool | int) else repr(value)
 
 
+def choices(group: str) -> Mapping[str, Config]:
+    """Name -> values of the shipped choices of a group."""
+    return _choices(group)
+
+
+def choice_of(group: str, node: Config) -> str | None:
+    """The first of the shipped choices of a group that says all that `node` says; None where there is none."""
+    for name, values in sorted(choices(group).items()):
+        if all(key in values and values[key] == value for key, value in node.items()):
+            return name
+    return None
+
+
 def _section_words(section: str, config: Config) -> dict[str, str] | None:
     """Key -> word of one section; None where no shipped choice is of its class."""
     if section not in config:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,10 +23,12 @@ from lehr.posterior.aggregate import AggregatePosterior
 from lehr.posterior.density import LatentDensity
 from lehr.posterior.posterior import Posterior
 from lehr.run.directory import RunDirectory
+from lehr.run.factors import Factors
 from lehr.run.given import Images, check_images, check_latents, pixels
 from lehr.samplers.sampler import find_sampler
 
-_ROWS = 1000  # images or latents that pass the networks at once, if the configuration does not say how many
+_PIXEL_VALUES = 1 << 20  # of the images that pass the networks at once, if the configuration does not say how many
+_MOST_ROWS = 1000
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,7 @@ class LoadedModel:
         config: the resolved configuration.
         read: gives what was trained.
         statistics: the aggregate posterior over the training set; None where it was not measured.
+        said: what whoever published the model says that its latents are to be scaled by; None where nobody does.
     """
 
     def __init__(
@@ -61,10 +65,12 @@ class LoadedModel:
         config: dict[str, Any],
         read: Callable[[], Parts],
         statistics: AggregatePosterior | None,
+        said: Factors | None = None,
     ) -> None:
         self.path = path
         self.config = config
         self.statistics = statistics
+        self.said = said
         self._read = read
         self._device = torch.device("cpu")
 
@@ -105,6 +111,14 @@ class LoadedModel:
         if self.statistics is None:
             raise CheckpointError(f"{self.path}: has no statistics of q(z): callbacks.aggregate=null left them out")
         return self.statistics
+
+    @property
+    def factors(self) -> Factors | None:
+        """What a diffusion model scales the latents by: as it was published, else as it was measured; None if neither.
+
+        Diffusion models that exist for a published autoencoder were trained on latents that are scaled as it says.
+        """
+        return self.said or (None if self.statistics is None else Factors.measured(self.statistics))
 
     @property
     def device(self) -> torch.device:
@@ -198,7 +212,9 @@ class LoadedModel:
     def _rows(self) -> int:
         data = self.config.get("data")
         rows = data.get("eval_batch_size") if isinstance(data, dict) else None
-        return rows if isinstance(rows, int) and rows > 0 else _ROWS
+        if isinstance(rows, int) and rows > 0:
+            return rows
+        return min(_MOST_ROWS, max(1, _PIXEL_VALUES // math.prod(self.model.image_shape)))
 
 
 def require_sampling(**values: Any) -> None:

@@ -1,0 +1,53 @@
+"""What a diffusion model scales latents by: it sees (z - shift_factor) * scaling_factor."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self, TypeGuard
+
+from lehr.posterior.aggregate import AggregatePosterior
+
+
+@dataclass(frozen=True)
+class Factors:
+    """By diffusers' names.
+
+    Attributes:
+        scaling_factor: 1 over the standard deviation of q(z), of all latents together.
+        shift_factor: the mean of q(z).
+        latents_mean: of each channel, () where it is not known.
+        latents_std: of each channel, () where it is not known.
+    """
+
+    scaling_factor: float
+    shift_factor: float = 0.0
+    latents_mean: tuple[float, ...] = ()
+    latents_std: tuple[float, ...] = ()
+
+    @classmethod
+    def measured(cls, statistics: AggregatePosterior) -> Self | None:
+        """Those of an aggregate posterior; None where all latents are the same number."""
+        if not math.isfinite(statistics.scaling_factor):
+            return None
+        channels = statistics.channels or statistics
+        mean, std = channels.mean.tolist(), channels.var.sqrt().tolist()
+        return cls(statistics.scaling_factor, statistics.shift_factor, tuple(mean), tuple(std))
+
+    @classmethod
+    def said_by(cls, config: Mapping[str, Any]) -> Self | None:
+        """Those in a config.json of diffusers; None where there are none."""
+        scale, shift = config.get("scaling_factor"), config.get("shift_factor")
+        if not _is_number(scale):
+            return None
+        mean, std = (_numbers(config.get(name)) for name in ("latents_mean", "latents_std"))
+        return cls(float(scale), float(shift) if _is_number(shift) else 0.0, mean, std)
+
+
+def _is_number(value: Any) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _numbers(value: Any) -> tuple[float, ...]:
+    return tuple(map(float, value)) if isinstance(value, list | tuple) and all(map(_is_number, value)) else ()
