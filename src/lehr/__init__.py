@@ -21,6 +21,7 @@ __getattr__, __dir__ = exports(
         "describe": "api.describe",
         "load": "run.load",
         "load_sweep": "sweeps.frame",
+        "probe": "api.probe",
         "sweep": "api.sweep",
         "train": "api.train",
     },

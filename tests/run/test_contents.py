@@ -24,6 +24,7 @@ def test_all_that_commands_write_into_a_run_directory_is_known_for_its_own(finis
     words = ("examples=20", "features=pca", "iwae_samples=2")
     assert lehr("evaluate", f"run={run}", "samplers=[mixture]", "level=full", *words)[0] == 0
     assert lehr("evaluate", f"run={run}", "split=val", "level=quick", *words)[0] == 0
+    assert lehr("probe", f"run={run}", "examples=20")[0] == 0
     assert lehr("sample", f"run={run}", "n=4", "method=aggregate_full", "seed=3")[0] == 0
     assert lehr("sample", f"run={run}", "method=interpolate")[0] == 0
     assert set(own_files(run)) == files(run)
@@ -117,6 +118,6 @@ def test_an_evaluation_does_not_take_the_place_of_somebody_else_s_file(finished_
     code, _, err = lehr("evaluate", f"run={run}", "level=quick", "examples=20", "iwae_samples=2")
     assert (code, err.splitlines()[-1]) == (
         2,
-        f"lehr evaluate: {run}/evaluation.json: was not written by lehr evaluate; move it away",
+        f"lehr evaluate: {run}/evaluation.json: was not written by lehr; move it away",
     )
     assert json.loads((run / "evaluation.json").read_text()) == {"mine": 1}

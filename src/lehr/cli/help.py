@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from lehr.config.given import named
+from lehr.config.probes import PROBES
 from lehr.config.registry import conf_dir
 from lehr.config.samplers import SAMPLERS
 
@@ -89,7 +90,7 @@ Keys and their defaults:
   run=DIR                  the run directory
   weights=best             of a checkpoint, into evaluation-best.json: best | last | ema; not said: as the run has ended
   level=full               quick: likelihood, collapse, reconstruction on 1,000 examples
-                           full: these on all examples, and generation and representation
+                           full: these on all examples, generation, representation, and known faults (lehr probe)
   split=test               test | val
   examples=N               at most so many of the split
   iwae_samples=500         K of the importance-weighted bound; quick: 64; of latent maps 16, quick: 1. Time grows
@@ -106,6 +107,31 @@ Examples:
   lehr evaluate run=outputs/mnist weights=best
 
 docs/metrics.md says what each number is, and when not to trust it.
+"""
+
+_PROBES = "\n".join(f"{'':27}{name:<16}{line}" for name, line in PROBES.items())
+
+PROBE_HELP = f"""lehr probe: known faults of a finished run, with a number, a sentence and a mark each.
+
+Usage: lehr probe run=DIR [key=value ...]
+
+Keys and their defaults:
+  run=DIR                  the run directory
+  probes=[colour,...]      which to look for; by default all
+{_PROBES}
+  examples=64              at most so many images
+  sizes=[256,512]          shorter sides in pixels at which latents are looked at for spots; by default half, once and
+                           twice that of the images
+  split=test               test | val
+  seed=0                   the same seed gives the same numbers
+  out=FOLDER               of probes.json, and of probes/ with a picture of each; by default the run directory
+  data.path=PLACE          where the data lie now, if they were moved; data.test_path and data.root likewise
+
+Examples:
+  lehr probe run=outputs/vae
+  lehr probe run=outputs/vae probes=[colour,border] examples=200
+
+docs/latents.md says what each of them means. lehr evaluate level=full looks for those that cost little.
 """
 
 RESULTS_HELP = """lehr results: what a sweep came to: means and standard deviations over seeds.

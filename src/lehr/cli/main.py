@@ -24,12 +24,13 @@ COMMANDS = {
     "train": ("lehr.cli.train", "train a VAE; the statistics of its latents and samples at the end"),
     "data": ("lehr.cli.data", "what a data set holds and what is odd in it, before anyone trains on it"),
     "evaluate": ("lehr.cli.evaluate", "how good a finished run is: likelihood, collapse, samples, representation"),
+    "probe": ("lehr.cli.probe", "known faults of a finished run: spots, grids, borders, colours"),
     "sample": ("lehr.cli.sample", "new images from a finished run"),
     "results": ("lehr.cli.results", "what a sweep came to: means and standard deviations over seeds"),
     "completion": ("lehr.cli.completion", 'completion for bash or zsh: eval "$(lehr completion bash)"'),
 }
 
-_WORKING = {"train", "evaluate", "sample"}
+_WORKING = {"train", "evaluate", "probe", "sample"}
 """Commands that leave files behind, of which what they print is no part."""
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, TypeA
 from annotated_types import BaseMetadata, Ge, GroupedMetadata, Len
 from pydantic import BaseModel, ConfigDict, Field, create_model, model_validator
 
+from lehr.config.probes import PROBES
 from lehr.config.registry import GROUPS, targets
 from lehr.config.samplers import SAMPLERS
 from lehr.config.signature import REQUIRED, Parameter, Signature, signature_in_source, signature_of
@@ -32,9 +33,11 @@ DebugMode = Literal["overfit", "fast", "profile", "anomaly"]
 """Ways of looking for what is wrong with a training, see docs/debugging.md."""
 if TYPE_CHECKING:
     SamplerName: TypeAlias = str
+    ProbeName: TypeAlias = str
     Method: TypeAlias = str
 else:
     SamplerName = Literal[tuple(SAMPLERS)]
+    ProbeName = Literal[tuple(PROBES)]
     Method = Literal[(*SAMPLERS, "interpolate")]
 
 
@@ -279,5 +282,20 @@ class EvaluateConfig(Section):
     samplers: list[SamplerName] | None
     features: Literal["auto", "inception", "classifier", "pca"]
     seed: NonNegativeInt
+    debug: bool
+    trust: list[str]
+
+
+class ProbeConfig(Section):
+    """Everything `lehr probe` can be told."""
+
+    run: PathString
+    data: MovedData = MovedData()
+    probes: list[ProbeName] | None
+    examples: Annotated[int, Ge(2)] | None
+    sizes: list[PositiveInt] | None
+    split: Literal["test", "val"] | None
+    seed: NonNegativeInt
+    out: PathString | None
     debug: bool
     trust: list[str]

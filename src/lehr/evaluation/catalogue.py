@@ -4,8 +4,8 @@ All that prints, sorts or explains numbers asks here: the tables of `lehr train`
 TensorBoard's table of hyper-parameters, and the check of docs/metrics.md, which says at length what each number is. It
 imports nothing, so that a command that shows a table starts at once.
 
-In a name SPLIT stands for train, val or test, SAMPLER for a sampler, `real` or `reconstruction`, and TERM for a term of
-the loss.
+In a name SPLIT stands for train, val or test, SAMPLER for a sampler, `real` or `reconstruction`, TERM for a term of the
+loss, and PROBE for any probe.
 """
 
 from __future__ import annotations
@@ -175,6 +175,18 @@ CATALOGUE = (
     Metric("representation/dci_informativeness", "DCI informativeness", "", 3, _UP, "of predicting the factors"),
     Metric("representation/factor_vae", "FactorVAE score", "", 3, _UP, "majority vote on the latent that varies least"),
     Metric("representation/note", "", "text", 0, None, "why there is no probe, or no scores"),
+    Metric("probe/colour/shift", "mean shift", "", 5, None, "of the channel that shifts most, signed"),
+    Metric("probe/colour/standard_error", "standard error", "", 5, None, "of that mean over images"),
+    Metric("probe/colour/per_channel", "", "list", 0, None, "the mean shift of each channel"),
+    Metric("probe/saturation/clipped_share", "share out of range", "", 5, _DOWN, "of values that are not at its end"),
+    Metric("probe/saturation/largest", "most out of range", "", 4, _DOWN, "how far a value lies beyond 0 or 1"),
+    Metric("probe/border/same_pixels_ratio", "border to within", "times", 2, _DOWN, "squared error, same pixels"),
+    Metric("probe/border/ratio", "border to centre", "times", 2, _DOWN, "squared error, of other pixels"),
+    Metric("probe/border/border_mse", "MSE at the border", "", 5, _DOWN, "an eighth of the shorter side wide"),
+    Metric("probe/border/centre_mse", "MSE within it", "", 5, _DOWN, "of the rest of the image"),
+    Metric("probe/PROBE/sentence", "", "text", 0, None, "what was found"),
+    Metric("probe/PROBE/fault", "", "true or false", 0, None, "whether it is a fault"),
+    Metric("probe/PROBE/note", "", "text", 0, None, "why the probe does not apply"),
 )  # fmt: skip
 
 LOOKED_AT_FIRST = ("SPLIT/elbo", "SPLIT/rate", "SPLIT/distortion", "posterior/active_units", "likelihood/iwae")
@@ -204,7 +216,9 @@ def find_metric(name: str) -> Metric | None:
         return _BY_NAME[f"{_SHARE}TERM"]
     if first in _SPLITS:
         return _BY_NAME.get("/".join(["SPLIT", *rest]))
-    return _BY_NAME.get(f"{first}/SAMPLER/{rest[1]}") if len(rest) == 2 else None
+    if len(rest) != 2:
+        return None
+    return _BY_NAME.get(f"{first}/{'PROBE' if first == 'probe' else 'SAMPLER'}/{rest[1]}")
 
 
 def final_split(names: Iterable[str]) -> str:

@@ -1,7 +1,8 @@
 """Everything `lehr evaluate` measures of a trained model, as one flat table: section/name -> value.
 
 Likelihood, collapse and reconstruction take one pass over the split; generation and representation, in a full
-evaluation, also the training set. docs/metrics.md says of each number what it is and when not to trust it.
+evaluation, also the training set, and known faults that a few images show. docs/metrics.md says of each number what it
+is and when not to trust it.
 """
 
 from __future__ import annotations
@@ -14,11 +15,12 @@ from lehr.evaluation.section import FindSampler, Inputs, Plan, Table
 from lehr.evaluation.sections.collapse import COLLAPSE
 from lehr.evaluation.sections.generation import GENERATION
 from lehr.evaluation.sections.likelihood import LIKELIHOOD
+from lehr.evaluation.sections.probes import PROBE
 from lehr.evaluation.sections.reconstruction import RECONSTRUCTION
 from lehr.evaluation.sections.representation import REPRESENTATION
 from lehr.evaluation.subject import ShowProgress, Subject, silent
 
-SECTIONS = (LIKELIHOOD, COLLAPSE, RECONSTRUCTION, GENERATION, REPRESENTATION)
+SECTIONS = (LIKELIHOOD, COLLAPSE, RECONSTRUCTION, GENERATION, REPRESENTATION, PROBE)
 """In the order in which they are measured, and stand in the table."""
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from lehr.evaluation.catalogue import Metric, find_metric
+from lehr.evaluation.probes.table import probe_table
 
 Table = Mapping[str, Any]
 _WIDTH = 100
@@ -24,6 +25,7 @@ def evaluation_table(table: Table) -> str:
         list(_reconstruction(table)),
         list(_generation(table)),
         list(_representation(table)),
+        [probes] if (probes := probe_table(table)) else [],
         list(_wrapped(", ".join(table.get("not_finite") or ()), "  not finite, and so left out: ", "    ")),
     ]
     return "\n\n".join("\n".join(lines) for lines in sections if lines) + "\n"

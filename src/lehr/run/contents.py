@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from lehr.config.probes import PROBES
 from lehr.config.samplers import SAMPLERS
 from lehr.run.logger_records import LOGGERS, logger_records
 
@@ -26,6 +27,8 @@ WANDB = "wandb"
 WEIGHTS = ("best", "last", "ema")
 """Of which a run can be asked for others than those that it has ended in."""
 GRIDS = ("aggregate", "prior", "interpolation", "reconstruction", "error")
+PROBES_FILE, PROBES_FOLDER = "probes.json", "probes"
+"""What `lehr probe` has found, and the pictures of it."""
 OVERFIT = "overfit"
 """The picture of the one batch of debug=overfit."""
 
@@ -33,6 +36,7 @@ _SAMPLER = "|".join(map(re.escape, SAMPLERS))
 _EVALUATION = re.compile(rf"evaluation(-({'|'.join(WEIGHTS)}))?(-val)?(-quick)?\.json")
 _FILES = re.compile(
     rf"config\.yaml|{re.escape(STATUS)}|metrics\.json|history\.jsonl|data\.json|{re.escape(LOGGERS)}|{_EVALUATION.pattern}"
+    rf"|{re.escape(PROBES_FILE)}"
 )
 _CSV = re.compile(rf"{re.escape(CURVES)}|{re.escape(HPARAMS)}")
 _EVENTS = re.compile(r"events\.out\.tfevents\.\d+\..+\.\d+\.\d+" + re.escape(EVENTS_SUFFIX))
@@ -42,6 +46,7 @@ STAGES = "stages"
 FOLDERS = {
     "checkpoints": re.compile(r"(last|best|replaced)\.ckpt"),
     "model": re.compile(r"model\.safetensors|config\.json"),
+    PROBES_FOLDER: re.compile(rf"({'|'.join(PROBES)})\.png"),
     "profile": re.compile(r"step\.txt|trace\.json"),
     "posterior": re.compile(rf"(statistics|{_SAMPLER})\.(safetensors|json)"),
     "samples": re.compile(
@@ -115,7 +120,8 @@ def _of_wandb(directory: Path) -> Iterator[Path]:
 
 def measured_files(directory: Path) -> Iterator[Path]:
     """What was measured of the trained model in `directory`, and fitted to its latents."""
-    yield from _matching(directory, _EVALUATION)
+    yield from _matching(directory, re.compile(rf"{_EVALUATION.pattern}|{re.escape(PROBES_FILE)}"))
+    yield from _matching(directory, FOLDERS[PROBES_FOLDER], PROBES_FOLDER)
     fitted = re.compile(rf"({'|'.join(map(re.escape, SAMPLERS))})\.(safetensors|json)")
     yield from _matching(directory, fitted, "posterior")
 

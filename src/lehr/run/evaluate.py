@@ -123,7 +123,7 @@ def evaluate_weights(
         DataError: if its data are not there, or not enough for what was asked for.
     """
     directory = RunDirectory(path)
-    _require_finished(directory)
+    _require_finished(directory, directory.path)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     run, data = load_weights(path, weights, trust, moved, device, given)
     subject = Subject(run.model, run.likelihood, run.prior, run.posterior, data, device)
@@ -147,8 +147,23 @@ def evaluate_run(
         CheckpointError: if the run has not finished.
         DataError: if its data are not there, or not enough for what was asked for.
     """
+    return evaluate_subject(subject_of(run, trust, moved), request, RunDirectory(run.path), run.model_id, run.weights)
+
+
+def subject_of(
+    run: Run, trust: Iterable[str] = (), moved: Mapping[str, str | None] | None = None, into: Path | None = None
+) -> Subject:
+    """A finished run with its data, to be measured; its model is on a GPU afterwards, where there is one.
+
+    Args:
+        run, trust, moved: as of `evaluate_run`.
+        into: where what is measured is written to; None for the directory of the run.
+
+    Raises:
+        CheckpointError, DataError: as of `evaluate_run`.
+    """
     directory = RunDirectory(run.path)
-    _require_finished(directory)
+    _require_finished(directory, into or directory.path)
     data = data_of(directory, run.config, trust, moved or {}, run.given)
     if data.shape != run.model.image_shape:
         raise DataError(f"{data.name}: has images of {data.shape}, the run was trained on {run.model.image_shape}")
@@ -159,15 +174,14 @@ def evaluate_run(
         )
     if run.device.type == "cpu" and torch.cuda.is_available():
         run.to("cuda")
-    subject = Subject(run.model, run.likelihood, run.prior, run.statistics, data, run.device)
-    return evaluate_subject(subject, request, directory, run.model_id, run.weights)
+    return Subject(run.model, run.likelihood, run.prior, run.statistics, data, run.device)
 
 
-def _require_finished(directory: RunDirectory) -> None:
+def _require_finished(directory: RunDirectory, into: Path) -> None:
     if problem := directory.unfinished():
         raise CheckpointError(f"{directory.path}: {problem}")
-    if not os.access(directory.path, os.W_OK):
-        raise CheckpointError(f"{directory.path}: cannot be written to, and evaluation.json goes there")
+    if not os.access(into, os.W_OK):
+        raise CheckpointError(f"{into}: cannot be written to, and what is measured goes there")
 
 
 def evaluate_trained(
@@ -238,7 +252,7 @@ def evaluate_subject(
         CheckpointError: if the run has changed in the meantime.
     """
     plan = request.plan(subject.data, subject.model.latent_shape)
-    _require_own(_place(directory, plan, subject.data, weights))
+    require_own(_place(directory, plan, subject.data, weights))
 
     def require_same_model() -> None:
         if weights:
@@ -269,7 +283,7 @@ def evaluate_subject(
             sampler.save(folder, fitted, model)
         return fitted.density
 
-    table |= evaluate(subject, plan, find, _line)
+    table |= evaluate(subject, plan, find, progress)
     require_same_model()
     path = _path(directory, plan, subject.data, model, weights)
     write_json(path, table)
@@ -282,8 +296,8 @@ def _place(directory: RunDirectory, plan: Plan, data: ImageDataModule, weights: 
     return directory.evaluation("-".join(filter(None, (weights, split))))
 
 
-def _require_own(path: Path) -> None:
-    """Check that a file in the place of an evaluation is one.
+def require_own(path: Path) -> None:
+    """Check that a file in the place of what is measured was measured earlier.
 
     Raises:
         CheckpointError: if somebody else has put it there.
@@ -291,7 +305,7 @@ def _require_own(path: Path) -> None:
     with suppress(OSError, ValueError):
         found = read_json(path)
         if not isinstance(found, dict) or "lehr" not in found:
-            raise CheckpointError(f"{path}: was not written by lehr evaluate; move it away")
+            raise CheckpointError(f"{path}: was not written by lehr; move it away")
 
 
 def _path(directory: RunDirectory, plan: Plan, data: ImageDataModule, model: str | None, weights: str | None) -> Path:
@@ -310,6 +324,6 @@ def _path(directory: RunDirectory, plan: Plan, data: ImageDataModule, model: str
 
 
 @contextmanager
-def _line(name: str, total: int) -> Iterator[Progress]:
+def progress(name: str, total: int) -> Iterator[Progress]:
     with ProgressLine(name, total) as line:
         yield line

@@ -1,0 +1,1 @@
+"""Known faults of autoencoders, each with a number, a sentence and, where there is something to see, a picture."""

@@ -1,0 +1,118 @@
+"""Known faults of a trained model: what `lehr probe` looks for, and the files that it writes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from lehr import __version__
+from lehr.config.probes import PROBES as NAMES
+from lehr.evaluation.pictures import save_png
+from lehr.evaluation.probes.all import PROBES, Outcome, plain, run_probes
+from lehr.evaluation.probes.probe import ProbeInputs
+from lehr.evaluation.probes.table import probe_table
+from lehr.evaluation.section import Table
+from lehr.evaluation.subject import Subject
+from lehr.files import write_json
+from lehr.run.contents import PROBES_FILE, PROBES_FOLDER
+from lehr.run.evaluate import progress, require_own, subject_of
+from lehr.run.load import Run
+from lehr.tensors import MODEL
+
+IMAGES = 64
+
+
+@dataclass(frozen=True)
+class ProbeRequest:
+    """What was asked for.
+
+    Attributes:
+        probes: names, in any order; None for all.
+        examples: at most so many images of the split.
+        sizes: shorter sides in pixels at which latents are looked at for spots; None for half that of the images, that
+            and twice it, where the model takes images of any size.
+        split: "test" or "val"; None for test where there is one.
+        seed: of all noise.
+        out: the folder of the files; None for the directory of the run.
+    """
+
+    probes: tuple[str, ...] | None = None
+    examples: int = IMAGES
+    sizes: tuple[int, ...] | None = None
+    split: str | None = None
+    seed: int = 0
+    out: Path | None = None
+
+
+@dataclass(frozen=True)
+class ProbeReport:
+    """What was found.
+
+    Attributes:
+        outcomes: of each probe what it has found, or why it does not apply.
+        table: as in probes.json, `probe/NAME/VALUE` and what it is of.
+        path: of probes.json; the pictures are in `probes/` beside it.
+    """
+
+    outcomes: dict[str, Outcome]
+    table: Table
+    path: Path
+
+    @property
+    def faults(self) -> list[str]:
+        """The names of the probes that have found a fault."""
+        return [name for name in self.outcomes if self.table.get(f"probe/{name}/fault")]
+
+    def __repr__(self) -> str:
+        about = f"  {self.table['dataset']}, {self.table['split']}: {self.table['examples']:,} images"
+        return f"{about}\n\n{probe_table(self.table)}\n\n  {self.path}\n"
+
+
+def probe_run(
+    run: Run, request: ProbeRequest, trust: Iterable[str] = (), moved: Mapping[str, str | None] | None = None
+) -> ProbeReport:
+    """Look for known faults of a finished run, and write `probes.json` and `probes/NAME.png`.
+
+    Args:
+        run, trust, moved: as of `evaluate_run`.
+        request: what was asked for.
+
+    Raises:
+        CheckpointError: if the run has not finished, or files of others are in the way.
+        DataError: if its data are not there.
+    """
+    folder = request.out or run.path
+    folder.mkdir(parents=True, exist_ok=True)
+    require_own(folder / PROBES_FILE)
+    subject = subject_of(run, trust, moved, folder)
+    return probe_subject(subject, request, folder, run.model_id)
+
+
+def probe_subject(subject: Subject, request: ProbeRequest, folder: Path, model: str | None) -> ProbeReport:
+    """The same of a model with this id and its data, into a folder."""
+    split = request.split or ("test" if subject.data.n_test else "val")
+    images = tuple(batch.images.cpu() for batch in subject.batches(split, request.examples))
+    sizes = _sizes(subject) if request.sizes is None else request.sizes
+    inputs = ProbeInputs(
+        subject.model, subject.likelihood, images, subject.device, sizes, seed=request.seed, show=progress
+    )
+    chosen = [probe for probe in PROBES if probe.name in (request.probes or NAMES)]
+    outcomes = run_probes(inputs, chosen)
+    table: Table = {"lehr": __version__, MODEL: model, "seed": request.seed, "split": split}
+    table |= {"dataset": str(subject.data.name), "examples": len(inputs), "sizes": list(sizes)}
+    table |= {f"probe/{name}": value for name, value in plain(outcomes).items()}
+    for name, outcome in outcomes.items():
+        picture = folder / PROBES_FOLDER / f"{name}.png"
+        if isinstance(outcome, str) or outcome.picture is None:
+            picture.unlink(missing_ok=True)  # of another model, or of other images
+        else:
+            save_png(picture, outcome.picture, model, outcome.sentence)
+    write_json(folder / PROBES_FILE, table)
+    return ProbeReport(outcomes, table, folder / PROBES_FILE)
+
+
+def _sizes(subject: Subject) -> tuple[int, ...]:
+    """Half the shorter side of images, it and twice it, where the model takes them."""
+    side = min(subject.model.image_shape[1:])
+    return (side // 2, side, 2 * side) if subject.model.any_size else ()
