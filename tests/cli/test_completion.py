@@ -29,7 +29,7 @@ def choices(group: str) -> list[str]:
 
 
 def test_commands(complete):
-    assert complete("lehr ") == ["completion ", "data ", "evaluate ", "results ", "sample ", "train "]
+    assert complete("lehr ") == ["completion ", "data ", "evaluate ", "probe ", "results ", "sample ", "train "]
     assert complete("lehr t") == ["train "]
     assert complete("lehr tarin mo") == []
     assert complete("lehr completion ") == ["bash ", "zsh "]
@@ -70,6 +70,7 @@ def test_words(complete):
     assert complete("lehr train callbacks.samples.n=") == []
     assert complete("lehr sample method=m") == ["method=mixture"]
     assert "samplers=[prior" in complete("lehr evaluate samplers=")
+    assert complete("lehr probe probes=[border,col") == ["probes=[border,colour"]
     assert complete("lehr evaluate samplers=[prior,mi") == ["samplers=[prior,mixture"]
     assert complete("lehr results x format=csv,") == complete("lehr evaluate -m hydra/l") == []
     assert complete("lehr results x format=") == [f"format={x}" for x in ("csv", "markdown", "parquet", "table")]
