@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from lehr.data import Arrays
 from lehr.data.arrays import load
-from lehr.data.numpy_file import Stored
+from lehr.data.numpy_file import NumpyFile, Stored
 from lehr.data.pixels import as_images
 from lehr.errors import ConfigError, DataError
 
@@ -204,3 +205,45 @@ def test_a_missing_array_of_the_test_split_is_named_by_its_option(tmp_path: Path
     np.savez(tmp_path / "a.npz", x=np.zeros((20, 4, 4)), y=np.arange(20))
     with pytest.raises(DataError, match=r"data\.test_key: .* no array 'x_test', only x, y"):
         Arrays(path=str(tmp_path / "a.npz"), key="x", test_key="x_test", **common).setup()
+
+
+def test_opacity_is_put_on_a_background_as_pillow_does(tmp_path: Path, common: dict[str, Any]) -> None:
+    array = np.random.default_rng(0).integers(0, 256, (30, 16, 16, 4), dtype=np.uint8)
+    array[:, :3, :, 3], array[:, 3:6, :, 3] = 0, 255
+    np.save(tmp_path / "a.npy", array)
+    np.save(tmp_path / "real.npy", array / 255)
+    for background in ("white", "black"):
+        behind = Image.new("RGBA", (16, 16), background)
+        theirs = np.stack([np.asarray(Image.alpha_composite(behind, Image.fromarray(one)))[..., :3] for one in array])
+        ours = as_images(NumpyFile(tmp_path / "a.npy").stored(None), "auto", HERE, background=background)
+        assert ours.dtype == torch.uint8
+        difference = (ours.permute(0, 2, 3, 1).int() - torch.from_numpy(theirs).int()).abs()
+        assert difference.max() <= 1  # Pillow rounds twice
+        assert difference.double().mean() < 0.01
+        assert not difference[:, :6].any()
+        real = as_images(NumpyFile(tmp_path / "real.npy").stored(None), "auto", HERE, background=background)
+        assert (real * 255 - ours).abs().max() <= 0.5 + 1e-4
+    data = Arrays(path=str(tmp_path / "a.npy"), background="white", **common)
+    data.setup()
+    assert data.shape == (3, 16, 16)
+
+
+def test_what_has_no_opacity_has_no_background(tmp_path: Path, common: dict[str, Any]) -> None:
+    np.save(tmp_path / "a.npy", np.zeros((20, 5, 5, 3)))
+    with pytest.raises(DataError, match=r"data\.background=white: .*a\.npy has 3 channels, .* data\.background=null"):
+        Arrays(path=str(tmp_path / "a.npy"), background="white", **common).setup()
+
+
+def test_enlarged_images_are_the_pixels_repeated(tmp_path: Path, common: dict[str, Any]) -> None:
+    np.save(tmp_path / "a.npy", np.random.default_rng(0).integers(0, 256, (20, 6, 5, 3), dtype=np.uint8))
+    plain, large = (Arrays(path=str(tmp_path / "a.npy"), enlarge=n, **common) for n in (1, 3))
+    for data in (plain, large):
+        data.setup()
+    assert large.shape == (3, 18, 15)
+    assert large.part("test", 1).shape == (3, 18, 15)
+    assert large.fingerprint.difference(plain.fingerprint) is None
+    for split in ("train", "test"):
+        before, after = (
+            torch.cat([batch.images for batch in data.evaluation_loader(split, "cpu")]) for data in (plain, large)
+        )
+        assert after.equal(torch.kron(before, torch.ones(1, 1, 3, 3)))

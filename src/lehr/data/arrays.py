@@ -15,7 +15,7 @@ from lehr.data.numpy_file import NumpyFile, Stored
 from lehr.data.pixels import Layout, as_images
 from lehr.data.splits import Splits, with_test_held_out
 from lehr.errors import DataError
-from lehr.limits import FractionOrNone, PathString
+from lehr.limits import FractionOrNone, PathString, PositiveInt
 from lehr.paths import expanded
 
 
@@ -34,6 +34,8 @@ class Arrays(ImageDataModule):
         layout: the order of the axes; "auto" finds the channels, which are 1, 3 or 4.
         hidden: of images with four channels, the fourth opacity: "white" for the colour of what is wholly transparent;
             "keep" to leave all numbers as they are.
+        background: what images with opacity are put on, to have three channels; None to keep opacity as the fourth.
+        enlarge: each pixel becomes so many on each side, all of its colour.
         **common: see `ImageDataModule`.
     """
 
@@ -49,6 +51,8 @@ class Arrays(ImageDataModule):
         test_fraction: FractionOrNone = 0.1,
         layout: Layout = "auto",
         hidden: Literal["white", "keep"] = "white",
+        background: Literal["white", "black"] | None = None,
+        enlarge: PositiveInt = 1,
         **common: Any,
     ) -> None:
         super().__init__(**common)
@@ -61,6 +65,8 @@ class Arrays(ImageDataModule):
         self.test_fraction = test_fraction
         self.layout = layout
         self.hidden = hidden
+        self.background = background
+        self.enlarge = enlarge
 
     def check(self) -> list[str]:
         return [
@@ -110,8 +116,9 @@ class Arrays(ImageDataModule):
         self, path: Path, key: str | None, labels_key: str | None, options: tuple[str, str] = ("key", "labels_key")
     ) -> ArrayImages:
         stored, labels = load(path, key, labels_key, options)
-        images = as_images(stored, self.layout, path, hidden_white=self.hidden == "white")
-        return ArrayImages(images, labels)
+        white = self.hidden == "white"
+        images = as_images(stored, self.layout, path, hidden_white=white, background=self.background)
+        return ArrayImages(images, labels, enlarge=self.enlarge)
 
 
 def load(

@@ -63,11 +63,14 @@ class ArrayImages:
     """Images (n c h w), uint8 or float32 in [0, 1], that live on the device as a whole.
 
     A batch is one gather there; nothing is done example by example. `levels` are the grey levels of float32 images,
-    where they are known.
+    where they are known. With `enlarge` each pixel becomes so many on each side, once its batch is fetched.
     """
 
-    def __init__(self, array: Tensor, labels: Tensor | None = None, levels: int | None = None) -> None:
-        self.shape = (array.shape[1], array.shape[2], array.shape[3])
+    def __init__(
+        self, array: Tensor, labels: Tensor | None = None, levels: int | None = None, enlarge: int = 1
+    ) -> None:
+        self.shape = (array.shape[1], array.shape[2] * enlarge, array.shape[3] * enlarge)
+        self._enlarge = enlarge
         self.labels = labels
         self._store = _Store(array, levels)
         self._rows = torch.arange(len(array))
@@ -82,17 +85,21 @@ class ArrayImages:
     def subset(self, rows: Tensor) -> ArrayImages:
         part = ArrayImages.__new__(ArrayImages)
         part.shape, part._store, part._rows = self.shape, self._store, self._rows[rows]
+        part._enlarge = self._enlarge
         part.labels = None if self.labels is None else self.labels[rows]
         return part
 
     def digests(self) -> np.ndarray:
-        """Of the pixels of each image, (n, 16) uint8."""
+        """Of the pixels of each image as it is stored, (n, 16) uint8."""
         return self._store.digests[self._rows.numpy()]
 
     def fetch(self, batches: Iterable[Tensor], *, epoch: int | None, device: torch.device | str) -> Iterator[Tensor]:
         array = self._store.on(device)
         for batch in batches:
-            yield to_pixels(array.index_select(0, self._rows.index_select(0, batch).to(array.device)))
+            found = array.index_select(0, self._rows.index_select(0, batch).to(array.device))
+            if self._enlarge > 1:
+                found = found.repeat_interleave(self._enlarge, 2).repeat_interleave(self._enlarge, 3)
+            yield to_pixels(found)
 
 
 class _Store:

@@ -18,29 +18,53 @@ from lehr.errors import DataError
 Layout = Literal["auto", "nhw", "nhwc", "nchw"]
 _CHANNELS = (1, 3, 4)
 _RGBA = 4
+_BACKGROUNDS = {"white": 1, "black": 0}
 
 
-def as_images(stored: Stored, layout: str, path: Path | str, *, hidden_white: bool = True) -> Tensor:
+def as_images(
+    stored: Stored, layout: str, path: Path | str, *, hidden_white: bool = True, background: str | None = None
+) -> Tensor:
     """An array as images (n c h w), uint8 or float32 in [0, 1].
 
     With `hidden_white` the fourth channel is opacity, and a colour that nothing is seen of is white: what was left
-    there is arbitrary, and must not become part of the data.
+    there is arbitrary, and must not become part of the data. With a `background`, "white" or "black", images with
+    opacity are put on it, and have three channels then.
 
     Raises:
-        DataError: if its axes, its type or its values are not those of images.
+        DataError: if its axes, its type or its values are not those of images, or they have no opacity.
     """
     axes = _axes(stored.shape, layout, path)
     pixels = _pixels(stored.shape, stored.dtype, path)
     shape = tuple(stored.shape[axis] if axis >= 0 else 1 for axis in axes)
+    if background and shape[1] != _RGBA:
+        raise DataError(
+            f"data.background={background}: {path} has {shape[1]} channels, and no opacity, the fourth; say "
+            "data.background=null"
+        )
     images = np.empty(shape, pixels.dtype)
     # the same memory, with the axes in the order of the file
     as_stored = images.transpose([axes.index(axis) for axis in sorted(axes)])
     stored.copy_into(as_stored[0] if -1 in axes else as_stored, pixels.convert)
     pixels.finish(images)
-    if hidden_white and shape[1] == _RGBA:
+    if background:
+        images = _put_on(images, _BACKGROUNDS[background])
+    elif hidden_white and shape[1] == _RGBA:
         for part in _parts(images):
             np.copyto(part[:, :3], pixels.white, where=part[:, 3:] == 0)
     return torch.from_numpy(images)
+
+
+def _put_on(images: np.ndarray, level: int) -> np.ndarray:
+    """Images (n, 4, h, w) with opacity as (n, 3, h, w) before a background of `level`, 0 or 1, in the same type."""
+    made = np.empty((len(images), 3, *images.shape[2:]), images.dtype)
+    for part, into in zip(_parts(images), _parts(made, of=images), strict=True):
+        colour, opacity = part[:, :3], part[:, 3:]
+        if images.dtype == np.uint8:  # to the nearest level
+            seen = opacity.astype(np.uint32)
+            into[:] = (colour * seen + 255 * level * (255 - seen) + 127) // 255
+        else:
+            into[:] = colour * opacity + level * (1 - opacity)
+    return made
 
 
 def images_of(array: np.ndarray, layout: str, name: str, *, hidden_white: bool = True) -> Tensor:
@@ -151,9 +175,9 @@ class _Floats:
 _CHECKS: dict[str, type[_Levels] | type[_Bools] | type[_Floats]] = {"uint8": _Levels, "b": _Bools, "f": _Floats}
 
 
-def _parts(images: np.ndarray) -> Iterator[np.ndarray]:
-    """Views of some images each, so that what is computed of one takes little memory."""
-    n = max(1, 2**22 // max(1, images[0].nbytes))
+def _parts(images: np.ndarray, of: np.ndarray | None = None) -> Iterator[np.ndarray]:
+    """Views of some images each, so that what is computed of one takes little memory; as many as those `of` others."""
+    n = max(1, 2**22 // max(1, (images if of is None else of)[0].nbytes))
     return (images[start : start + n] for start in range(0, len(images), n))
 
 

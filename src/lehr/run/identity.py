@@ -25,6 +25,7 @@ LATER: dict[str, Any] = {
     "trainer.channels_last": False,
     "export.weights": None, "start_from": None, "stages": [],
     "terms": {}, "data.test_key": None, "data.test_labels_key": None, "data.hidden": "white",
+    "data.background": None, "data.enlarge": 1,
     "data.resize": None, "data.scale": [0.25, 1.0], "data.ratio": [0.75, 1.3333333333333333], "data.small": "enlarge",
     "data.buckets": None,
 }  # fmt: skip

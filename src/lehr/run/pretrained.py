@@ -58,9 +58,17 @@ class Pretrained:
         if not isinstance(model, FirstStage):
             raise ConfigError(f"model.pretrained={self.name}: {type(model).__name__} is not read from other files")
         if problem := self._problem(model):
-            raise ConfigError(problem)
+            raise ConfigError(problem + self._without_opacity(config, model))
         model.load_state_dict(self.weights)
         model.loaded()
+
+    def _without_opacity(self, config: Mapping[str, Any], model: FirstStage) -> str:
+        """What to say where the weights are of colours, and the images have an opacity."""
+        last = [self.weights[name] for name in _FIRST if name in self.weights]
+        if model.image_shape[0] != 4 or not last or last[0].shape[1] != 3:
+            return ""
+        ways = {"background": "data.background=white", "channels": "data.channels=3"}
+        return "".join(f"; say {way}" for key, way in ways.items() if key in config["data"])
 
     def _require_fit(self, config: Mapping[str, Any]) -> None:
         """Compare with the configured model before data are read, whose channels are taken to be the weights'."""

@@ -28,6 +28,8 @@ KEPT = {
     "data.size": _PIXELS,
     "data.channels": _PIXELS,
     "data.resize": _PIXELS,
+    "data.background": _PIXELS,
+    "data.enlarge": _PIXELS,
     "data.buckets": _COUNTED,
     "model": "the weights are of it",
     "likelihood": _SCORE,
