@@ -91,8 +91,8 @@ def test_training_is_a_plain_loop_of_gradient_steps(tmp_path, accumulate):
             for k, rows in enumerate(group, start=epoch * BATCHES + first):
                 noise = randomness.normal(0, "posterior", k, (len(rows), 2))
                 terms = one_sample(twin.components, images[rows], twin.model.encode(images[rows]), noise).terms
-                # the last step of an epoch has fewer batches: its gradient is the mean over those
-                (terms.loss(min(step / warmup, 1.0)).mean() / len(group)).backward()
+                # the last step of an epoch has fewer batches, and a smaller one: its gradient is the mean over examples
+                (terms.loss(min(step / warmup, 1.0)).sum() / sum(map(len, group))).backward()
             optimizer.step()
             step += 1
     assert module.trainer.global_step == step

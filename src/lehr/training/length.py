@@ -80,6 +80,11 @@ class Length:
         first = batch_idx - batch_idx % accumulate
         return min(accumulate, self.batches_per_epoch - first)
 
+    def images_in_step(self, batch_idx: int, accumulate: int) -> int:
+        """How many images of all ranks make the optimiser step that batch `batch_idx` of its epoch is part of."""
+        first = batch_idx - batch_idx % accumulate
+        return self.images(first + self.batches_in_step(batch_idx, accumulate)) - self.images(first)
+
 
 def is_over(trainer: Trainer) -> bool:
     """Whether the epoch that is ending is the last one."""

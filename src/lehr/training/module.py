@@ -243,10 +243,17 @@ class VAEModule(MeasuredModule):
             loss = loss + self.players.nothing()
         accumulate = self.trainer.accumulate_grad_batches
         if accumulate > 1:
-            # Lightning divides by the full number, which the last step of an epoch may not have
-            assert self.length is not None
-            loss = loss * (accumulate / self.length.batches_in_step(batch_idx, accumulate))
+            # every example of a step counts alike, also where its last batch is smaller or it has fewer batches;
+            # Lightning divides by the full number of them
+            loss = loss * (batch.total * accumulate / self._images_in_step(batch, batch_idx))
         return loss
+
+    def _images_in_step(self, batch: Batch, batch_idx: int) -> int:
+        assert self.length is not None
+        accumulate = self.trainer.accumulate_grad_batches
+        if self.datamodule.overfit_batches:  # the same few batches, all of one size
+            return batch.total * self.length.batches_in_step(batch_idx, accumulate)
+        return self.length.images_in_step(batch_idx, accumulate)
 
     def _is_logged(self, step: int, batch_idx: int) -> bool:
         """Whether this batch, of optimiser step `step`, is the one that is logged of it, and the step is logged."""
