@@ -11,13 +11,16 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
-from lehr.models import KLAutoencoder
+from lehr.models import KLAutoencoder, TinyAutoencoder
 from lehr.objective import Bernoulli, StandardNormalPrior
+from lehr.run.directory import RunDirectory
 from lehr.run.model_files import WEIGHTS
+from lehr.run.status import Status
+from lehr.training.beginning import _differences
 from lehr.training.module import VAEModule
-from lehr.training.starting import Start
+from lehr.training.starting import Start, started_from
 
 SMALL = ("kl=constant", "model.hidden=[32]", "trainer.max_epochs=null", "trainer.max_steps=1", "evaluate=none",
          "callbacks.samples=null", "callbacks.aggregate=null")  # fmt: skip
@@ -133,3 +136,31 @@ def test_a_run_goes_on_without_the_pretrained_weights_that_it_began_with(lehr, t
     assert "there is no such file or folder" in err
     code, _, err = lehr("train", f"resume={run}", "trainer.max_steps=2")
     assert code == 0, err
+
+
+def test_pretrained_weights_are_known_by_what_they_hold_and_not_by_where_they_lie(tmp_path):
+    def weights(folder, value):
+        folder.mkdir(exist_ok=True)
+        tensors = {name: torch.full_like(t, value) for name, t in model.state_dict().items()}
+        save_file(tensors, folder / "diffusion_pytorch_model.safetensors")
+        return str(folder)
+
+    model = TinyAutoencoder((3, 16, 16), base_channels=8, blocks=(1, 1))
+    node = {"_target_": "lehr.models.TinyAutoencoder", "base_channels": 8, "blocks": [1, 1]}
+    old, moved = weights(tmp_path / "old", 0.5), weights(tmp_path / "moved", 0.5)
+    config, run = {"overwrite": False, "trust": []}, RunDirectory(tmp_path / "run")
+    config = {**config, "model": {**node, "pretrained": old}}
+    started = started_from(config, run, resume=False)
+    assert started["pretrained"] == old
+    run.path.mkdir()
+    run.write_config(config)
+    Status(run.status).start(started_from=started)
+    same, elsewhere = config, {**config, "model": {**node, "pretrained": moved}}
+    assert _differences(same, run) == _differences(elsewhere, run) == ""
+    weights(tmp_path / "old", 0.25)
+    weights(tmp_path / "moved", 0.25)
+    assert _differences(same, run) == f"model.pretrained={old} there, {old} (with other weights now) here"
+    assert _differences(elsewhere, run) == f"model.pretrained={old} there, {moved} here"
+    Status(run.status).start(started_from=None)  # as an earlier version wrote it: known by where they lie
+    assert _differences(same, run) == ""
+    assert _differences(elsewhere, run) == f"model.pretrained={old} there, {moved} here"

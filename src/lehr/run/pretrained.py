@@ -17,6 +17,7 @@ from lehr.models.first_stage.layouts import Weights
 from lehr.models.first_stage.recognise import Shapes, difference, image_channels, shapes_of
 from lehr.run.model_files import build_model
 from lehr.run.published import read_published
+from lehr.tensors import model_id
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,11 @@ class Pretrained:
         found._require_fit(config)
         return found
 
+    @property
+    def id(self) -> str:
+        """A digest of the weights, by which they are known again wherever they lie."""
+        return model_id(self.weights)
+
     def give(self, module: Any, config: Mapping[str, Any]) -> None:
         """Give `module.model` these weights.
 
@@ -64,8 +70,7 @@ class Pretrained:
 
     def _without_opacity(self, config: Mapping[str, Any], model: FirstStage) -> str:
         """What to say where the weights are of colours, and the images have an opacity."""
-        last = [self.weights[name] for name in _FIRST if name in self.weights]
-        if model.image_shape[0] != 4 or not last or last[0].shape[1] != 3:
+        if (model.image_shape[0], image_channels(shapes_of(self.weights))) != (4, 3):
             return ""
         ways = {"background": "data.background=white", "channels": "data.channels=3"}
         return "".join(f"; say {way}" for key, way in ways.items() if key in config["data"])

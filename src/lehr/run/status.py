@@ -46,7 +46,8 @@ class Status:
 
         Args:
             marked_events: whether its events have names of their own, see `lehr.run.contents`.
-            started_from: the run whose weights it has begun with, and the id of its model; None for none.
+            started_from: the run whose weights it has begun with, and the id of its model; or the name of pretrained
+                weights and their digest; None for new ones.
         """
         self._fields = {
             "state": RUNNING,

@@ -13,6 +13,7 @@ from lehr.run.status import DONE, FAILED, INTERRUPTED, lacks_evaluation
 from lehr.startup import quick_imports
 from lehr.training.launched import rank_from_outside
 
+_PRETRAINED = "model.pretrained"
 _NAMED = 4  # keys that a refusal names
 _ANEW = "choose another directory, or say overwrite=true to begin anew"
 
@@ -96,10 +97,29 @@ def _differences(config: Mapping[str, Any], directory: RunDirectory) -> str:
         there, here = parts(directory.read_config()), parts(config)
     except CheckpointError as error:
         raise ConfigError(f"{error}; {_ANEW}") from error
+    _compare_weights(there, here, config, directory)
     keys = differing(there, here)
     both = [(key, *(side.get(key, LATER.get(key)) for side in (there, here))) for key in keys[:_NAMED]]
     named = [f"{key}={one} there, {other} here" for key, one, other in both]
     return "; ".join([*named, *([f"and {len(keys) - _NAMED} more"] if len(keys) > _NAMED else [])])
+
+
+def _compare_weights(
+    there: dict[str, Any], here: dict[str, Any], config: Mapping[str, Any], directory: RunDirectory
+) -> None:
+    """Of pretrained weights, let what they hold stand in the parts of both runs where it is known of the one there."""
+    begun = [run.read_status().get("started_from") for run in (*directory.stage_directories(), directory)]
+    known = next((of["weights"] for of in begun if isinstance(of, Mapping) and "weights" in of), None)
+    if known is None or not (there.get(_PRETRAINED) and here.get(_PRETRAINED)):
+        return
+    with quick_imports():
+        from lehr.run.pretrained import Pretrained
+    found = Pretrained.of(config)
+    assert found is not None
+    if found.id == known:
+        there[_PRETRAINED] = here[_PRETRAINED]
+    elif there[_PRETRAINED] == here[_PRETRAINED]:
+        here[_PRETRAINED] += " (with other weights now)"
 
 
 def has_begun(directory: RunDirectory) -> bool:

@@ -15,6 +15,7 @@ from lehr.errors import CheckpointError, ConfigError
 from lehr.models.first_stage.base import FirstStage
 from lehr.run.directory import RunDirectory
 from lehr.run.model_files import WEIGHTS, read_weights_alone
+from lehr.run.pretrained import Pretrained
 from lehr.tensors import read_id
 from lehr.training.module import VAEModule
 
@@ -71,14 +72,18 @@ class Start:
 def started_from(config: Config, directory: RunDirectory, resume: bool) -> dict[str, Any] | None:
     """What status.json says of it: the run, and the id of its model; None where a run begins with new weights.
 
+    Of pretrained weights it has their name and a digest of what they hold.
+
     Raises:
         CheckpointError: if the weights are missing or damaged.
+        ConfigError: if pretrained weights are, or are of another model.
     """
     if resume:
         found = directory.read_status().get("started_from")
         return found if isinstance(found, dict) else None
     if (run := start_of(config, directory)) is None:
-        return None
+        pretrained = Pretrained.of(config)
+        return {"pretrained": pretrained.name, "weights": pretrained.id} if pretrained else None
     try:
         return {"run": str(run), "model": read_id(RunDirectory(run).model / WEIGHTS)}
     except Exception as error:
