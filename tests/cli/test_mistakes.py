@@ -19,7 +19,8 @@ MODELS = ", ".join(sorted(path.stem for path in (conf_dir() / "model").glob("[!_
     [
         pytest.param(
             "foo=1 +unknown=1 ++zzz=1 kl.wieght=1 trainer.epochs=3 latent_dim=3 lr=1 warm_up=2 model.mlp=1 "
-            "precision=16-mixed kl/weight=1 modle=mlp +kl.foo=1 ~data.batch_size ~likelihood",
+            "precision=16-mixed kl/weight=1 modle=mlp terms.lpips.weight=2 logger.csv.x=1 stages={a:1} +kl.foo=1 "
+            "~data.batch_size ~likelihood",
             [
                 "foo: unknown key",
                 "unknown: unknown key",
@@ -34,6 +35,9 @@ MODELS = ", ".join(sorted(path.stem for path in (conf_dir() / "model").glob("[!_
                 "precision: unknown key; did you mean trainer.precision?",
                 "kl/weight: unknown key; did you mean kl.weight?",
                 "modle: unknown key; did you mean model?",
+                "terms.lpips.weight: there is no terms.lpips without terms=lpips",
+                "logger.csv.x: there is no logger.csv without logger=[tensorboard,csv]",
+                "stages={a:1}: must be a list; write stages=[...]",
                 "kl.foo: unknown key; there are: kl.convention, kl.cycles, kl.hold, kl.shape, kl.unit, kl.warmup, "
                 "kl.weight",
                 "data.batch_size: is missing",

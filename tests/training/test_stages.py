@@ -90,6 +90,12 @@ def test_the_same_command_goes_on_where_it_was_stopped(staged, tmp_path, lehr, m
     assert stages_named(err) == ["stage 1 of 3: low", "stage 2 of 3: decoder"]
     assert json.loads((run / "status.json").read_text())["state"] == "interrupted"
     assert "holds an unfinished run of other values" in lehr("train", f"dir={run}", *COMMON, STAGES, "seed=3")[2]
+    other = STAGES.replace("trainer.max_steps:2", "trainer.max_steps:3", 1)
+    (line,) = [line for line in lehr("train", f"dir={run}", *COMMON, other)[2].splitlines() if "unfinished" in line]
+    assert "of other values (stages.low.trainer.max_steps=2 there, 3 here); resume=" in line
+    (line,) = [line for line in lehr("train", f"dir={run}", *COMMON)[2].splitlines() if "unfinished" in line]
+    assert "stages=[low, decoder, all] there, [] here" in line
+    assert "'name'" not in line
     stopped_in("run")
     code, _, err = lehr("train", f"dir={run}", *COMMON, STAGES)
     assert stages_named(err) == ["stage 2 of 3: decoder", "stage 3 of 3: all"]

@@ -22,10 +22,10 @@ from hydra.core.override_parser.types import Override
 from hydra.core.plugins import Plugins
 from hydra.errors import HydraException
 from hydra.plugins.search_path_plugin import SearchPathPlugin
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException, ValidationError
 
-from lehr.compose.overrides import choice_problems, line, meant, parsed
+from lehr.compose.overrides import choice_problems, left_out, line, meant, parsed
 from lehr.config.given import NOTHING, Given, named, with_stubs
 from lehr.config.problems import did_you_mean, section_problems
 from lehr.config.registry import conf_dir
@@ -189,10 +189,12 @@ class Composer:
                 continue
             if self._is_section_of_hydra(key) and not (override.is_delete() or isinstance(override.value(), dict)):
                 problems.append(f"{override.input_line}: is a section; its keys are set as {key}.KEY")
+            elif isinstance(override.value(), dict) and isinstance(OmegaConf.select(self.compose(), key), ListConfig):
+                problems.append(f"{override.input_line}: must be a list; write {key}=[...]")
             elif key in known or override.is_add() or key.startswith("hydra"):
                 good.append(override)
             elif key.partition(".")[0] not in doubtful:
-                problems.append(f"{key}: unknown key{meant(key, known)}")
+                problems.append(f"{key}: {left_out(key, known, self.options) or f'unknown key{meant(key, known)}'}")
         kept = {id(override) for override in good}
         return [override for override in overrides if id(override) in kept]
 

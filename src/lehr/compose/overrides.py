@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -155,6 +155,17 @@ def choice_problems(override: Override, options: list[str], defaults: dict[str, 
                     hint = did_you_mean(choice, {*named(group, options), *extras})
                     problems.append(f"{group}={choice}: there is no such choice{hint}")
     return problems
+
+
+def left_out(key: str, known: set[str], options: Callable[[str], list[str]]) -> str | None:
+    """What there is to say of a key of a component that could be one of several of its group, and is none of them."""
+    group, _, rest = key.partition(".")
+    name = rest.partition(".")[0]
+    if group not in GROUPS or not GROUPS[group].several or f"{group}.{name}" in known or name not in options(group):
+        return None
+    there = [one for one in options(group) if f"{group}.{one}" in known]
+    choice = f"[{','.join([*there, name])}]" if there else name
+    return f"there is no {group}.{name} without {group}={choice}"
 
 
 def meant(key: str, known: set[str]) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from lehr.config.stages import NAME, STAGES
 from lehr.errors import CheckpointError, ConfigError
 from lehr.run.directory import RunDirectory
 from lehr.run.identity import LATER, differing, parts
@@ -14,6 +15,7 @@ from lehr.startup import quick_imports
 from lehr.training.launched import rank_from_outside
 
 _PRETRAINED = "model.pretrained"
+_LONGEST = 80  # letters of a value that it names
 _NAMED = 4  # keys that a refusal names
 _ANEW = "choose another directory, or say overwrite=true to begin anew"
 
@@ -98,10 +100,33 @@ def _differences(config: Mapping[str, Any], directory: RunDirectory) -> str:
     except CheckpointError as error:
         raise ConfigError(f"{error}; {_ANEW}") from error
     _compare_weights(there, here, config, directory)
+    _compare_stages(there, here)
     keys = differing(there, here)
-    both = [(key, *(side.get(key, LATER.get(key)) for side in (there, here))) for key in keys[:_NAMED]]
+    both = [(key, *(_short(_value(side, key)) for side in (there, here))) for key in keys[:_NAMED]]
     named = [f"{key}={one} there, {other} here" for key, one, other in both]
     return "; ".join([*named, *([f"and {len(keys) - _NAMED} more"] if len(keys) > _NAMED else [])])
+
+
+def _value(found: Mapping[str, Any], key: str) -> Any:
+    """In the parts of a run; what a stage does not say is as in the last one."""
+    if key.startswith(f"{STAGES}.") and key not in found:
+        return _value(found, key.split(".", 2)[2])
+    return found.get(key, LATER.get(key))
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
+
+
+def _compare_stages(there: dict[str, Any], here: dict[str, Any]) -> None:
+    """Let the stages of both runs stand in their parts by name, and where these are the same what each says."""
+    names = [[stage[NAME] for stage in side.get(STAGES) or ()] for side in (there, here)]
+    for side, own in zip((there, here), names, strict=True):
+        for stage in side.pop(STAGES, None) or ():
+            if names[0] == names[1]:
+                side |= {f"{STAGES}.{stage[NAME]}.{key}": value for key, value in stage.items() if key != NAME}
+        side[STAGES] = f"[{', '.join(own)}]"
 
 
 def _compare_weights(
