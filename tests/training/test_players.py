@@ -12,9 +12,11 @@ from harness import Tiny, trainer, vae
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from lehr.errors import CheckpointError, ConfigError
+from lehr.models import VQAutoencoder
 from lehr.objective import AnnealedKL, Gaussian, VampPrior
 from lehr.objective.step import AUTOENCODER
 from lehr.training.callbacks.metrics import training_metrics
+from lehr.training.freezing import drift
 from lehr.training.loop import LeanEpochLoop
 from lehr.training.module import VAEModule
 from lehr.training.players import Player, PlayerPlan, Players
@@ -290,3 +292,21 @@ def test_what_a_rate_term_learns_is_trained_too(tmp_path):
     module = VAEModule(one.model, one.likelihood, LearnedWeight(), one.plans[AUTOENCODER])
     train(tmp_path, module, max_epochs=1)
     assert module.rate_term.log_weight.item() < 0  # the rate is cheaper without it
+
+
+@pytest.mark.parametrize(
+    ("freeze", "trained"),
+    [
+        ([], ""),
+        (["model.encoder.conv_in.*"], ""),
+        (["model.encoder.*"], "quant_conv and quantize trained"),
+        (["model.encoder.*", "model.quant_conv.*"], "quantize trained"),
+        (["model.encoder.*", "model.quant*"], ""),
+    ],
+)
+def test_what_else_decides_on_the_latents_of_a_frozen_encoder_is_said(freeze, trained):
+    model = VQAutoencoder((3, 8, 8), base_channels=32, channel_multipliers=[1], layers=1, mid_attention=False)
+    note = drift(model, PlayerPlan(torch.optim.Adam, {"lr": 1.0}, freeze=freeze))
+    assert (trained in note) if trained else (note is None)
+    if note:
+        assert note.endswith("say optimizer.freeze=[model.encoder.*,model.quant_conv.*,model.quantize.*]")

@@ -43,6 +43,7 @@ from lehr.training.ddp import RunDirectoryDDP
 from lehr.training.debugging.looking import looking
 from lehr.training.ema import EMAPlan
 from lehr.training.export import Exported
+from lehr.training.freezing import drift
 from lehr.training.history_logger import HistoryLogger
 from lehr.training.lean import NoProfiler
 from lehr.training.length import Length
@@ -142,7 +143,7 @@ class Parts:
             start.give(self.module, config)
         if self.data.grey and self.module.likelihood.levels == 2:
             self._say(_GREY)
-        for note in (_single_example(self.data, rate_term), self.module.model.note):
+        for note in (_single_example(self.data, rate_term), self.module.model.note, drift(self.module.model, plan)):
             if note:
                 self._say(note)
         if saved and checkpoint:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from lehr.errors import CheckpointError
 from lehr.limits import Fraction, PositiveFloat
 from lehr.posterior.posterior import at_least_float32
-from lehr.training.players import named_parameters
+from lehr.training.freezing import named_parameters
 
 RAMP_UP = 0.09
 """The half-life is at most this share of the images seen (`rampup_ratio` of EDM2's traditional EMA)."""

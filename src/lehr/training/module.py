@@ -29,9 +29,10 @@ from lehr.objective.step import AUTOENCODER, StepInputs, StepResult
 from lehr.posterior.aggregate import AggregatePosterior
 from lehr.training.ema import Averaging, EMAPlan
 from lehr.training.finite import FiniteLoss
+from lehr.training.freezing import freeze_parts
 from lehr.training.length import Length
 from lehr.training.measured import MeasuredModule
-from lehr.training.players import PlayerPlan, Players, freeze_parts
+from lehr.training.players import PlayerPlan, Players
 
 
 class VAEModule(MeasuredModule):

@@ -9,17 +9,16 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-from lehr.config.problems import did_you_mean
 from lehr.errors import CheckpointError, ConfigError
 from lehr.limits import NonNegativeFloat, PositiveFloat
+from lehr.training.freezing import named_parameters
 
 _STAGES = 8
 _STAGE_PARTS = (3**_STAGES - 1) // 2
@@ -58,60 +57,6 @@ class PlayerPlan:
             stage = min(math.floor(math.log(parts, 3) + 1e-9), _STAGES - 1)
             return round(10 * 10 ** (-stage / (_STAGES - 1)), 1) / 10
         return (self.final_lr + (lr - self.final_lr) * 0.5 * (1 + math.cos(math.pi * progress))) / lr
-
-
-def freeze_parts(networks: Mapping[str, Mapping[str, nn.Module]], plans: Mapping[str, PlayerPlan]) -> None:
-    """Freeze what the plans of the players say: before DDP takes the parameters whose gradients it waits for.
-
-    Args:
-        networks: player -> what the names of its parameters begin with -> module.
-        plans: player -> how it is trained.
-
-    Raises:
-        ConfigError: for a player without a plan or a plan without a player, a pattern that freezes nothing, or
-            nothing that is trained.
-    """
-    if unpaired := networks.keys() ^ plans.keys():
-        raise ConfigError(f"players: there is either no network or no plan for {', '.join(sorted(unpaired))}")
-    for name, plan in plans.items():
-        freeze(networks[name], plan.freeze)
-        if any(p.requires_grad for _, p in named_parameters(networks[name])):
-            continue
-        if plan.freeze:
-            raise ConfigError(f"optimizer.freeze=[{', '.join(plan.freeze)}]: leaves nothing to train; name fewer")
-        raise ConfigError(f"{name}: has nothing to train: none of its parameters requires a gradient")
-
-
-def freeze(modules: Mapping[str, nn.Module], patterns: Iterable[str]) -> None:
-    """Stop the training of the parameters whose names match.
-
-    Args:
-        modules: what a name begins with -> the module.
-        patterns: of names of parameters, `model.encoder.*` say.
-
-    Raises:
-        ConfigError: for a pattern that no name matches.
-    """
-    parameters = dict(named_parameters(modules))
-    for pattern in patterns:
-        found = [parameter for name, parameter in parameters.items() if fnmatchcase(name, pattern)]
-        if not found:
-            hint = did_you_mean(pattern, _sections(parameters))
-            raise ConfigError(f"optimizer.freeze={pattern}: no parameter has such a name{hint}")
-        for parameter in found:
-            parameter.requires_grad_(False)
-
-
-def _sections(names: Iterable[str]) -> set[str]:
-    """The pattern of each part that has parameters: model.*, model.encoder.*, ..."""
-    parts = [name.split(".") for name in names]
-    return {".".join(path[:depth]) + ".*" for path in parts for depth in range(1, len(path))}
-
-
-def named_parameters(modules: Mapping[str, nn.Module]) -> Iterator[tuple[str, nn.Parameter]]:
-    """Every parameter of `modules` by its name, each once."""
-    for prefix, module in modules.items():
-        yield from module.named_parameters(prefix)
 
 
 def decays(name: str, parameter: Tensor) -> bool:

@@ -19,8 +19,8 @@ from lehr.errors import NonFiniteLoss
 from lehr.finite import wrong_among
 from lehr.training.debugging.tracing import INF, Made, Sites, Watch, chain, kind_of
 from lehr.training.finite import FiniteLoss
+from lehr.training.freezing import named_parameters
 from lehr.training.module import VAEModule
-from lehr.training.players import named_parameters
 
 _SAID = "debug=anomaly: "
 

@@ -19,9 +19,9 @@ from lehr.models.wrapped import evaluated
 from lehr.run.contents import OVERFIT
 from lehr.run.directory import RunDirectory
 from lehr.training.debugging.reasons import Evidence, reasons
+from lehr.training.freezing import named_parameters
 from lehr.training.lean import LeanCallback
 from lehr.training.module import VAEModule
-from lehr.training.players import named_parameters
 
 LEARNT = 0.95
 """The share of a batch's variance about its mean image that its reconstruction explains, once it is learnt."""

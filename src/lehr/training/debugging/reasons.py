@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from lehr.models.wrapped import evaluated
+from lehr.training.freezing import named_parameters
 from lehr.training.module import VAEModule
 from lehr.training.opening import parts_of
-from lehr.training.players import named_parameters
 
 _MOVED = 0.01  # of their norm: weights that have moved less have not been trained
 _ACTIVE = 0.01  # variance of a latent's mean over the batch, from which on it counts as active
