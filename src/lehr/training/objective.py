@@ -29,12 +29,11 @@ def build_objective(config: Mapping[str, Any], model: Autoencoder, trust: tuple[
         "latent_shape": model.latent_shape,
         "load_model": lambda run: read_model(RunDirectory(Path(run)).model, trust)[0],
     }
-    with randomness.seeded(config["seed"], "terms"):
-        terms = {
-            name: build(node, LossTerm, key=f"terms.{name}", trust=trust, **given)
-            for name, node in (config.get("terms") or {}).items()
-            if node
-        }
+    terms = {}
+    for name, node in (config.get("terms") or {}).items():
+        if node:
+            with randomness.seeded(config["seed"], f"weights/terms/{name}"):  # whatever terms there are besides
+                terms[name] = build(node, LossTerm, key=f"terms.{name}", trust=trust, **given)
     return WithTerms(base, terms) if terms else base
 
 
