@@ -146,9 +146,11 @@ def test_left_out_of_batches_it_is_the_same_on_average():
     with_it = 0
     for number in range(40):
         result = result_of(rare, model, x, number)
-        weight, value = float(result.terms["equivariance"].weight), result.numbers()["equivariance"]
-        assert (weight, value) == (1.0, 0.0) or (weight, value) == (4.0, value_of(always, model, x, number))
-        with_it += weight == 4
+        if "equivariance" not in result.terms:  # a 0 in its curve would be no value of it
+            continue
+        assert float(result.terms["equivariance"].weight) == 4
+        assert result.numbers()["equivariance"] == value_of(always, model, x, number)
+        with_it += 1
     assert 3 <= with_it <= 18
 
 

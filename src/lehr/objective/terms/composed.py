@@ -100,7 +100,8 @@ class WithTerms(Objective):
                 continue
             given = TermInputs(inputs, parts, posterior, draw.z, reconstruction, fidelity)
             given = replace(given, compare=partial(self._compared, given))
-            found = term(given)
+            if (found := term(given)) is None:
+                continue
             weight = _weight(term, parts, inputs) * found.factor
             weighted = weight * found.value.sum()
             if term.trains != "encoder":
@@ -117,8 +118,8 @@ class WithTerms(Objective):
             total = -likelihood.log_prob(images, parameters)
         given = replace(given, step=inputs, reconstruction=likelihood.mean(parameters))
         for term in self.named_terms().values():
-            if term.compares_images and term.is_active(inputs.step) and min(images.shape[2:]) >= term.least_side:
-                found = term(given)
+            fits = term.compares_images and term.is_active(inputs.step) and min(images.shape[2:]) >= term.least_side
+            if fits and (found := term(given)) is not None:
                 total = total + _weight(term, given.parts, inputs) * found.factor * found.value
         return total
 

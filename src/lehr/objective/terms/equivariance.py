@@ -61,10 +61,10 @@ class Equivariance(LossTerm):
         """Both as `draws`, numbers on [0, 1), say; neither is what it was."""
         raise NotImplementedError
 
-    def forward(self, inputs: TermInputs) -> TermResult:
+    def forward(self, inputs: TermInputs) -> TermResult | None:
         chance, *draws = inputs.step.uniform(type(self).__name__, (4,)).tolist()
         if chance >= self.probability:
-            return TermResult(inputs.images.new_zeros(len(inputs.images)))
+            return None
         self._require_whole_cells(inputs)
         z, images = self.transformed(inputs.z, inputs.images, draws)
         try:

@@ -131,8 +131,11 @@ class LossTerm(nn.Module):
         self.onset = Onset(weight)
         self._kept: dict[str, nn.Module] = {}
 
-    def forward(self, inputs: TermInputs) -> TermResult:
-        """The value of this rank's examples. Called once a batch on every rank, from the start on."""
+    def forward(self, inputs: TermInputs) -> TermResult | None:
+        """The value of this rank's examples. Called once a batch on every rank, from the start on.
+
+        None where the term leaves out this batch, on all ranks: nothing is logged of it then.
+        """
         raise NotImplementedError
 
     @property
