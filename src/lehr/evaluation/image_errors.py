@@ -113,7 +113,7 @@ def band_mse(images: Tensor, reconstructions: Tensor) -> Tensor:
     """
     difference = images - reconstructions
     height, width = difference.shape[2:]
-    rows, columns = _dct(height).to(difference), _dct(width).to(difference)
+    rows, columns = dct(height).to(difference), dct(width).to(difference)
     power = (rows @ difference @ columns.T).square().mean(1) / (height * width)
     masks = torch.stack([_band(height, width, *limits) for limits in BANDS.values()]).to(power)
     return torch.einsum("bhw,khw->bk", power, masks)
@@ -153,7 +153,7 @@ def _decibels(errors: Tensor) -> Tensor:
 
 
 @lru_cache(maxsize=16)
-def _dct(side: int) -> Tensor:
+def dct(side: int) -> Tensor:
     """The matrix (side, side) of the orthonormal DCT-II: row u is the wave of u half cycles."""
     u, x = torch.arange(side, dtype=torch.float64).view(-1, 1), torch.arange(side, dtype=torch.float64)
     matrix = (math.pi / side * (x + 0.5) * u).cos() * math.sqrt(2 / side)
