@@ -6,5 +6,8 @@ PROBES = {
     "colour": "a shift of colours",
     "saturation": "values that leave the range of pixels",
     "border": "borders that are reconstructed worse than the same pixels within",
+    "equivariance": "latents that are flipped, turned, shifted or scaled, and what they decode to",
+    "spectrum": "high frequencies of latents that images of their size have not",
+    "fp16": "activations that are infinite in half precision",
 }
 """In the order in which they are shown."""

@@ -14,9 +14,12 @@ import torch
 from lehr.errors import LehrError
 from lehr.evaluation.probes.border import BORDER
 from lehr.evaluation.probes.colour import COLOUR, SATURATION
+from lehr.evaluation.probes.equivariance import EQUIVARIANCE
+from lehr.evaluation.probes.half import HALF
 from lehr.evaluation.probes.probe import Probe, Probed, ProbeInputs
+from lehr.evaluation.probes.spectrum import SPECTRUM
 
-PROBES: tuple[Probe, ...] = (COLOUR, SATURATION, BORDER)
+PROBES: tuple[Probe, ...] = (COLOUR, SATURATION, BORDER, EQUIVARIANCE, SPECTRUM, HALF)
 """All that there are."""
 
 Outcome = Probed | str

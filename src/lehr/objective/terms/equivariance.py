@@ -96,6 +96,12 @@ class Equivariance(LossTerm):
         )
 
 
+def scaled_and_turned(x: Tensor, size: Sequence[int], turns: int) -> Tensor:
+    """Maps (b, c, h, w) brought to another size, bilinear without antialiasing, and turned by right angles."""
+    scaled = F.interpolate(x, tuple(size), mode="bilinear", align_corners=False)
+    return torch.rot90(scaled, turns, (-1, -2))
+
+
 class ScaleEquivariance(Equivariance):
     """Latents made smaller and turned by a right angle or two or three (EQ-VAE, Kouzelis et al. 2025, section 3.2).
 
@@ -130,10 +136,7 @@ class ScaleEquivariance(Equivariance):
         turns = 1 + int(draws[1] * 3)
         size = [max(1, int(n * scale)) for n in z.shape[2:]]  # where batches are of several sizes, each its own
         pixels = [n * factor for n, factor in zip(size, self.factors, strict=True)]
-        return tuple(  # type: ignore[return-value]
-            torch.rot90(F.interpolate(x, to, mode="bilinear", align_corners=False), turns, (-1, -2))
-            for x, to in ((z, size), (images, pixels))
-        )
+        return scaled_and_turned(z, size, turns), scaled_and_turned(images, pixels, turns)
 
 
 class FlipEquivariance(Equivariance):
