@@ -170,12 +170,12 @@ def chance_gap(errors: Sequence[float], observed: float, level: float = LEVEL) -
     s = np.maximum(s, s.max() * _LEAST_ERROR)
     x = np.linspace(-_REACH * s.max(), _REACH * s.max(), _GRID)
     below = _normal_cdf(x[:, None] / s)
-    expected = (x[1] - x[0]) * float((1 - below.prod(1) - (1 - below).prod(1)).sum())
+    expected = float(x[1] - x[0]) * float((1 - below.prod(1) - (1 - below).prod(1)).sum())
     low, high = 0.0, 2 * _REACH * float(s.max())
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
         low, high = (middle, high) if _range_at_most(middle, x, s) < level else (low, middle)
-    return ChanceGap(expected, high, min(1.0, max(0.0, 1 - _range_at_most(observed, x, s))))
+    return ChanceGap(expected, high, min(1.0, max(0.0, 1.0 - _range_at_most(observed, x, s))))
 
 
 def _range_at_most(r: float, x: Floats, s: Floats) -> float:
@@ -184,7 +184,7 @@ def _range_at_most(r: float, x: Floats, s: Floats) -> float:
         return 0.0
     density = np.exp(-0.5 * (x[:, None] / s) ** 2) / (s * math.sqrt(2 * math.pi))
     within = np.maximum(_normal_cdf((x[:, None] + r) / s) - _normal_cdf(x[:, None] / s), np.finfo(np.float64).tiny)
-    return (x[1] - x[0]) * float(((density / within).sum(1) * within.prod(1)).sum())
+    return float(x[1] - x[0]) * float(((density / within).sum(1) * within.prod(1)).sum())
 
 
 def n_per_group(sd: float, gap: float, power: float = POWER, level: float = LEVEL) -> int:
@@ -195,6 +195,12 @@ def n_per_group(sd: float, gap: float, power: float = POWER, level: float = LEVE
 def n_paired(sd: float, gap: float, power: float = POWER, level: float = LEVEL) -> int:
     """Pairs whose differences have standard deviation `sd` for their mean `gap` to be found: 7.85 (sd / gap)^2."""
     return math.ceil(_needed(sd, gap, power, level))
+
+
+def detectable_gap(a: Any, b: Any, power: float = POWER, level: float = LEVEL) -> float:
+    """The true gap of mean(a) and mean(b) that groups of these sizes and spreads would show so often: 2.8 errors."""
+    error = math.hypot(_standard_error(_values(a)), _standard_error(_values(b)))
+    return (normal_quantile((1 + level) / 2) + normal_quantile(power)) * error
 
 
 def _needed(sd: float, gap: float, power: float, level: float) -> float:

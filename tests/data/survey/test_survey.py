@@ -12,7 +12,7 @@ from lehr.data import MNIST, Arrays, ImageDataModule
 from lehr.data.images import ArrayImages
 from lehr.data.splits import Splits
 from lehr.data.survey import survey
-from lehr.data.survey.canvas import _fitting
+from lehr.data.survey.canvas import fitting
 from lehr.data.survey.picture import is_own, save
 from lehr.errors import DataError
 
@@ -157,4 +157,4 @@ def test_mnist_is_as_it_is_known(data_root, common):
 
 
 def test_letters_with_accents_that_the_font_has_not_are_drawn_without_them():
-    assert _fitting("\u00e9t\u00e9 \u017b\u00f3\u0142w", 13, 1000) == "ete Zo?w"
+    assert fitting("\u00e9t\u00e9 \u017b\u00f3\u0142w", 13, 1000) == "ete Zo?w"

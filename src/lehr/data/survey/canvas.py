@@ -45,7 +45,7 @@ class Canvas:
         """A line of text, cut where the picture ends."""
         self._reserve(size + 8)
         draw = ImageDraw.Draw(self._image)
-        draw.text((_MARGIN, self._y), _fitting(text, size, WIDTH - 2 * _MARGIN), colour, font=_font(size))
+        draw.text((_MARGIN, self._y), fitting(text, size, WIDTH - 2 * _MARGIN), colour, font=font(size))
         self._y += size + 6
 
     def tiles(self, tiles: Sequence[Tile], label: str = "") -> None:
@@ -53,8 +53,8 @@ class Canvas:
         made = [(_sized(tile), tile.caption) for tile in tiles]
         if label:
             self._reserve(_TILE)
-            words = _fitting(label, 13, _LABEL - 8)
-            ImageDraw.Draw(self._image).text((_MARGIN, self._y + 4), words, _INK, font=_font(13))
+            words = fitting(label, 13, _LABEL - 8)
+            ImageDraw.Draw(self._image).text((_MARGIN, self._y + 4), words, _INK, font=font(13))
         x, height = _MARGIN + _LABEL, 0
         for picture, caption in made:
             if x + picture.width > WIDTH - _MARGIN and height:
@@ -63,8 +63,8 @@ class Canvas:
             self._image.paste(picture, (x, self._y))
             below = 0
             if caption:
-                words = _fitting(caption, 10, max(picture.width, _TILE), keep_end=True)
-                ImageDraw.Draw(self._image).text((x, self._y + picture.height + 1), words, _PALE, font=_font(10))
+                words = fitting(caption, 10, max(picture.width, _TILE), keep_end=True)
+                ImageDraw.Draw(self._image).text((x, self._y + picture.height + 1), words, _PALE, font=font(10))
                 below = 15
             x += max(picture.width, _TILE if caption else 0) + _GAP
             height = max(height, picture.height + below)
@@ -75,9 +75,9 @@ class Canvas:
         self._reserve(max(picture.height for picture, _ in pictures) + 30)
         draw, x = ImageDraw.Draw(self._image), _MARGIN
         for picture, title in pictures:
-            draw.text((x, self._y), title, _INK, font=_font(13))
+            draw.text((x, self._y), title, _INK, font=font(13))
             self._image.paste(picture, (x, self._y + 20))
-            x += max(picture.width, round(_font(13).getlength(title))) + 3 * _GAP
+            x += max(picture.width, round(font(13).getlength(title))) + 3 * _GAP
         self._y += max(picture.height for picture, _ in pictures) + 20 + _GAP
 
     def _reserve(self, height: int) -> None:
@@ -116,8 +116,8 @@ def bars(histogram: np.ndarray, width: int, height: int) -> Image.Image:
     image = Image.fromarray(base.clip(0, 255).astype(np.uint8))
     draw = ImageDraw.Draw(image)
     draw.line((0, foot, width - 1, foot), _LINE)
-    draw.text((0, foot + 1), "0", _PALE, font=_font(11))
-    draw.text((width - 8, foot + 1), "1", _PALE, font=_font(11))
+    draw.text((0, foot + 1), "0", _PALE, font=font(11))
+    draw.text((width - 8, foot + 1), "1", _PALE, font=font(11))
     return image
 
 
@@ -150,15 +150,15 @@ def _picture(pixels: np.ndarray) -> Image.Image:
 
 
 @cache
-def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+def font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     return ImageFont.load_default(size)
 
 
-def _fitting(text: str, size: int, width: int, keep_end: bool = False) -> str:
+def fitting(text: str, size: int, width: int, keep_end: bool = False) -> str:
     """The text in characters that the font has, letters without their accents, shortened to `width` pixels."""
     letters = (one for one in unicodedata.normalize("NFKD", text) if not unicodedata.combining(one))
     text = "".join(letters).encode("ascii", "replace").decode()
-    font = _font(size)
+    font = font(size)
     if font.getlength(text) <= width:
         return text
     while text and font.getlength(f"...{text}") > width:
