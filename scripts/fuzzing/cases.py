@@ -14,7 +14,7 @@ from typing import Any
 from fuzzing.known import default, keys_of, options, sweep_keys, train_keys
 from fuzzing.values import at_limits, good, hostile, misspelt, wrong
 from lehr.config.registry import GROUPS
-from lehr.config.schema import EvaluateConfig, ProbeConfig, ResultsConfig, SampleConfig, Section
+from lehr.config.schema import EvaluateConfig, GroupsConfig, ProbeConfig, ResultsConfig, SampleConfig, Section
 
 COMMANDS = {"train": 45, "train -m": 18, "sample": 11, "evaluate": 9, "results": 9, "completion": 8}
 """And how often each is tried."""
@@ -159,6 +159,7 @@ _STARTS = {
     "train": _train,
     "sample": _of_a_run(SampleConfig, "n=4", "steps=2"),
     "evaluate": _of_a_run(EvaluateConfig, "level=quick", "examples=20", "iwae_samples=2", "features=pca"),
+    "groups": _of_a_run(GroupsConfig, "examples=40"),
     "probe": _of_a_run(ProbeConfig, "examples=8"),
     "results": _results,
     "completion": _completion,

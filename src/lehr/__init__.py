@@ -19,6 +19,7 @@ __getattr__, __dir__ = exports(
         "Stopped": "errors",
         "compare": "sweeps.compare",
         "describe": "api.describe",
+        "groups": "api.groups",
         "load": "run.load",
         "load_sweep": "sweeps.frame",
         "probe": "api.probe",

@@ -29,7 +29,16 @@ def choices(group: str) -> list[str]:
 
 
 def test_commands(complete):
-    assert complete("lehr ") == ["completion ", "data ", "evaluate ", "probe ", "results ", "sample ", "train "]
+    assert complete("lehr ") == [
+        "completion ",
+        "data ",
+        "evaluate ",
+        "groups ",
+        "probe ",
+        "results ",
+        "sample ",
+        "train ",
+    ]
     assert complete("lehr t") == ["train "]
     assert complete("lehr tarin mo") == []
     assert complete("lehr completion ") == ["bash ", "zsh "]

@@ -25,6 +25,7 @@ def test_all_that_commands_write_into_a_run_directory_is_known_for_its_own(finis
     assert lehr("evaluate", f"run={run}", "samplers=[mixture]", "level=full", *words)[0] == 0
     assert lehr("evaluate", f"run={run}", "split=val", "level=quick", *words)[0] == 0
     assert lehr("probe", f"run={run}", "examples=20")[0] == 0
+    assert lehr("groups", f"run={run}", "examples=60")[0] == 0
     assert lehr("sample", f"run={run}", "n=4", "method=aggregate_full", "seed=3")[0] == 0
     assert lehr("sample", f"run={run}", "method=interpolate")[0] == 0
     assert set(own_files(run)) == files(run)

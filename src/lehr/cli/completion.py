@@ -45,7 +45,7 @@ def _query(line: str) -> list[str]:
         found: Iterable[str] = [f"{command} " for command in COMMANDS]
     elif words[1] == "completion":
         found = ["bash ", "zsh "]
-    elif words[1] in ("train", "data", "sample", "evaluate", "probe"):
+    elif words[1] in ("train", "data", "sample", "evaluate", "groups", "probe"):
         found = _FLAGS if word.startswith("-") else _overrides(words[1], words[2:], word)
     elif words[1] == "results":
         found = _results(word)
@@ -69,7 +69,7 @@ def _results(word: str) -> Iterable[str]:
 def _overrides(name: str, before: list[str], word: str) -> Iterable[str]:
     from lehr.cli.flags import parse
     from lehr.compose.composer import Command, keys, plain, vocabulary
-    from lehr.config.schema import DescribeConfig, EvaluateConfig, ProbeConfig, SampleConfig, Section
+    from lehr.config.schema import DescribeConfig, EvaluateConfig, GroupsConfig, ProbeConfig, SampleConfig, Section
     from lehr.config.words import component_words, train_words, words_of
     from lehr.errors import ConfigError
 
@@ -94,7 +94,12 @@ def _overrides(name: str, before: list[str], word: str) -> Iterable[str]:
     elif name == "data":
         words = words_of(DescribeConfig) | component_words(plain(config, resolve=False))
     else:
-        schemas: dict[str, type[Section]] = {"sample": SampleConfig, "evaluate": EvaluateConfig, "probe": ProbeConfig}
+        schemas: dict[str, type[Section]] = {
+            "sample": SampleConfig,
+            "evaluate": EvaluateConfig,
+            "groups": GroupsConfig,
+            "probe": ProbeConfig,
+        }
         words = words_of(schemas[name])
     return _values(key, value, groups | words, several=many or key in groups)
 

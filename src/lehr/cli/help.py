@@ -134,6 +134,30 @@ Examples:
 docs/latents.md says what each of them means. lehr evaluate level=full looks for those that cost little.
 """
 
+GROUPS_HELP = """lehr groups: whether a finished run reconstructs some images worse than the others.
+
+Usage: lehr groups run=DIR [key=value ...]
+
+Keys and their defaults:
+  run=DIR                  the run directory
+  by=label                 label | factor | folder | FILE.csv, a table with the name of an image and its group in each
+                           line; not said: the label, or each of the factors
+  column=NAME              of FILE.csv; or the number of a factor
+  against=PLACE            another autoencoder, a run directory or published weights: what each group loses or gains
+  split=test               train | val | test
+  examples=N               at most so many images of the split
+  seed=0                   of the bootstrap: the same seed gives the same numbers
+  out=FOLDER               of groups.json and groups.png; by default the run directory
+  data.path=PLACE          where the data lie now, if they were moved; data.test_path and data.root likewise
+
+Examples:
+  lehr groups run=outputs/photos
+  lehr groups run=outputs/faces by=people.csv column=skin_tone
+  lehr groups run=outputs/shoes_alone against=outputs/photos
+
+docs/latents.md says how to read it. data.train_on=[NAME] trains on some classes alone, and tests on all.
+"""
+
 RESULTS_HELP = """lehr results: what a sweep came to: means and standard deviations over seeds.
 
 Usage: lehr results DIR [key=value ...]

@@ -25,12 +25,13 @@ COMMANDS = {
     "data": ("lehr.cli.data", "what a data set holds and what is odd in it, before anyone trains on it"),
     "evaluate": ("lehr.cli.evaluate", "how good a finished run is: likelihood, collapse, samples, representation"),
     "probe": ("lehr.cli.probe", "known faults of a finished run: spots, grids, borders, colours"),
+    "groups": ("lehr.cli.groups", "whether some images are reconstructed worse than others: by class, factor, folder"),
     "sample": ("lehr.cli.sample", "new images from a finished run"),
     "results": ("lehr.cli.results", "what a sweep came to: means and standard deviations over seeds"),
     "completion": ("lehr.cli.completion", 'completion for bash or zsh: eval "$(lehr completion bash)"'),
 }
 
-_WORKING = {"train", "evaluate", "probe", "sample"}
+_WORKING = {"train", "evaluate", "groups", "probe", "sample"}
 """Commands that leave files behind, of which what they print is no part."""
 
 

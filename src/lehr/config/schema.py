@@ -299,3 +299,19 @@ class ProbeConfig(Section):
     out: PathString | None
     debug: bool
     trust: list[str]
+
+
+class GroupsConfig(Section):
+    """Everything `lehr groups` can be told."""
+
+    run: PathString
+    data: MovedData = MovedData()
+    by: PathString | None
+    column: Text | NonNegativeInt | None
+    against: PathString | None
+    split: Literal["train", "val", "test"] | None
+    examples: Annotated[int, Ge(2)] | None
+    seed: NonNegativeInt
+    out: PathString | None
+    debug: bool
+    trust: list[str]

@@ -24,10 +24,11 @@ from lehr.data.file_facts import FileFacts
 from lehr.data.fingerprint import MOST_NAMES, Fingerprint, SplitPrint
 from lehr.data.images import Images
 from lehr.data.loader import EvaluationLoader, TrainingLoader, Waiting
+from lehr.data.only import only_classes
 from lehr.data.order import EvaluationOrder, TrainingOrder
 from lehr.data.splits import Splits, hold_out
 from lehr.errors import ConfigError, DataError
-from lehr.limits import Fraction, NonNegativeInt, PositiveInt
+from lehr.limits import Fraction, NonNegativeInt, PositiveInt, Text
 
 MOST_LEFT_OUT = 1000
 """Files of a kind that data.json names as left out."""
@@ -43,6 +44,8 @@ class ImageDataModule(LightningDataModule, ABC):
         binarize: "none", "threshold" or "dynamic".
         seed: decides the order, augmentation, binarisation and the validation split.
         split_seed: decides everything about the test split, so that runs with different seeds compare.
+        train_on: classes that training and validation are of alone, by their names or numbers; the test split has all.
+        train_on_factor: which of the labels these are values of, where each image has several.
 
     Attributes:
         evaluation_crop: how images are cut to their size where they are not augmented.
@@ -59,6 +62,8 @@ class ImageDataModule(LightningDataModule, ABC):
         binarize: Kind,
         seed: NonNegativeInt,
         split_seed: NonNegativeInt = 0,
+        train_on: list[Text | int] | None = None,
+        train_on_factor: NonNegativeInt | None = None,
     ) -> None:
         super().__init__()
         self.batch_size = batch_size
@@ -67,6 +72,8 @@ class ImageDataModule(LightningDataModule, ABC):
         self.binarize = binarize
         self.seed = seed
         self.split_seed = split_seed
+        self.train_on = train_on
+        self.train_on_factor = train_on_factor
         self.skipped: list[str] = []
         """What `read` has left out as damaged, and why: a line each."""
         self.left_out: dict[str, list[str]] = {}
@@ -131,6 +138,9 @@ class ImageDataModule(LightningDataModule, ABC):
             train, val = splits.train, splits.val
             if val is None:
                 train, val = hold_out(train, self.val_fraction, self.seed, "split/val")
+            if self.train_on is not None:
+                of = (self.train_on, self.train_on_factor, self.classes, splits.name)
+                train, val = only_classes(train, *of), only_classes(val, *of)
             for part, images in (("training", train), ("validation", val)):
                 if not len(images):
                     raise DataError(

@@ -29,14 +29,17 @@ WEIGHTS = ("best", "last", "ema")
 GRIDS = ("aggregate", "prior", "interpolation", "reconstruction", "error")
 PROBES_FILE, PROBES_FOLDER = "probes.json", "probes"
 """What `lehr probe` has found, and the pictures of it."""
+GROUPS_FILE, GROUPS_PICTURE = "groups.json", "groups.png"
+"""What `lehr groups` has found, and the picture of it."""
 OVERFIT = "overfit"
 """The picture of the one batch of debug=overfit."""
 
 _SAMPLER = "|".join(map(re.escape, SAMPLERS))
 _EVALUATION = re.compile(rf"evaluation(-({'|'.join(WEIGHTS)}))?(-val)?(-quick)?\.json")
+_GROUPS = rf"{re.escape(GROUPS_FILE)}|{re.escape(GROUPS_PICTURE)}"
 _FILES = re.compile(
     rf"config\.yaml|{re.escape(STATUS)}|metrics\.json|history\.jsonl|data\.json|{re.escape(LOGGERS)}|{_EVALUATION.pattern}"
-    rf"|{re.escape(PROBES_FILE)}"
+    rf"|{re.escape(PROBES_FILE)}|{_GROUPS}"
 )
 _CSV = re.compile(rf"{re.escape(CURVES)}|{re.escape(HPARAMS)}")
 _EVENTS = re.compile(r"events\.out\.tfevents\.\d+\..+\.\d+\.\d+" + re.escape(EVENTS_SUFFIX))
@@ -120,7 +123,7 @@ def _of_wandb(directory: Path) -> Iterator[Path]:
 
 def measured_files(directory: Path) -> Iterator[Path]:
     """What was measured of the trained model in `directory`, and fitted to its latents."""
-    yield from _matching(directory, re.compile(rf"{_EVALUATION.pattern}|{re.escape(PROBES_FILE)}"))
+    yield from _matching(directory, re.compile(rf"{_EVALUATION.pattern}|{_GROUPS}|{re.escape(PROBES_FILE)}"))
     yield from _matching(directory, FOLDERS[PROBES_FOLDER], PROBES_FOLDER)
     fitted = re.compile(rf"({'|'.join(map(re.escape, SAMPLERS))})\.(safetensors|json)")
     yield from _matching(directory, fitted, "posterior")

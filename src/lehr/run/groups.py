@@ -9,7 +9,7 @@ from typing import Any
 
 from lehr import __version__
 from lehr.config.problems import did_you_mean
-from lehr.errors import ConfigError, NonFinite
+from lehr.errors import CheckpointError, ConfigError, NonFinite
 from lehr.evaluation.groups.grouping import FACTOR, WAYS, Column, find_groupings
 from lehr.evaluation.groups.measure import measure, pairs_of, reconstruction_by
 from lehr.evaluation.groups.picture import draw_groups, examples_of
@@ -108,6 +108,8 @@ def groups_of_run(
     folder = request.out or run.path
     folder.mkdir(parents=True, exist_ok=True)
     require_own(folder / GROUPS_FILE)
+    if (folder / GROUPS_PICTURE).exists() and not (folder / GROUPS_FILE).exists():
+        raise CheckpointError(f"{folder / GROUPS_PICTURE}: was not written by lehr; move it away")
     subject = subject_of(run, trust, moved, folder)
     other = None if request.against is None else open_autoencoder(request.against, trust).to(subject.device)
     if other is not None and other.model.image_shape[0] != subject.model.image_shape[0]:
@@ -161,5 +163,3 @@ def _require_finite(errors: list[ImageErrors], names: list[str]) -> None:
         wrong = int((~one.values["psnr"].isfinite()).sum())
         if wrong:
             raise NonFinite(f"{name}: {wrong:,} of {len(one):,} reconstructions have pixels that are NaN")
-
-

@@ -27,7 +27,7 @@ LATER: dict[str, Any] = {
     "terms": {}, "data.test_key": None, "data.test_labels_key": None, "data.hidden": "white",
     "data.background": None, "data.enlarge": 1,
     "data.resize": None, "data.scale": [0.25, 1.0], "data.ratio": [0.75, 1.3333333333333333], "data.small": "enlarge",
-    "data.buckets": None,
+    "data.buckets": None, "data.train_on": None, "data.train_on_factor": None,
 }  # fmt: skip
 """Keys that earlier versions had not, with values that change nothing: a run that has them is the run of before."""
 _NOT_PART_OF_IT = frozenset(NOT_PART_OF_IT)

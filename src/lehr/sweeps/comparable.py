@@ -20,6 +20,7 @@ _OF_SAMPLES = ("iwae", "iwae_standard_error", "ess")
 _DENSITIES = ("gaussian", "laplace", "continuousbernoulli")
 _PIXELS = ("loss", "elbo", "distortion", "iwae", "bits_per_dim", "psnr", "ssim", "mse")
 _SAME_PIXELS = ("seed", "split_seed", "batch_size", "eval_batch_size", "workers", "flip", "crop", "root", "on_corrupt")
+_SAME_TEST = ("val_fraction", "train_on", "train_on_factor")  # but another validation
 _SAME_WEIGHT = ("hold", "warmup", "shape", "cycles", "unit")  # of the KL: on the way to it
 
 Condition = tuple[tuple[str, Any], ...]
@@ -49,7 +50,7 @@ def _matters(key: str, section: str, name: str) -> bool:
     group, _, own = key.replace("/", ".").partition(".")
     base = name.removesuffix("_sampled").removesuffix("_standard_error")
     if group == "data" and (base in _PIXELS or section in ("generation", "representation")):
-        return own not in _SAME_PIXELS and (own != "val_fraction" or section == "val")
+        return own not in _SAME_PIXELS and (own not in _SAME_TEST or section == "val")
     if group == "likelihood" and base in ("loss", "elbo", "distortion", "iwae"):
         return own in ("", "_target_", "levels")
     if group in ("objective", "kl") and base == "loss":

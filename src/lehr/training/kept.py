@@ -24,6 +24,8 @@ KEPT = {
     "data.split_seed": _SPLIT,
     "data.val_fraction": _SPLIT,
     "data.test_fraction": _SPLIT,
+    "data.train_on": _SPLIT,
+    "data.train_on_factor": _SPLIT,
     "data.binarize": _PIXELS,
     "data.size": _PIXELS,
     "data.channels": _PIXELS,

@@ -27,7 +27,7 @@ _LOOKED_AT = 64  # of the steps that are to come, to see whether anything schedu
 _WITH_OPACITY = 4  # channels
 _OF_DATA = (
     "batch_size", "seed", "split_seed", "val_fraction", "test_fraction", "binarize", "size", "channels", "resize",
-    "buckets",
+    "buckets", "train_on", "train_on_factor",
 )  # fmt: skip
 
 

@@ -158,9 +158,9 @@ def fitting(text: str, size: int, width: int, keep_end: bool = False) -> str:
     """The text in characters that the font has, letters without their accents, shortened to `width` pixels."""
     letters = (one for one in unicodedata.normalize("NFKD", text) if not unicodedata.combining(one))
     text = "".join(letters).encode("ascii", "replace").decode()
-    font = font(size)
-    if font.getlength(text) <= width:
+    drawn = font(size)
+    if drawn.getlength(text) <= width:
         return text
-    while text and font.getlength(f"...{text}") > width:
+    while text and drawn.getlength(f"...{text}") > width:
         text = text[1:] if keep_end else text[:-1]
     return f"...{text}" if keep_end else f"{text}..."

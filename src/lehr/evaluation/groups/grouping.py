@@ -140,7 +140,9 @@ def find_groupings(
         n = len(grouping.titles)
         if n < 2:
             only = f" ({grouping.titles[0]})" if n else ""
-            raise DataError(f"{what}: by {grouping.name} there is one group alone{only}, and nothing to compare it with")
+            raise DataError(
+                f"{what}: by {grouping.name} there is one group alone{only}, and nothing to compare it with"
+            )
         if n > MOST_GROUPS:
             raise DataError(f"{what}: by {grouping.name} there are {n:,} groups; at most {MOST_GROUPS} are compared")
     return found

@@ -66,9 +66,12 @@ def _detail(pixels: Tensor) -> Tensor:
 
 
 @torch.inference_mode()
-def pairs_of(batches: Iterable[Batch], rows: Iterable[int], reconstruct: Reconstruct) -> dict[int, tuple[Tensor, Tensor]]:
+def pairs_of(
+    batches: Iterable[Batch], rows: Iterable[int], reconstruct: Reconstruct
+) -> dict[int, tuple[Tensor, Tensor]]:
     """Some of the images (c, h, w) by their row, each with its reconstruction, in [0, 1] on the CPU."""
-    wanted, found = set(rows), {}
+    wanted = set(rows)
+    found: dict[int, tuple[Tensor, Tensor]] = {}
     for batch in batches:
         here = [row for row in range(batch.start, batch.start + len(batch)) if row in wanted]
         if here:

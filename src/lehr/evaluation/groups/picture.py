@@ -12,14 +12,20 @@ from torch import Tensor
 
 from lehr.data.survey.canvas import WIDTH, Canvas, enlarged, fitting, font
 from lehr.evaluation.groups.grouping import Grouping
-from lehr.evaluation.groups.report import Group, GroupReport
+from lehr.evaluation.groups.report import Gap, Group, GroupReport
 from lehr.evaluation.intervals import Interval
 from lehr.evaluation.pictures import ERROR_SCALE, error_images
 
 _WORST = 3
 _SIDE = 112
 _ROW, _LABEL, _MARGIN = 20, 210, 20
-_WORSE, _BETTER, _NOT_JUDGED, _PALE, _INK = (200, 50, 50), (40, 110, 190), (190, 190, 190), (150, 150, 150), (25, 25, 25)
+_WORSE, _BETTER, _NOT_JUDGED, _PALE, _INK = (
+    (200, 50, 50),
+    (40, 110, 190),
+    (190, 190, 190),
+    (150, 150, 150),
+    (25, 25, 25),
+)
 _MOST_ROWS = 24
 
 
@@ -132,12 +138,20 @@ def _chart(report: GroupReport) -> Image.Image:
         draw.text((place(k * step) - font(11).getlength(text) / 2, height - _ROW + 3), text, _PALE, font=font(11))
     for i, (group, gap) in enumerate(gaps):
         y, interval = i * _ROW + _ROW // 2, gap.interval
-        colour = _NOT_JUDGED if gap.p is None else (_WORSE if interval.estimate < 0 else _BETTER) if gap.is_real else _INK
+        colour = _colour(gap)
         draw.text((0, y - 8), fitting(f"{group.title} ({group.n:,})", 13, _LABEL - 10), _INK, font=font(13))
         draw.line((place(interval.low), y, place(interval.high), y), colour, width=2)
         x = place(interval.estimate)
         draw.ellipse((x - 4, y - 4, x + 4, y + 4), fill=colour)
     return image
+
+
+def _colour(gap: Gap) -> tuple[int, int, int]:
+    if gap.p is None:
+        return _NOT_JUDGED
+    if not gap.is_real:
+        return _INK
+    return _WORSE if gap.interval.estimate < 0 else _BETTER
 
 
 def _most(report: GroupReport) -> Sequence[Group]:

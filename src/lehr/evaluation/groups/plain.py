@@ -59,6 +59,4 @@ def _gap(gap: Gap | None) -> dict[str, Any] | None:
 
 
 def _numbers(values: Mapping[str, float | None]) -> dict[str, float | None]:
-    return {
-        name: None if value is None or not math.isfinite(value) else float(value) for name, value in values.items()
-    }
+    return {name: None if value is None or not math.isfinite(value) else float(value) for name, value in values.items()}

@@ -220,9 +220,7 @@ def _is_comparable(rows: np.ndarray) -> bool:
 def _gaps(values: np.ndarray, rows: list[np.ndarray], seed: int) -> list[Gap | None]:
     """Of each group to the others."""
     draws = max(_FEWEST_DRAWS, _DRAWS_PER_GROUP * len(rows))
-    found = [
-        difference(values[of], values[~of], seed=seed, draws=draws) if _is_comparable(of) else None for of in rows
-    ]
+    found = [difference(values[of], values[~of], seed=seed, draws=draws) if _is_comparable(of) else None for of in rows]
     return _judged(found, rows, mirrored=len(rows) == 2)
 
 

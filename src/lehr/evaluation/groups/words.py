@@ -25,8 +25,7 @@ def verdict(report: GroupReport) -> str:
         *_named("Reconstructed worse than the other images", worse),
         *_named("Reconstructed better", better),
     ] or [_nothing_found(report)]
-    if worse or better:
-        sentences.append(_beside(report, worse + better))
+    sentences.append(_beside(report, worse + better))
     return " ".join(filter(None, [*sentences, _between(report), _too_small(report)]))
 
 
@@ -93,39 +92,44 @@ def _list(groups: Sequence[Group], gaps: Sequence[Gap | None]) -> str:
 
 def in_words(interval: Interval) -> str:
     """The size of a gap with its interval, without the sign, which the sentence says."""
-    low, high = sorted((interval.low, interval.high), key=lambda end: end if interval.estimate > 0 else -end)
     sign = 1 if interval.estimate > 0 else -1
-    return f"{abs(interval.estimate):.2f} dB ({sign * low:.2f} to {sign * high:.2f})"
+    low, high = sorted((sign * interval.low, sign * interval.high))
+    return f"{abs(interval.estimate):.2f} dB ({low:.2f} to {high:.2f})"
 
 
 def _nothing_found(report: GroupReport) -> str:
-    smallest = min(report.judged, key=lambda group: group.n)
-    found = max((group.detectable or 0.0) for group in report.judged)
+    hardest = max(report.judged, key=lambda group: group.detectable or 0.0)
     return (
-        f"No group by {report.name} is reconstructed worse or better than the other images beyond chance; a gap of "
-        f"{found:.2f} dB would have been found in four cases of five, even of {smallest.title} ({smallest.n} images)."
+        f"No group by {report.name} is reconstructed worse or better than the other images beyond chance; "
+        f"{hardest.title} ({hardest.n:,} images) would have to differ by {hardest.detectable or 0.0:.2f} dB to be "
+        "found in four cases of five."
     )
 
 
-def _beside(report: GroupReport, groups: Sequence[Group]) -> str:
-    """Whether gaps stay for images of equal brightness and detail."""
-    gone = [group.title for group in groups if group.adjusted is not None and not group.adjusted.is_real]
-    turned = [
-        group.title
-        for group in groups
-        if group.adjusted is not None and group.adjusted.is_real and _gap(group.adjusted) * _gap(group.gaps["psnr"]) < 0
-    ]
+def _beside(report: GroupReport, found: Sequence[Group]) -> str:
+    """What of the gaps is left for images of equal brightness and detail, and which there are then that were none."""
     if report.explained is None:
         return ""
-    share = f"brightness and detail, which explain {report.explained:.0%} of the variance within groups"
-    if not gone and not turned:
-        return f"These gaps are not due to {share}."
+    left = {group.title: group.adjusted for group in report.judged if group.adjusted and group.adjusted.is_real}
+    gone = [group.title for group in found if group.title not in left]
+    turned = [
+        group.title for group in found if group.title in left and _gap(left[group.title]) * _gap(group.gaps["psnr"]) < 0
+    ]
+    new = [group for group in report.judged if group.title in left and group not in found]
     parts = []
     if gone:
-        parts.append(f"{_some(gone)} no more than chance is left")
+        parts.append(f"no more than chance is left of the gap of {_some(gone)}")
     if turned:
-        parts.append(f"{_some(turned)} the gap has the other sign")
-    return f"For images of equal {share}, of {', and of '.join(parts)}."
+        parts.append(f"the gap of {_some(turned)} turns round")
+    for sign, word in ((-1, "worse"), (1, "better")):
+        if those := [group for group in new if _gap(group.adjusted) * sign > 0]:
+            parts.append(f"{_list(those, [group.adjusted for group in those])} {word}")
+    if not found and not parts:
+        return ""
+    share = f"brightness and detail, which explain {report.explained:.0%} of the variance within groups"
+    if not parts:
+        return f"These gaps are not due to {share}."
+    return f"Among images of equal {share}, {'; '.join(parts)}."
 
 
 def _between(report: GroupReport) -> str:
