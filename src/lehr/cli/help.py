@@ -114,9 +114,11 @@ _PROBES = "\n".join(f"{'':27}{name:<16}{line}" for name, line in PROBES.items())
 PROBE_HELP = f"""lehr probe: known faults of a finished run, with a number, a sentence and a mark each.
 
 Usage: lehr probe run=DIR [key=value ...]
+       lehr probe run=WEIGHTS data=images data.path=FOLDER out=FOLDER [key=value ...]
 
 Keys and their defaults:
-  run=DIR                  the run directory
+  run=DIR                  the run directory; or an autoencoder that somebody has published, a folder of diffusers or
+                           a file (as model.pretrained takes it), with the images as lehr data takes them
   probes=[colour,...]      which to look for; by default all
 {_PROBES}
   examples=64              at most so many images
@@ -130,6 +132,7 @@ Keys and their defaults:
 Examples:
   lehr probe run=outputs/vae
   lehr probe run=outputs/vae probes=[colour,border] examples=200
+  lehr probe run=taef2 data=images data.path=photos data.size=256 out=outputs/taef2
 
 docs/latents.md says what each of them means. lehr evaluate level=full looks for those that cost little.
 """

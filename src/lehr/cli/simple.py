@@ -27,6 +27,7 @@ def run_simple(
     schema: type[Section],
     act: Callable[[Values], None],
     problems_of: Callable[[Values], list[str]] = lambda values: [],
+    of_run: bool = True,
 ) -> int:
     """Compose `conf/NAME.yaml`, check it, and `act` on its values; the exit code.
 
@@ -37,6 +38,7 @@ def run_simple(
         schema: of the configuration.
         act: does what was asked for and prints it.
         problems_of: what is wrong with values that have passed the schema.
+        of_run: whether `run` has to be a run directory.
     """
     try:
         arguments = parse(argv)
@@ -68,7 +70,8 @@ def run_simple(
         return report(problems, name)
     let_import(config.values["trust"])
     try:
-        RunDirectory(str(values["run"])).read_config()  # before anything is imported that takes seconds
+        if of_run:
+            RunDirectory(str(values["run"])).read_config()  # before anything is imported that takes seconds
         act(values)
     except Exception as error:
         return told(error, name, wants_traceback(bool(values["debug"])))

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 PROBES = {
+    "bright_spot": "a place of the latent map that stands out in all images",
+    "reach": "how far one latent reaches, with and without attention and norms",
+    "noise": "noise of q(z|x) that does nothing, or is rounded away",
+    "attention": "what attention does, and what it costs",
+    "grid": "a pattern of the decoder at each cell, and checkerboards",
     "colour": "a shift of colours",
     "saturation": "values that leave the range of pixels",
     "border": "borders that are reconstructed worse than the same pixels within",

@@ -6,8 +6,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
 from lehr import __version__
 from lehr.config.probes import PROBES as NAMES
+from lehr.data.module import ImageDataModule
+from lehr.errors import DataError
 from lehr.evaluation.pictures import save_png
 from lehr.evaluation.probes.all import PROBES, Outcome, plain, run_probes
 from lehr.evaluation.probes.probe import ProbeInputs
@@ -15,9 +19,11 @@ from lehr.evaluation.probes.table import probe_table
 from lehr.evaluation.section import Table
 from lehr.evaluation.subject import Subject
 from lehr.files import write_json
+from lehr.models.first_stage.recognise import image_channels, shapes_of
 from lehr.run.contents import PROBES_FILE, PROBES_FOLDER
 from lehr.run.evaluate import progress, require_own, subject_of
 from lehr.run.load import Run
+from lehr.run.opened import opened, read_place
 from lehr.tensors import MODEL
 
 IMAGES = 64
@@ -87,6 +93,34 @@ def probe_run(
     require_own(folder / PROBES_FILE)
     subject = subject_of(run, trust, moved, folder)
     return probe_subject(subject, request, folder, run.model_id)
+
+
+def probe_published(place: str, data: ImageDataModule, request: ProbeRequest, folder: Path) -> ProbeReport:
+    """The same of an autoencoder that somebody has published, with images of one's own, into a folder.
+
+    Args:
+        place: as of `open_autoencoder`, no run directory.
+        data: not read yet.
+        request: what was asked for.
+        folder: of the files.
+
+    Raises:
+        CheckpointError: in a line, if there is no autoencoder.
+        DataError: if there are no images, or of other channels.
+    """
+    published = read_place(place)
+    folder.mkdir(parents=True, exist_ok=True)
+    require_own(folder / PROBES_FILE)
+    data.prepare_data()
+    data.setup()
+    channels = image_channels(shapes_of(published.weights))
+    if data.shape[0] != channels:
+        raise DataError(f"{data.name}: has images of {data.shape[0]} channels, {place} is of {channels}")
+    loaded = opened(published, data.shape)
+    if torch.cuda.is_available():
+        loaded.to("cuda")
+    subject = Subject(loaded.model, loaded.likelihood, loaded.prior, None, data, loaded.device)
+    return probe_subject(subject, request, folder, loaded.model_id)
 
 
 def probe_subject(subject: Subject, request: ProbeRequest, folder: Path, model: str | None) -> ProbeReport:

@@ -12,14 +12,21 @@ from typing import Any
 import torch
 
 from lehr.errors import LehrError
+from lehr.evaluation.probes.attention import ATTENTION
 from lehr.evaluation.probes.border import BORDER
 from lehr.evaluation.probes.colour import COLOUR, SATURATION
 from lehr.evaluation.probes.equivariance import EQUIVARIANCE
+from lehr.evaluation.probes.grid import GRID
 from lehr.evaluation.probes.half import HALF
+from lehr.evaluation.probes.noise import NOISE
 from lehr.evaluation.probes.probe import Probe, Probed, ProbeInputs
+from lehr.evaluation.probes.reach import REACH
 from lehr.evaluation.probes.spectrum import SPECTRUM
+from lehr.evaluation.probes.spot import SPOT
 
-PROBES: tuple[Probe, ...] = (COLOUR, SATURATION, BORDER, EQUIVARIANCE, SPECTRUM, HALF)
+PROBES: tuple[Probe, ...] = (
+    SPOT, REACH, NOISE, ATTENTION, GRID, COLOUR, SATURATION, BORDER, EQUIVARIANCE, SPECTRUM, HALF
+)  # fmt: skip
 """All that there are."""
 
 Outcome = Probed | str

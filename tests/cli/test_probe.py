@@ -1,0 +1,45 @@
+"""`lehr probe`: what it prints and writes, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+import lehr as package
+from lehr.config.probes import PROBES
+from lehr.evaluation.catalogue import find_metric
+
+
+@pytest.fixture
+def run(finished_run) -> Path:
+    shutil.copytree(finished_run, "run")
+    return Path("run")
+
+
+def test_a_model_of_flat_latents_says_which_probes_it_cannot_have(run, lehr):
+    code, out, err = lehr("probe", "run=run", "examples=20", "out=found")
+    assert code == 0, err
+    table = json.loads(Path("found/probes.json").read_text())
+    assert {key.split("/")[1] for key in table if key.startswith("probe/")} == set(PROBES)
+    for name in ("bright_spot", "reach", "grid"):
+        assert table[f"probe/{name}/note"] == "latents are vectors, without positions"
+    assert table["probe/attention/note"] == "the model has no attention"
+    assert {name for name in table if "/" in name and find_metric(name) is None} == set()
+    assert {path.stem for path in Path("found/probes").iterdir()} <= set(PROBES)
+    assert all(name in out for name in PROBES)
+    assert not (run / "probes.json").exists()
+    found = package.probe(run, probes=["colour"], examples=20)
+    assert found.outcomes["colour"].values["shift"] == table["probe/colour/shift"]
+    assert (run / "probes.json").exists()
+
+
+def test_a_mistake_is_a_line(run, refused):
+    assert refused("probe", "run=run", "probes=[color]")[0].startswith("probes")
+    assert refused("probe", "run=run", "sizes=[0]", "examples=1") != []
+    (run / "probes.json").write_text("[]")
+    assert refused("probe", "run=run") == ["run/probes.json: was not written by lehr; move it away"]
+    with pytest.raises(package.ConfigError, match="examples"):
+        package.probe("run", examples=0)
