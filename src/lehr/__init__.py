@@ -17,7 +17,7 @@ __getattr__, __dir__ = exports(
         "LehrError": "errors",
         "Run": "run.load",
         "Stopped": "errors",
-        "compare": "sweeps.compare",
+        "compare": "api.compare",
         "describe": "api.describe",
         "groups": "api.groups",
         "load": "run.load",

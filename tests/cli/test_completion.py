@@ -30,6 +30,7 @@ def choices(group: str) -> list[str]:
 
 def test_commands(complete):
     assert complete("lehr ") == [
+        "compare ",
         "completion ",
         "data ",
         "evaluate ",
@@ -182,3 +183,13 @@ def test_a_shell_that_is_not_known_is_one_line(lehr):
         "lehr completion: 'fish' is not a shell that is known; there are: bash, zsh\n",
     )
     assert "bashcompinit" in lehr("completion", "zsh")[1]
+
+
+def test_compare(complete, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "outputs" / "run").mkdir(parents=True)
+    assert complete("lehr compare out") == ["out=", "outputs/"]
+    assert complete("lehr compare outputs/run outputs/") == ["outputs/run/"]
+    assert complete("lehr compare outputs/run split=") == ["split=all", "split=test", "split=train", "split=val"]
+    assert complete("lehr compare outputs/run precisions=[bf16-m") == ["precisions=[bf16-mixed"]
+    assert complete("lehr compare data=images data.cr") == ["data.crop="]

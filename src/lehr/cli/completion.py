@@ -45,8 +45,10 @@ def _query(line: str) -> list[str]:
         found: Iterable[str] = [f"{command} " for command in COMMANDS]
     elif words[1] == "completion":
         found = ["bash ", "zsh "]
-    elif words[1] in ("train", "data", "sample", "evaluate", "groups", "probe"):
+    elif words[1] in ("train", "data", "sample", "evaluate", "groups", "probe", "compare"):
         found = _FLAGS if word.startswith("-") else _overrides(words[1], words[2:], word)
+        if words[1] == "compare" and "=" not in word:
+            found = [*found, *(path.removeprefix("=") for path in _paths("", word))]
     elif words[1] == "results":
         found = _results(word)
     else:
@@ -69,10 +71,26 @@ def _results(word: str) -> Iterable[str]:
 def _overrides(name: str, before: list[str], word: str) -> Iterable[str]:
     from lehr.cli.flags import parse
     from lehr.compose.composer import Command, keys, plain, vocabulary
-    from lehr.config.schema import DescribeConfig, EvaluateConfig, GroupsConfig, ProbeConfig, SampleConfig, Section
+    from lehr.config.schema import (
+        CompareConfig,
+        DescribeConfig,
+        EvaluateConfig,
+        GroupsConfig,
+        ProbeConfig,
+        SampleConfig,
+        Section,
+    )
     from lehr.config.words import component_words, train_words, words_of
     from lehr.errors import ConfigError
 
+    schemas: dict[str, type[Section]] = {
+        "data": DescribeConfig,
+        "evaluate": EvaluateConfig,
+        "groups": GroupsConfig,
+        "probe": ProbeConfig,
+        "compare": CompareConfig,
+        "sample": SampleConfig,
+    }
     try:
         flags = parse(before)
     except ConfigError:
@@ -91,16 +109,8 @@ def _overrides(name: str, before: list[str], word: str) -> Iterable[str]:
         return {*sections, *leaves, *(f"{group}=" for group in groups)}
     if name == "train":
         words = train_words(plain(config, resolve=False))
-    elif name == "data":
-        words = words_of(DescribeConfig) | component_words(plain(config, resolve=False))
     else:
-        schemas: dict[str, type[Section]] = {
-            "sample": SampleConfig,
-            "evaluate": EvaluateConfig,
-            "groups": GroupsConfig,
-            "probe": ProbeConfig,
-        }
-        words = words_of(schemas[name])
+        words = words_of(schemas[name]) | component_words(plain(config, resolve=False))
     return _values(key, value, groups | words, several=many or key in groups)
 
 

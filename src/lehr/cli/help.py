@@ -214,6 +214,41 @@ docs/data.md says what each number is.
 """
 
 
+_COMPARE = """lehr compare: autoencoders side by side on the same images, with intervals of their differences.
+
+Usage: lehr compare MODEL MODEL ... [data=choice] [key=value ...]
+
+A MODEL is a run directory, a folder of diffusers (or of a pipeline), a single file (of latent diffusion, diffusers or
+TAESD), a folder with an encoder's and a decoder's file, or a name on the hub.
+
+The images are those of the first run, changed by data.key=value, or others, as they are said to lehr train:
+{groups}
+
+Keys and their defaults:
+  split=test               test | val | train | all
+  examples=N               at most so many of them, chosen at random
+  sizes=[256,512]          the time and the memory of encoding and decoding one image of these sides
+  precisions=[32-true]     in these precisions, as of trainer.precision
+  swap=false               true: encode with each, decode with every other, of the same latent space
+  pictures=8               images in the picture: where each model is the furthest behind, and where all are bad
+  seed=0                   of the data's validation split, and of resampling
+  format=table             what is printed: table | json
+  out=DIR                  for comparison.json, comparison.csv (every image), comparison.png; outputs/compare/NAMES
+
+Examples:
+  lehr compare outputs/a outputs/b
+  lehr compare outputs/a taef2 data.size=256 sizes=[256,512] precisions=[32-true,bf16-true]
+  lehr compare sdxl-vae sdxl-vae-fp16-fix data=images data.path=photos data.size=512 swap=true
+
+docs/latents.md says how it is compared.
+"""
+
+
+def compare_help(config_dir: Path | None) -> str:
+    """The help of `lehr compare`, with the data sets of the shipped and of the user's configuration."""
+    return _COMPARE.format(groups=_groups(config_dir, only="data"))
+
+
 def data_help(config_dir: Path | None) -> str:
     """The help of `lehr data`, with the data sets of the shipped and of the user's configuration."""
     return _DATA.format(groups=_groups(config_dir, only="data"))

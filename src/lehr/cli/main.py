@@ -26,12 +26,13 @@ COMMANDS = {
     "evaluate": ("lehr.cli.evaluate", "how good a finished run is: likelihood, collapse, samples, representation"),
     "probe": ("lehr.cli.probe", "known faults of a finished run: spots, grids, borders, colours"),
     "groups": ("lehr.cli.groups", "whether some images are reconstructed worse than others: by class, factor, folder"),
+    "compare": ("lehr.cli.compare", "autoencoders side by side on the same images: runs, diffusers folders, files"),
     "sample": ("lehr.cli.sample", "new images from a finished run"),
     "results": ("lehr.cli.results", "what a sweep came to: means and standard deviations over seeds"),
     "completion": ("lehr.cli.completion", 'completion for bash or zsh: eval "$(lehr completion bash)"'),
 }
 
-_WORKING = {"train", "evaluate", "groups", "probe", "sample"}
+_WORKING = {"train", "evaluate", "groups", "probe", "compare", "sample"}
 """Commands that leave files behind, of which what they print is no part."""
 
 

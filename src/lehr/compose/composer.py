@@ -235,8 +235,8 @@ def typed_value(command: Command, key: str) -> Any:
     return next((override.value() for override in reversed(overrides) if override.key_or_group == key), None)
 
 
-def changed(values: dict[str, Any], command: Command) -> tuple[dict[str, Any], list[str]]:
-    """A finished configuration with the overrides on top, and one line for each of them that does not fit.
+def changed(values: dict[str, Any], command: Command, of: str = "the resumed run") -> tuple[dict[str, Any], list[str]]:
+    """A finished configuration, `of` what, with the overrides on top, and one line for each that does not fit.
 
     Only values of keys can be changed, not which component a group has.
     """
@@ -248,7 +248,7 @@ def changed(values: dict[str, Any], command: Command) -> tuple[dict[str, Any], l
         if key in ("resume", "resume_from") or key.startswith(("hydra", "pool.", "sweep.")):
             continue
         if key not in known:
-            problems.append(f"{key}: unknown key of the resumed run{meant(key, known)}")
+            problems.append(f"{key}: unknown key of {of}{meant(key, known)}")
         elif override.is_delete():
             problems.append(f"{override.input_line}: nothing can be removed from a resumed run")
         elif isinstance(values.get(key), dict) or key in ("seed", "dir"):

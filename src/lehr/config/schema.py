@@ -258,6 +258,23 @@ class DescribeConfig(Section):
     trust: list[str]
 
 
+class CompareConfig(Section):
+    """Everything `lehr compare` can be told, but for the models. The data are checked by their own schema."""
+
+    seed: NonNegativeInt
+    data: dict[str, Any] | None = None
+    split: Literal["test", "val", "train", "all"] | None
+    examples: Annotated[int, Ge(2)] | None
+    sizes: list[PositiveInt]
+    precisions: list[Precision]
+    swap: bool
+    pictures: PositiveInt
+    format: Literal["table", "json"]
+    out: PathString | None
+    debug: bool
+    trust: list[str]
+
+
 class ResultsConfig(Section):
     """Everything `lehr results` can be told, but for the directory."""
 

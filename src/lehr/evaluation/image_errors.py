@@ -132,9 +132,9 @@ def find_lpips(image_shape: tuple[int, int, int], device: torch.device | str = "
     path = VGG_FILE.path({})
     if channels not in (1, 3) or min(height, width) < LPIPS.least_side:
         shape = f"{channels} channels of {height} x {width}"
-        return None, f"LPIPS looks at 1 or 3 channels of at least {LPIPS.least_side} pixels, and these have {shape}"
+        return None, f"it looks at 1 or 3 channels of at least {LPIPS.least_side} pixels, and these have {shape}"
     if not path.is_file():
-        return None, f"LPIPS needs {path}, which is published at {VGG_FILE.url}"
+        return None, f"it needs {path}; get {VGG_FILE.url}"
     try:
         network = LPIPS(image_shape).network
     except ConfigError as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from lehr.evaluation.catalogue import Metric, find_metric
@@ -29,6 +29,17 @@ def evaluation_table(table: Table) -> str:
         list(_wrapped(", ".join(table.get("not_finite") or ()), "  not finite, and so left out: ", "    ")),
     ]
     return "\n\n".join("\n".join(lines) for lines in sections if lines) + "\n"
+
+
+def aligned(rows: Sequence[Sequence[str]], numbers: Iterable[int] = ()) -> list[str]:
+    """Cells as lines of text, each column as wide as its widest cell; those of `numbers` are set to the right."""
+    widths, right = [max(map(len, column)) for column in zip(*rows, strict=True)], set(numbers)
+
+    def cells(row: Sequence[str]) -> Iterator[str]:
+        for i, (cell, width) in enumerate(zip(row, widths, strict=True)):
+            yield cell.rjust(width) if i in right else cell.ljust(width)
+
+    return ["  ".join(cells(row)).rstrip() for row in rows]
 
 
 def _row(label: str, value: str, unit: str = "") -> str:

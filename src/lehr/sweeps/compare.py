@@ -13,6 +13,7 @@ from lehr.config.problems import section_problems
 from lehr.config.schema import ResultsConfig
 from lehr.errors import CheckpointError, ConfigError, LehrError
 from lehr.evaluation.catalogue import final_split, find_metric
+from lehr.evaluation.table import aligned
 from lehr.run import html
 from lehr.run.data_record import read_data
 from lehr.run.directory import RunDirectory
@@ -104,9 +105,7 @@ class Comparison:
                 value + " *" * (best.get(name) == run) for run, value in zip(self.runs, self._cells(name), strict=True)
             ]
             rows.append([name, *cells])
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-        return "\n".join([*lines, *(["* best"] if best else []), *self.notes])
+        return "\n".join([*aligned(rows), *(["* best"] if best else []), *self.notes])
 
     def _repr_html_(self) -> str:
         best = self.best
@@ -167,7 +166,7 @@ def compare(*runs: Run | str | Path, metrics: Sequence[str] | None = None) -> Co
         raise ConfigError(*problems)
     paths = [run.path if isinstance(run, Run) else Path(run) for run in runs]
     found: list[RunResult] = []
-    for run, path, name in zip(runs, paths, _names(runs, paths), strict=True):
+    for run, path, name in zip(runs, paths, short_names(runs, paths), strict=True):
         try:
             found.append(replace(_read(run, path), name=name))
         except LehrError as error:
@@ -211,8 +210,8 @@ def _digest(path: Path, split: str) -> str | None:
     return None
 
 
-def _names(runs: Sequence[Run | str | Path], paths: Sequence[Path]) -> list[str]:
-    """Names as short as tells the runs apart, with the checkpoint of which they have the weights."""
+def short_names(runs: Sequence[object], paths: Sequence[Path]) -> list[str]:
+    """Names as short as tells the models apart, of runs with the checkpoint of which they have the weights."""
     parts = [path.absolute().parts for path in paths]
     suffixes = [f" ({run.weights})" if isinstance(run, Run) and run.weights else "" for run in runs]
     for length in range(1, max(map(len, parts)) + 1):
