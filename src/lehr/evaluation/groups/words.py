@@ -52,7 +52,7 @@ def _rows(report: GroupReport, other: str | None) -> Iterator[str]:
     has_lpips, has_ssim = "lpips" in report.overall, "ssim" in report.overall
     head = f"  {'by ' + report.name:<{_TITLE}}{'images':>7}{'PSNR':>7}{'of MSE':>8}"
     head += f"{'SSIM':>7}" * has_ssim + f"{'LPIPS':>7}" * has_lpips
-    yield head + f"{'to the others, dB':>24}{'p':>8}{'adjusted, dB':>24}" + (f"{'against, dB':>24}" if other else "")
+    yield head + f"{'to the others, dB':>24}{'Holm p':>8}{'adjusted, dB':>24}" + (f"{'against, dB':>24}" if other else "")
     for group in report.groups:
         means = group.means
         line = f"  {_short(group.title):<{_TITLE}}{group.n:>7,}{means['psnr']:>7.2f}{means['psnr_of_mse']:>8.2f}"
@@ -123,7 +123,7 @@ def _beside(report: GroupReport, found: Sequence[Group]) -> str:
         parts.append(f"the gap of {_some(turned)} turns round")
     for sign, word in ((-1, "worse"), (1, "better")):
         if those := [group for group in new if _gap(group.adjusted) * sign > 0]:
-            parts.append(f"{_list(those, [group.adjusted for group in those])} {word}")
+            parts.append(f"{word} besides: {_list(those, [group.adjusted for group in those])}")
     if not found and not parts:
         return ""
     share = f"brightness and detail, which explain {report.explained:.0%} of the variance within groups"
