@@ -52,11 +52,12 @@ def _rows(report: GroupReport, other: str | None) -> Iterator[str]:
     has_lpips, has_ssim = "lpips" in report.overall, "ssim" in report.overall
     head = f"  {'by ' + report.name:<{_TITLE}}{'images':>7}{'PSNR':>7}{'of MSE':>8}"
     head += f"{'SSIM':>7}" * has_ssim + f"{'LPIPS':>7}" * has_lpips
-    yield head + f"{'to the others, dB':>24}{'Holm p':>8}{'adjusted, dB':>24}" + (f"{'against, dB':>24}" if other else "")
+    head += f"{'to the others, dB':>24}{'Holm p':>8}{'adjusted, dB':>24}"
+    yield head + (f"{'against, dB':>24}" if other else "")
     for group in report.groups:
         means = group.means
         line = f"  {_short(group.title):<{_TITLE}}{group.n:>7,}{means['psnr']:>7.2f}{means['psnr_of_mse']:>8.2f}"
-        line += f"{means['ssim']:>7.3f}" * has_ssim if has_ssim else ""
+        line += f"{means['ssim']:>7.3f}" if has_ssim else ""
         line += f"{means['lpips']:>7.3f}" if has_lpips else ""
         gap = group.gaps.get("psnr")
         line += f"{_shown(gap):>24}{_p(gap):>8}{_shown(group.adjusted):>24}"
