@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lehr.api.describe import CONFIG, checked
 from lehr.compose.composer import Command
@@ -86,7 +86,7 @@ def _request(
     """What was asked for, checked as the command does it."""
     values = {"examples": plain_number(examples), "split": split, "seed": plain_number(seed)}
     lists = {"probes": None if probes is None else list(probes), "sizes": None if sizes is None else list(sizes)}
-    others = {"run": ".", "out": None if out is None else str(out), "debug": False, "trust": []}
+    others: dict[str, Any] = {"run": ".", "out": None if out is None else str(out), "debug": False, "trust": []}
     if problems := section_problems(ProbeConfig, {**values, **lists, **others}):
         raise ConfigError(*problems)
     with quick_imports():
