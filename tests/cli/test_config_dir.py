@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from pathlib import Path
 
 import pytest
 import yaml
 
-from lehr.compose.composer import Command
+from lehr.compose.composer import Command, Composer
 from lehr.compose.grid import grid
+from lehr.config.registry import conf_dir
 
 
 @pytest.fixture
@@ -106,3 +109,28 @@ def test_a_file_that_is_not_text_is_one_line(refused):
     Path("own/model/x.yaml").write_bytes(b"\xff\xfe")
     (found,) = refused("train", "--config-dir", "own", "model=x")
     assert found.startswith("a configuration file is not text ('utf-8' codec can't decode byte 0xff")
+
+
+def test_what_can_be_set_is_composed_once_and_again_when_a_shipped_file_has_changed(lehr, tmp_path, monkeypatch):
+    shutil.copytree(conf_dir(), tmp_path / "conf")
+    for module in ("composer", "outline"):
+        monkeypatch.setattr(f"lehr.compose.{module}.conf_dir", lambda: tmp_path / "conf")
+    monkeypatch.setattr("lehr.compose.outline._kept", {})
+    made, compose = [], Composer._compose
+    monkeypatch.setattr(Composer, "_compose", lambda self, *lines: made.append(lines) or compose(self, *lines))
+
+    def composed_for(*words):
+        made.clear()
+        code, _, err = lehr("train", "foo=1", *words)
+        assert code == 2
+        return len(made), [line for line in err.splitlines() if "foo" not in line]
+
+    words = ("model=mlp", "kl=constant", "kl.weight=2")
+    assert composed_for(*words) == (3, [])
+    assert composed_for(*words) == (1, [])
+    path = tmp_path / "conf" / "kl" / "constant.yaml"
+    path.write_text(path.read_text().replace("weight:", "wait:"))
+    os.utime(path, ns=(1, 1))
+    number, (problem, *_) = composed_for(*words)
+    assert number == 2  # kl.weight is left out, and so the last is of the groups alone
+    assert "kl.weight: unknown key" in problem

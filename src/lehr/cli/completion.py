@@ -70,7 +70,8 @@ def _results(word: str) -> Iterable[str]:
 
 def _overrides(name: str, before: list[str], word: str) -> Iterable[str]:
     from lehr.cli.flags import parse
-    from lehr.compose.composer import Command, keys, plain, vocabulary
+    from lehr.compose.composer import Command, plain, vocabulary
+    from lehr.compose.outline import keys
     from lehr.config.schema import (
         CompareConfig,
         DescribeConfig,

@@ -25,6 +25,7 @@ from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException, ValidationError
 
+from lehr.compose.outline import Outline, keys, outline
 from lehr.compose.overrides import choice_problems, left_out, line, meant, parsed
 from lehr.config.given import NOTHING, Given, named, with_stubs
 from lehr.config.problems import did_you_mean, section_problems
@@ -125,7 +126,7 @@ class Composer:
     def __init__(self, command: Command) -> None:
         if command.config_dir and not command.config_dir.is_dir():
             raise ConfigError(f"--config-dir {command.config_dir}: there is no such folder")
-        self._first = command.config_dir or conf_dir()
+        self._first, self._is_shipped = command.config_dir or conf_dir(), command.config_dir is None
         self._name = command.name.removesuffix(".yaml")
         self.compose = lru_cache(maxsize=8)(self._compose)
         self.options = lru_cache(maxsize=None)(self._options)
@@ -158,7 +159,10 @@ class Composer:
 
     def choices(self) -> dict[str, Any]:
         """The groups that have a choice, and which, with nothing overridden."""
-        return dict(self.compose().hydra.runtime.choices)
+        return dict(self._outline().choices)
+
+    def _outline(self, *lines: str) -> Outline:
+        return outline(self._name, lines, self.compose, shipped=self._is_shipped)
 
     def is_group(self, key: str) -> bool:
         return key != "hydra" and "." not in key and bool(self.options(key))
@@ -182,7 +186,7 @@ class Composer:
                     doubtful.add(group)
                 else:
                     good.append(override)
-        known = {*keys(self.compose(*map(line, good))), *(name for name in defaults if "/" not in name)}
+        known = {*self._outline(*map(line, good)).keys, *(name for name in defaults if "/" not in name)}
         for override in overrides:
             key = override.key_or_group
             if self.is_group(key):
@@ -261,19 +265,6 @@ def changed(values: dict[str, Any], command: Command, of: str = "the resumed run
         return values, [*problems, _one_line(error)]
     assert isinstance(result, dict)
     return {str(key): value for key, value in result.items()}, problems
-
-
-def keys(config: DictConfig, prefix: str = "") -> Iterator[str]:
-    """Every dotted key but Hydra's own, sections included."""
-    for name in config:  # which in a value of the user's need not be text
-        key = prefix + str(name)
-        if key == "hydra":
-            continue
-        yield key
-        if not OmegaConf.is_missing(config, name):
-            node = config._get_node(name)
-            if isinstance(node, DictConfig) and not node._is_none():
-                yield from keys(node, f"{key}.")
 
 
 def resolved(config: DictConfig) -> Composed:

@@ -10,7 +10,8 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from lehr.compose.composer import NOT_OF_A_RUN, Composed, keys, plain, resolved
+from lehr.compose.composer import NOT_OF_A_RUN, Composed, plain, resolved
+from lehr.compose.outline import keys
 from lehr.errors import ConfigError
 from lehr.run.identity import flat
 
