@@ -15,6 +15,7 @@ from PIL import Image
 
 from lehr import randomness
 from lehr.compose.composer import Command, composed
+from lehr.config.build import build
 from lehr.data.images import ArrayImages
 from lehr.data.splits import with_test_held_out
 from lehr.errors import CheckpointError, ConfigError, NonFiniteLoss
@@ -27,6 +28,7 @@ from lehr.training.checkpoint import require_fit
 from lehr.training.history_logger import HistoryLogger
 from lehr.training.loop import LeanEpochLoop
 from lehr.training.module import VAEModule
+from lehr.training.objective import build_objective
 from lehr.training.players import PlayerPlan, Players
 from lehr.training.preflight import combination_problems
 
@@ -51,7 +53,7 @@ def module(**options):
     objective = WithTerms(ELBO(), {"adversarial": term, "magnitude": LatentMagnitude(0.01)})
     players = {"discriminator": PlayerPlan(torch.optim.Adam, {"lr": 1e-2, "betas": (0.5, 0.9)}, clip=1.0)}
     plan = PlayerPlan(torch.optim.Adam, {"lr": 1e-2})
-    return VAEModule(model, Laplace(0.5), one.rate_term, plan, objective=objective, players=players)
+    return VAEModule(model, Laplace(0.5), one.rate_term, plan, objective=objective, players=players, compile=compile)
 
 
 class Watch(Callback):
@@ -295,3 +297,26 @@ def test_buckets_that_model_or_discriminator_do_not_take_are_one_line(tmp_path, 
     data.buckets = [[8, 8]]
     one.model.any_size = True
     fit(tmp_path, module=one, data=data, max_epochs=1)
+
+
+def test_another_term_changes_no_first_weight_of_the_discriminator(monkeypatch):
+    def drawing(node, *args, **named):
+        made = build(node, *args, **named)
+        torch.rand(7)  # as networks of its own would
+        return made
+
+    def first(*names):
+        terms = {name: {"_target_": f"lehr.objective.terms.{nodes[name].pop('of')}", **nodes[name]} for name in names}
+        config = {"seed": 3, "objective": {"_target_": "lehr.objective.ELBO"}, "terms": terms}
+        network = build_objective(config, MLP((1, 8, 8), latent_dim=2, hidden=[8]), ()).players["discriminator"]
+        return torch.nn.utils.parameters_to_vector(network.parameters())
+
+    monkeypatch.setattr("lehr.training.objective.build", drawing)
+    found = []
+    for names in (("adversarial",), ("magnitude", "adversarial"), ("other",)):
+        own = {"of": "Adversarial", "layers": 1, "channels": 4}
+        nodes = {"magnitude": {"of": "LatentMagnitude"}, "adversarial": dict(own), "other": dict(own)}
+        found.append(first(*names))
+    alone, beside, other = found
+    assert torch.equal(alone, beside)
+    assert not torch.equal(alone, other)
