@@ -36,7 +36,7 @@ GIVEN = [name for name in CHOICES if not named(name.partition("/")[0], [Path(nam
 WITHOUT_DATA = [f"data/{name}.yaml" for name in ("arrays", "hub", "images", "shards")]
 WITHOUT_DATA += ["experiment/capacity_sprites.yaml"]  # that say nothing of where their data lie
 FIRST_STAGES = [name for name in CHOICES if name.startswith("experiment/") and ("vae" in name or "decoder" in name
-                or "_f8" in name or "_f16" in name or "pixel_art" in name)]  # fmt: skip
+                or "_f8" in name or "_f16" in name or "fp16" in name or "pixel_art" in name)]  # fmt: skip
 OF_MANY_RUNS = ("sweep", "hydra/launcher", "hydra/sweeper")
 SHIPPED = [(group, target) for group in GROUPS for target in targets(group)]
 
@@ -48,8 +48,10 @@ def compose_with(choice: str) -> dict[str, Any]:
     overrides = [f"{group}={name}"]
     if choice in (*WITHOUT_DATA, *FIRST_STAGES):
         overrides.append("data.path=/")
-    if choice == "terms/features.yaml":
-        overrides.append("terms.features.run=/")
+    if choice in ("terms/features.yaml", "terms/teacher.yaml"):
+        overrides.append(f"{choice.removesuffix('.yaml').replace('/', '.')}.run=/")
+    if "fp16" in choice:
+        overrides.append("start_from=/")
     if choice in FIRST_STAGES and name.endswith("_small") and not name.startswith("pixel_art"):
         overrides.append("data.test_path=/")
     if choice == "likelihood/discretized_logistic.yaml":
@@ -69,7 +71,10 @@ def test_every_choice_composes_passes_the_checks_and_builds(choice, tmp_path):
     config = compose_with(choice)
     assert train_problems(config) == []
     # but for weights that nothing here downloads, and a run that there is not
-    missing = ("terms.lpips: needs", "terms.features.run=/: there is no finished run")
+    missing = (
+        "terms.lpips: needs",
+        *(f"terms.{name}.run=/: there is no finished run" for name in ("features", "teacher")),
+    )
     assert [problem for problem in combination_problems(config) if not problem.startswith(missing)] == []
     data = build(config["data"], ImageDataModule, key="data")
     assert data.seed == config["seed"]

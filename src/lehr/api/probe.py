@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from lehr.startup import quick_imports
 
 if TYPE_CHECKING:
     from lehr.run.load import Run
+    from lehr.run.loaded import LoadedModel
     from lehr.run.probe import ProbeReport, ProbeRequest
 
 
@@ -26,6 +28,7 @@ def probe(
     run: str | Path | Run,
     words: str | Iterable[str] = (),
     *,
+    other: str | Path | LoadedModel | None = None,
     probes: Sequence[str] | None = None,
     examples: int | None = None,
     sizes: Sequence[int] | None = None,
@@ -45,6 +48,8 @@ def probe(
     Args:
         run: a run, or its directory; or an autoencoder that somebody has published, as `model.pretrained` takes it.
         words: of a published one, the images: as `lehr data` takes them.
+        other: another autoencoder, whose latents are compared with these: a run, its directory, or published weights as
+            `model.pretrained` takes them.
         probes: their names; None for all.
         examples: at most so many images of the split; None for 64.
         sizes: shorter sides in pixels at which latents are looked at for spots; None for half that of the images, that
@@ -65,7 +70,11 @@ def probe(
     with quick_imports():
         from lehr.modes import undisturbed
         from lehr.run.load import Run, load
+        from lehr.run.opened import open_autoencoder
         from lehr.run.probe import probe_run
+    if other is not None:
+        found = open_autoencoder(other, trust) if isinstance(other, str | Path) else other
+        request = replace(request, other=found)
     if not isinstance(run, Run) and not is_run(run):
         return _of_published(str(run), words, request, trust, config_dir)
     if tuple(words):
@@ -86,7 +95,8 @@ def _request(
     """What was asked for, checked as the command does it."""
     values = {"examples": plain_number(examples), "split": split, "seed": plain_number(seed)}
     lists = {"probes": None if probes is None else list(probes), "sizes": None if sizes is None else list(sizes)}
-    others: dict[str, Any] = {"run": ".", "out": None if out is None else str(out), "debug": False, "trust": []}
+    others: dict[str, Any] = {"run": ".", "other": None, "out": None if out is None else str(out), "debug": False}
+    others["trust"] = []
     if problems := section_problems(ProbeConfig, {**values, **lists, **others}):
         raise ConfigError(*problems)
     with quick_imports():

@@ -119,6 +119,7 @@ Usage: lehr probe run=DIR [key=value ...]
 Keys and their defaults:
   run=DIR                  the run directory; or an autoencoder that somebody has published, a folder of diffusers or
                            a file (as model.pretrained takes it), with the images as lehr data takes them
+  other=PLACE              another autoencoder, whose latent space is compared: a run, or published weights
   probes=[colour,...]      which to look for; by default all
 {_PROBES}
   examples=64              at most so many images
@@ -133,6 +134,7 @@ Examples:
   lehr probe run=outputs/vae
   lehr probe run=outputs/vae probes=[colour,border] examples=200
   lehr probe run=taef2 data=images data.path=photos data.size=256 out=outputs/taef2
+  lehr probe run=outputs/vae other=outputs/other probes=[compatibility]
 
 docs/latents.md says what each of them means. lehr evaluate level=full looks for those that cost little.
 """

@@ -26,6 +26,6 @@ def main(argv: list[str]) -> int:
 
 
 def _act(values: dict[str, Any], words: list[str], config_dir: str | None) -> None:
-    names = ("probes", "examples", "sizes", "split", "seed", "out", "trust")
+    names = ("other", "probes", "examples", "sizes", "split", "seed", "out", "trust")
     options = {name: values[name] for name in names}
     print(probe(values["run"], words, **options, moved=values["data"], config_dir=config_dir))

@@ -14,5 +14,6 @@ PROBES = {
     "equivariance": "latents that are flipped, turned, shifted or scaled, and what they decode to",
     "spectrum": "high frequencies of latents that images of their size have not",
     "fp16": "activations that are infinite in half precision",
+    "compatibility": "whether the autoencoder other= has the same latent space",
 }
 """In the order in which they are shown."""

@@ -176,6 +176,7 @@ class _Train(Section):
     resume: PathString | None
     resume_from: Literal["last", "best"] = "last"
     start_from: PathString | None = None
+    fit_half: bool = False
     stages: list[dict[str, Any]] = Field(default_factory=list)
     overwrite: bool
     compile: bool
@@ -307,6 +308,7 @@ class ProbeConfig(Section):
     """Everything `lehr probe` can be told."""
 
     run: PathString
+    other: PathString | None
     data: MovedData = MovedData()
     probes: list[ProbeName] | None
     examples: Annotated[int, Ge(2)] | None

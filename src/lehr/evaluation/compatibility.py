@@ -26,6 +26,7 @@ LEAST_IMAGES = 8
 MOST_LOST = 1.0
 """dB: an error larger by a quarter."""
 _ROWS = 16  # images whose positions are looked at once
+_AT_ONCE = 8  # images that pass a network at once
 _SHOWN = 6
 
 
@@ -104,20 +105,21 @@ def compatibility(a: Coder, b: Coder, images: Tensor) -> Compatibility:
     if len(images) < LEAST_IMAGES:
         raise DataError(f"images: {len(images)}, and two latent spaces are compared by {LEAST_IMAGES} or more")
     fit, held = images[::2], images[1::2]
-    of_a, of_b = (_maps(coder.encode(fit).mean) for coder in (a, b))
+    of_a, of_b = (_maps(_encoded(coder, fit)) for coder in (a, b))
     if of_a.shape[2:] != of_b.shape[2:]:
         here, there = (" x ".join(map(str, z.shape[1:])) for z in (of_a, of_b))
         raise DataError(
             f"latents of these images are {here} of the one and {there} of the other: positions cannot be compared; "
             "take models with the same down-sampling"
         )
-    target = b.encode(held).mean
-    held_a, held_b = _maps(a.encode(held).mean), _maps(target)
+    target = _encoded(b, held)
+    held_a, held_b = _maps(_encoded(a, held)), _maps(target)
     maps = {size: fit_map(of_a, of_b, size) for size in ((1, 3) if held_a[0, 0].numel() > 1 else (1,))}
     mapped = {size: apply_map(weight, held_a) for size, weight in maps.items()}
 
     def decoded(z: Tensor) -> Tensor:
-        return b.decode(z.reshape(target.shape).to(target)).cpu()
+        parts = z.reshape(target.shape).to(target).split(_AT_ONCE)
+        return torch.cat([b.decode(part).cpu() for part in parts])
 
     pictures = {"own": decoded(held_b), **{f"mapped {size}": decoded(z) for size, z in mapped.items()}}
     if held_a.shape == held_b.shape:
@@ -137,6 +139,11 @@ def compatibility(a: Coder, b: Coder, images: Tensor) -> Compatibility:
         held_out=len(held),
         picture=image_grid(torch.cat([part[:_SHOWN] for part in shown]), columns=min(_SHOWN, len(held))),
     )
+
+
+def _encoded(coder: Coder, images: Tensor) -> Tensor:
+    """E[z|x] (n, *latent)."""
+    return torch.cat([coder.encode(part).mean for part in images.split(_AT_ONCE)])
 
 
 def debiased_cka(x: Tensor, y: Tensor) -> float:

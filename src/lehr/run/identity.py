@@ -23,7 +23,7 @@ LATER: dict[str, Any] = {
     "ema._target_": "lehr.training.EMAPlan", "ema.decay": None, "ema.half_life": None, "optimizer.freeze": [],
     "trainer.check_val_every_n_steps": None, "trainer.limit_examples": None, "trainer.overfit_batches": 0,
     "trainer.channels_last": False,
-    "export.weights": None, "start_from": None, "stages": [],
+    "export.weights": None, "start_from": None, "fit_half": False, "stages": [],
     "terms": {}, "data.test_key": None, "data.test_labels_key": None, "data.hidden": "white",
     "data.background": None, "data.enlarge": 1,
     "data.resize": None, "data.scale": [0.25, 1.0], "data.ratio": [0.75, 1.3333333333333333], "data.small": "enlarge",

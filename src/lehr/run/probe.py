@@ -23,6 +23,7 @@ from lehr.models.first_stage.recognise import image_channels, shapes_of
 from lehr.run.contents import PROBES_FILE, PROBES_FOLDER
 from lehr.run.evaluate import progress, require_own, subject_of
 from lehr.run.load import Run
+from lehr.run.loaded import LoadedModel
 from lehr.run.opened import opened, read_place
 from lehr.tensors import MODEL
 
@@ -41,6 +42,7 @@ class ProbeRequest:
         split: "test" or "val"; None for test where there is one.
         seed: of all noise.
         out: the folder of the files; None for the directory of the run.
+        other: another autoencoder, whose latents are compared with these.
     """
 
     probes: tuple[str, ...] | None = None
@@ -49,6 +51,7 @@ class ProbeRequest:
     split: str | None = None
     seed: int = 0
     out: Path | None = None
+    other: LoadedModel | None = None
 
 
 @dataclass(frozen=True)
@@ -129,7 +132,7 @@ def probe_subject(subject: Subject, request: ProbeRequest, folder: Path, model: 
     images = tuple(batch.images.cpu() for batch in subject.batches(split, request.examples))
     sizes = _sizes(subject) if request.sizes is None else request.sizes
     inputs = ProbeInputs(
-        subject.model, subject.likelihood, images, subject.device, sizes, seed=request.seed, show=progress
+        subject.model, subject.likelihood, images, subject.device, sizes, request.seed, progress, request.other
     )
     chosen = [probe for probe in PROBES if probe.name in (request.probes or NAMES)]
     outcomes = run_probes(inputs, chosen)

@@ -73,6 +73,8 @@ def beginning(config: Mapping[str, Any], directory: RunDirectory) -> Beginning:
 def start_problems(config: Mapping[str, Any]) -> list[str]:
     """Why a run of this configuration cannot begin with the weights that it says; whether they fit is seen later."""
     if (run := config.get("start_from")) is None:
+        if config.get("fit_half") and not config.get("stages") and not config["model"].get("pretrained"):
+            return ["fit_half=true: is for weights that there are; say start_from=RUN or model.pretrained=FILE"]
         return []
     directory = RunDirectory(run)
     if not directory.path.is_dir():

@@ -43,6 +43,7 @@ from lehr.training.ddp import RunDirectoryDDP
 from lehr.training.debugging.looking import looking
 from lehr.training.ema import EMAPlan
 from lehr.training.export import Exported
+from lehr.training.fitting import fit_weights
 from lehr.training.freezing import drift
 from lehr.training.history_logger import HistoryLogger
 from lehr.training.lean import NoProfiler
@@ -141,6 +142,8 @@ class Parts:
         )
         if start:
             start.give(self.module, config)
+            if config.get("fit_half"):
+                self._say(fit_weights(self.module.model, self.data))
         if self.data.grey and self.module.likelihood.levels == 2:
             self._say(_GREY)
         for note in (_single_example(self.data, rate_term), self.module.model.note, drift(self.module.model, plan)):

@@ -18,6 +18,7 @@ _SCORE = "the best ELBO so far is of it"
 KEPT = {
     "seed": "every random number follows from it",
     "start_from": "it has begun with those weights",
+    "fit_half": "it has begun with those weights",
     "data.batch_size": _COUNTED,
     "trainer.accumulate_grad_batches": _COUNTED,
     "data.seed": _SPLIT,

@@ -15,6 +15,7 @@ from lehr.errors import LehrError
 from lehr.evaluation.probes.attention import ATTENTION
 from lehr.evaluation.probes.border import BORDER
 from lehr.evaluation.probes.colour import COLOUR, SATURATION
+from lehr.evaluation.probes.compatibility import COMPATIBILITY
 from lehr.evaluation.probes.equivariance import EQUIVARIANCE
 from lehr.evaluation.probes.grid import GRID
 from lehr.evaluation.probes.half import HALF
@@ -25,7 +26,7 @@ from lehr.evaluation.probes.spectrum import SPECTRUM
 from lehr.evaluation.probes.spot import SPOT
 
 PROBES: tuple[Probe, ...] = (
-    SPOT, REACH, NOISE, ATTENTION, GRID, COLOUR, SATURATION, BORDER, EQUIVARIANCE, SPECTRUM, HALF
+    SPOT, REACH, NOISE, ATTENTION, GRID, COLOUR, SATURATION, BORDER, EQUIVARIANCE, SPECTRUM, HALF, COMPATIBILITY
 )  # fmt: skip
 """All that there are."""
 

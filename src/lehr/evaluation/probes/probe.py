@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lehr.evaluation.compatibility import Coder
 from lehr.evaluation.subject import ShowProgress, silent
 from lehr.models.autoencoder import Autoencoder
 from lehr.objective.likelihood import Likelihood
@@ -35,6 +36,7 @@ class ProbeInputs:
             images alone.
         seed: of all noise.
         show: makes progress lines.
+        other: another autoencoder, to compare latents with.
     """
 
     model: Autoencoder
@@ -44,6 +46,7 @@ class ProbeInputs:
     sizes: tuple[int, ...] = ()
     seed: int = 0
     show: ShowProgress = silent
+    other: Coder | None = None
 
     def __len__(self) -> int:
         return sum(len(batch) for batch in self.images)

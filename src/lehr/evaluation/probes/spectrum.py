@@ -76,7 +76,7 @@ def spectrum(maps: Tensor) -> Spectrum:
 def _spectrum(inputs: ProbeInputs) -> Probed:
     latents = [posterior.mean for posterior in inputs.posteriors]
     of_first = [(x, z) for x, z in zip(inputs.images, latents, strict=True) if z.shape[2:] == latents[0].shape[2:]]
-    images = [F.adaptive_avg_pool2d(x, tuple(z.shape[2:])) for x, z in of_first]
+    images = [F.adaptive_avg_pool2d(x, (z.shape[2], z.shape[3])) for x, z in of_first]
     ours, theirs = spectrum(torch.cat([z for _, z in of_first])), spectrum(torch.cat(images))
     excess = 10 * math.log10(max(ours.high_share, 1e-12) / max(theirs.high_share, 1e-12))
     values = {

@@ -5,6 +5,7 @@ from lehr.lazy import exports
 __getattr__, __dir__ = exports(
     __name__,
     {
+        "ActivationLimit": "activation_limit",
         "Adversarial": "adversarial",
         "Equivariance": "equivariance",
         "FeatureDistance": "features",
@@ -18,6 +19,7 @@ __getattr__, __dir__ = exports(
         "PlayerOptions": "term",
         "RunFeatures": "features",
         "ScaleEquivariance": "equivariance",
+        "Teacher": "teacher",
         "TermInputs": "term",
         "TermResult": "term",
         "TrainingLength": "timing",
