@@ -26,6 +26,7 @@ LEAST_IMAGES = 8
 MOST_LOST = 1.0
 """dB: an error larger by a quarter."""
 _ROWS = 16  # images whose positions are looked at once
+_RIDGE = 1e-10  # of the mean square, so that channels which are the same have a map too
 _AT_ONCE = 8  # images that pass a network at once
 _SHOWN = 6
 
@@ -190,7 +191,8 @@ def fit_map(x: Tensor, y: Tensor, size: int = 1) -> Tensor:
         rows, wanted = _rows(part, size), target.double().movedim(1, -1).flatten(0, 2)
         gram, moment = gram + rows.T @ rows, moment + rows.T @ wanted
     assert isinstance(gram, Tensor)
-    return torch.linalg.pinv(gram, hermitian=True, rtol=1e-12) @ moment
+    ridge = _RIDGE * gram.diagonal().mean() * torch.eye(len(gram), dtype=gram.dtype)
+    return torch.linalg.solve(gram + ridge, moment)
 
 
 def apply_map(weight: Tensor, x: Tensor) -> Tensor:
