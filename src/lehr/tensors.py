@@ -59,6 +59,16 @@ def read_id(path: Path) -> str | None:
         return _id(file.metadata())
 
 
+def read_metadata(path: Path) -> dict[str, str]:
+    """The texts that a file of tensors was written with.
+
+    Raises:
+        OSError, SafetensorError: if it is not there, or no such file.
+    """
+    with safe_open(path, framework="pt") as file:
+        return dict(file.metadata() or {})
+
+
 def require_same_model(path: Path, written: str | None, model: str | None, advice: str) -> None:
     """Check that the file at `path`, which says that it belongs to the model `written`, belongs to `model`.
 

@@ -13,6 +13,7 @@ from lehr.models import Autoencoder, KLAutoencoder, TinyAutoencoder, VQAutoencod
 from lehr.models.first_stage.layouts import diffusers_to_ldm, ldm_to_diffusers
 from lehr.posterior import AggregatePosterior
 from lehr.run.diffusers_folder import write_diffusers
+from lehr.run.factors import Factors
 from lehr.run.pretrained import Pretrained
 
 TRUNK = {"base_channels": 8, "channel_multipliers": [1, 2], "layers": 1, "norm_groups": 4}
@@ -190,9 +191,11 @@ def test_the_folder_has_the_factors_of_the_latents(tmp_path):
     model = made()
     with torch.no_grad():
         statistics = AggregatePosterior.of(model.encode(torch.rand(8, 3, 16, 16)))
-    write_diffusers(tmp_path, model, statistics)
+    write_diffusers(tmp_path, model, Factors.measured(statistics))
     config = AutoencoderKL.from_pretrained(tmp_path).config
     assert config["scaling_factor"] == pytest.approx(statistics.scaling_factor)
     assert config["shift_factor"] == pytest.approx(statistics.shift_factor)
+    assert config["latents_mean"] == pytest.approx(statistics.channels.mean.tolist())
+    assert config["latents_std"] == pytest.approx(statistics.channels.var.sqrt().tolist())
     with pytest.raises(ConfigError, match=r"model.fourier_features=1: diffusers has no such encoder"):
         write_diffusers(tmp_path, made(fourier_features=1))

@@ -45,9 +45,9 @@ def _query(line: str) -> list[str]:
         found: Iterable[str] = [f"{command} " for command in COMMANDS]
     elif words[1] == "completion":
         found = ["bash ", "zsh "]
-    elif words[1] in ("train", "data", "sample", "evaluate", "groups", "probe", "compare"):
+    elif words[1] in ("train", "data", "sample", "evaluate", "groups", "probe", "compare", "export", "import"):
         found = _FLAGS if word.startswith("-") else _overrides(words[1], words[2:], word)
-        if words[1] == "compare" and "=" not in word:
+        if words[1] in ("compare", "import") and "=" not in word:
             found = [*found, *(path.removeprefix("=") for path in _paths("", word))]
     elif words[1] == "results":
         found = _results(word)
@@ -76,7 +76,9 @@ def _overrides(name: str, before: list[str], word: str) -> Iterable[str]:
         CompareConfig,
         DescribeConfig,
         EvaluateConfig,
+        ExportConfig,
         GroupsConfig,
+        ImportConfig,
         ProbeConfig,
         SampleConfig,
         Section,
@@ -87,7 +89,9 @@ def _overrides(name: str, before: list[str], word: str) -> Iterable[str]:
     schemas: dict[str, type[Section]] = {
         "data": DescribeConfig,
         "evaluate": EvaluateConfig,
+        "export": ExportConfig,
         "groups": GroupsConfig,
+        "import": ImportConfig,
         "probe": ProbeConfig,
         "compare": CompareConfig,
         "sample": SampleConfig,

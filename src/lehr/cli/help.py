@@ -163,6 +163,30 @@ Examples:
 docs/latents.md says how to read it. data.train_on=[NAME] trains on some classes alone, and tests on all.
 """
 
+EXPORT_HELP = """lehr export: a finished run as other programs read it, with a model card.
+
+Usage: lehr export run=DIR out=FOLDER [key=value ...]
+
+Keys and their defaults:
+  run=DIR                  the run directory
+  out=FOLDER               the folder that is made, whole or not at all
+  format=diffusers         diffusers     AutoencoderKL, AutoencoderTiny or VQModel .from_pretrained(FOLDER)
+                           single_file   FOLDER/FOLDER.safetensors by the names of latent diffusion; of a tiny
+                                         autoencoder by those of TAESD
+                           onnx          encoder.onnx and decoder.onnx, for any model
+                           torch_export  encoder.pt2 and decoder.pt2, for any model
+  weights=best             of a checkpoint: best | last | ema; not said: as the run has ended
+  overwrite=false          true: replace an earlier export
+  data.path=PLACE          where the data lie now, if they were moved and weights is said
+
+Examples:
+  lehr export run=outputs/photos out=vae
+  lehr export run=outputs/photos out=vae-onnx format=onnx
+  lehr export run=outputs/photos out=vae-ema weights=ema overwrite=true
+
+README.md in the folder is a model card; its licence is left to you. format=onnx needs pip install 'lehr[onnx]'.
+"""
+
 RESULTS_HELP = """lehr results: what a sweep came to: means and standard deviations over seeds.
 
 Usage: lehr results DIR [key=value ...]
@@ -249,6 +273,35 @@ docs/latents.md says how it is compared.
 def compare_help(config_dir: Path | None) -> str:
     """The help of `lehr compare`, with the data sets of the shipped and of the user's configuration."""
     return _COMPARE.format(groups=_groups(config_dir, only="data"))
+
+
+_IMPORT = """lehr import: a published autoencoder as a run directory, for every command that works on one.
+
+Usage: lehr import PLACE dir=DIR [data=choice] [data.key=value ...]
+
+PLACE is a folder of diffusers, or of a pipeline with vae/ in it; a folder with an encoder's and a decoder's file, as of
+TAESD; a file (.safetensors, .ckpt, .pth) in the layout of diffusers, latent diffusion or TAESD; or a name on the hub.
+Which model it is, is worked out from the weights.
+
+Keys and their defaults:
+  dir=DIR                  the run directory that is made
+  overwrite=false          true: replace a run that is there
+  seed=0                   decides the validation split
+
+Images, if any, are said as to lehr train. With them the statistics of q(z) are measured, and reconstructions drawn:
+{groups}
+
+Examples:
+  lehr import taef2 dir=outputs/taef2
+  lehr import vae.safetensors dir=outputs/vae data=images data.path=photos data.size=256
+
+Then: lehr evaluate run=DIR, lehr sample run=DIR, lehr export run=DIR out=FOLDER, lehr train start_from=DIR ...
+"""
+
+
+def import_help(config_dir: Path | None) -> str:
+    """The help of `lehr import`, with the data sets of the shipped and of the user's configuration."""
+    return _IMPORT.format(groups=_groups(config_dir, only="data"))
 
 
 def data_help(config_dir: Path | None) -> str:

@@ -28,11 +28,13 @@ COMMANDS = {
     "groups": ("lehr.cli.groups", "whether some images are reconstructed worse than others: by class, factor, folder"),
     "compare": ("lehr.cli.compare", "autoencoders side by side on the same images: runs, diffusers folders, files"),
     "sample": ("lehr.cli.sample", "new images from a finished run"),
+    "export": ("lehr.cli.export", "a finished run as diffusers, latent diffusion, ONNX Runtime or torch read it"),
+    "import": ("lehr.cli.import_", "a published autoencoder as a run directory, without a training"),
     "results": ("lehr.cli.results", "what a sweep came to: means and standard deviations over seeds"),
     "completion": ("lehr.cli.completion", 'completion for bash or zsh: eval "$(lehr completion bash)"'),
 }
 
-_WORKING = {"train", "evaluate", "groups", "probe", "compare", "sample"}
+_WORKING = {"train", "evaluate", "groups", "probe", "compare", "sample", "export", "import"}
 """Commands that leave files behind, of which what they print is no part."""
 
 

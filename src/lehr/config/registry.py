@@ -15,7 +15,7 @@ ALLOWED_PACKAGES = ("lehr", "torch", "lightning", "diffusers")
 """Packages whose classes a configuration may name without being asked to trust them."""
 
 
-_OF_DIFFUSERS = ("lehr.models.KLAutoencoder", "lehr.models.TinyAutoencoder", "lehr.models.VQAutoencoder")
+FIRST_STAGE = ("lehr.models.KLAutoencoder", "lehr.models.TinyAutoencoder", "lehr.models.VQAutoencoder")
 """Models whose networks are diffusers'."""
 
 
@@ -63,7 +63,7 @@ GROUPS: dict[str, Group] = {
         "lehr.models.autoencoder.Autoencoder",
         given=("image_shape",),
         provides=(DENSITY,),
-        extras=dict.fromkeys(_OF_DIFFUSERS, ("images", ("diffusers",))),
+        extras=dict.fromkeys(FIRST_STAGE, ("images", ("diffusers",))),
     ),
     "likelihood": Group("lehr.objective.likelihood.Likelihood"),
     "kl": Group("lehr.objective.rate.RateTerm"),

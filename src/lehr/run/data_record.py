@@ -19,6 +19,7 @@ from lehr.files import write_json
 from lehr.reading import read_json
 from lehr.run.directory import RunDirectory
 from lehr.run.objects import build_data, data_problems
+from lehr.run.status import MEASURED_BY
 
 
 def write_data(directory: RunDirectory, data: ImageDataModule) -> None:
@@ -80,6 +81,8 @@ def data_of(
         ConfigError: if there is no such key.
         DataError: if they are not there, or are others.
     """
+    if not config["data"]:
+        raise DataError(f"{directory.path}: was imported without images; {MEASURED_BY}")
     if problems := data_problems(config, given, directory.path):
         raise DataError(*problems)
     moved = {key: place for key, place in moved.items() if place is not None}

@@ -18,9 +18,11 @@ from lehr.modes import undisturbed
 from lehr.posterior.aggregate import AggregatePosterior
 from lehr.reading import read_json
 from lehr.run.directory import RunDirectory
+from lehr.run.factors import Factors
 from lehr.run.given_model import model_problems
 from lehr.run.loaded import LoadedModel, Parts, require_sampling
 from lehr.run.model_files import describe_model, read_model
+from lehr.run.status import IMPORTED
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,6 +44,7 @@ class Run(LoadedModel):
         weights: "best", "last" or "ema" of a checkpoint; None for those that the run has ended in.
         moved: where its data lie now, see `data_of`.
         given: what the run was given in place of names, beside its configuration, as far as it is here.
+        said: of a run that was imported, what its latents are to be scaled by.
     """
 
     def __init__(
@@ -54,8 +57,9 @@ class Run(LoadedModel):
         weights: str | None = None,
         moved: Mapping[str, str | None] | None = None,
         given: Given = NOTHING,
+        said: Factors | None = None,
     ) -> None:
-        super().__init__(path, config, read, statistics)
+        super().__init__(path, config, read, statistics, said)
         self.trust = tuple(trust)
         self.weights = weights
         self.moved = dict(moved or {})
@@ -132,14 +136,14 @@ class Run(LoadedModel):
         return Evaluation(table, path)
 
     def to_diffusers(self, folder: str | Path) -> None:
-        """Write a folder that diffusers loads, with the `scaling_factor` and `shift_factor` of the latents in it.
+        """Write a folder that diffusers loads, with what the latents are scaled by in it; `lehr.export` adds a card.
 
         Raises:
             ConfigError: if diffusers has no such model.
         """
         from lehr.run.diffusers_folder import write_diffusers
 
-        write_diffusers(Path(folder), self.model, self.statistics)
+        write_diffusers(Path(folder), self.model, self.factors)
 
     # what its directory says of it
 
@@ -244,14 +248,20 @@ def load(
         raise CheckpointError("; ".join(filter(None, (f"{path}: has no model/", directory.unfinished()))))
     written = describe_model(directory.model).model
     callbacks = config.get("callbacks")
-    left_out = not (isinstance(callbacks, dict) and callbacks.get("aggregate"))
+    left_out = not config.get("data") or not (isinstance(callbacks, dict) and callbacks.get("aggregate"))
     there = (directory.posterior / TENSORS_NAME).exists()
     statistics = None if left_out and not there else read_statistics(directory.posterior, written)
 
     def read() -> Parts:
         return _read_parts(directory, trust, written, statistics, given)
 
-    return Run(directory.path, config, read, statistics, trust, moved=moved, given=given)
+    return Run(directory.path, config, read, statistics, trust, moved=moved, given=given, said=_said(directory))
+
+
+def _said(directory: RunDirectory) -> Factors | None:
+    """What whoever published an imported model says that its latents are to be scaled by."""
+    imported = directory.read_status().get(IMPORTED)
+    return Factors.said_by(imported) if isinstance(imported, dict) else None
 
 
 def _given(data: object, labels: object, test: object, test_labels: object, model: object) -> Given:

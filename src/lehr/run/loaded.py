@@ -25,6 +25,7 @@ from lehr.posterior.posterior import Posterior
 from lehr.run.directory import RunDirectory
 from lehr.run.factors import Factors
 from lehr.run.given import Images, check_images, check_latents, pixels
+from lehr.run.status import MEASURED_BY
 from lehr.samplers.sampler import find_sampler
 
 _PIXEL_VALUES = 1 << 20  # of the images that pass the networks at once, if the configuration does not say how many
@@ -109,7 +110,8 @@ class LoadedModel:
             CheckpointError: if it was not measured.
         """
         if self.statistics is None:
-            raise CheckpointError(f"{self.path}: has no statistics of q(z): callbacks.aggregate=null left them out")
+            why = "callbacks.aggregate=null left them out" if self.config.get("data") else MEASURED_BY
+            raise CheckpointError(f"{self.path}: has no statistics of q(z): {why}")
         return self.statistics
 
     @property

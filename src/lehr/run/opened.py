@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from lehr.config.command import choices
 from lehr.errors import CheckpointError, ConfigError
 from lehr.models.first_stage.base import FirstStage
 from lehr.models.first_stage.recognise import difference, image_channels, recognised, shapes_of
@@ -74,7 +75,7 @@ def opened(published: Published, image_shape: tuple[int, int, int] | None = None
     """
     shapes = shapes_of(published.weights)
     try:
-        node = recognised(shapes, published.config)
+        node = _complete(recognised(shapes, published.config))
     except ValueError as error:
         raise CheckpointError(f"{published.place}: {error}") from error
     config: dict[str, Any] = {"model": node, "likelihood": dict(LIKELIHOOD), "prior": dict(PRIOR)}
@@ -98,6 +99,12 @@ def opened(published: Published, image_shape: tuple[int, int, int] | None = None
     with torch.no_grad():
         parts = Parts(model, likelihood, prior.density(model.encode), model_id(weights_of(model, likelihood, prior)))
     return LoadedModel(Path(published.place), config, lambda: parts, None, Factors.said_by(published.config))
+
+
+def _complete(node: dict[str, Any]) -> dict[str, Any]:
+    """With every key that a model of this class has in a configuration."""
+    shipped = next(values for _, values in sorted(choices("model").items()) if values["_target_"] == node["_target_"])
+    return {**shipped, **node}
 
 
 def _image_shape(published: Published, channels: int) -> tuple[int, int, int]:

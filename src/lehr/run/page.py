@@ -24,7 +24,7 @@ _FIRST = (
     "posterior/moment_kl_diag", "posterior/moment_kl_full", "posterior/scaling_factor", "posterior/shift_factor",
     "time/images_per_second",
 )  # fmt: skip
-_CAPTIONS = {
+CAPTIONS = {
     "aggregate": "samples from N(agg_mean, agg_var)",
     "prior": "samples from the prior",
     "interpolation": "along lines between latents",
@@ -114,7 +114,7 @@ def _of_weights(run: Run, status: Mapping[str, Any]) -> str:
 
 
 def _pictures(directory: RunDirectory) -> html.Markup:
-    found = [html.picture_of(directory.samples / f"{name}.png", _CAPTIONS[name]) for name in GRIDS]
+    found = [html.picture_of(directory.samples / f"{name}.png", CAPTIONS[name]) for name in GRIDS]
     return html.side_by_side(*found[:2], *found[3:]) if any(found) else html.Markup()
 
 

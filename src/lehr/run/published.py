@@ -5,8 +5,10 @@ Nothing in them is executed.
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,11 +22,13 @@ from lehr.models.first_stage.layouts import Weights, own_names
 from lehr.paths import expanded, may_be_on_hub
 from lehr.reading import read_json
 from lehr.run.model_files import WEIGHTS
-from lehr.tensors import read_tensors
+from lehr.tensors import read_metadata, read_tensors
 
 CONFIG = "config.json"
 DIFFUSERS = ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin")
 _ENDINGS = (".safetensors", ".ckpt", ".pth", ".pt", ".bin")
+SAID = "diffusers"
+"""Under which a single file that lehr writes says what is not in its weights, as a config.json would."""
 _VAE = "vae"
 """The folder of the autoencoder in that of a whole pipeline."""
 
@@ -66,7 +70,7 @@ def read_published(place: str) -> Published:
         return _read_hub(place)
     else:
         raise ValueError("there is no such file or folder")
-    return Published(place, files, own_names(weights), _config_at(files[0].parent))
+    return Published(place, files, own_names(weights), _said_in(files[0]) or _config_at(files[0].parent))
 
 
 def _read_folder(path: Path) -> tuple[tuple[Path, ...], dict[str, Tensor]]:
@@ -104,6 +108,19 @@ def _read_file(path: Path) -> dict[str, Tensor]:
     return tensors
 
 
+def _said_in(path: Path) -> dict[str, Any]:
+    """What a single file that lehr has written says; empty of any other."""
+    if path.suffix != ".safetensors":
+        return {}
+    with suppress(ValueError):
+        return _of_diffusers(json.loads(read_metadata(path).get(SAID, "null")))
+    return {}
+
+
+def _of_diffusers(found: Any) -> dict[str, Any]:
+    return found if isinstance(found, dict) and isinstance(found.get("_class_name"), str) else {}
+
+
 def _config_at(folder: Path) -> dict[str, Any]:
     """The config.json in a folder; empty where it has none, or one that diffusers did not write.
 
@@ -116,7 +133,7 @@ def _config_at(folder: Path) -> dict[str, Any]:
         return {}
     except (OSError, ValueError) as error:
         raise ValueError(f"{CONFIG} cannot be read ({in_a_line(error)})") from error
-    return found if isinstance(found, dict) and isinstance(found.get("_class_name"), str) else {}
+    return _of_diffusers(found)
 
 
 def _read_hub(name: str) -> Published:

@@ -19,6 +19,10 @@ from lehr import __version__
 from lehr.files import write_json
 
 RUNNING, DONE, FAILED, INTERRUPTED, PRUNED = "running", "done", "failed", "interrupted", "pruned"
+IMPORTED = "imported"
+"""Under which status.json says where a run's weights are from that lehr has not trained."""
+MEASURED_BY = "lehr import PLACE dir=DIR overwrite=true data=images data.path=FOLDER measures it over these"
+"""How a run that was imported without images gets what is measured over images."""
 _LEVELS = ("none", "quick", "full")  # of the evaluation at the end
 
 
@@ -41,13 +45,19 @@ class Status:
         self.exported: Mapping[str, Any] | None = None
         """Which weights the run has ended in."""
 
-    def start(self, marked_events: bool = True, started_from: Mapping[str, Any] | None = None) -> None:
+    def start(
+        self,
+        marked_events: bool = True,
+        started_from: Mapping[str, Any] | None = None,
+        imported: Mapping[str, Any] | None = None,
+    ) -> None:
         """The run is under way.
 
         Args:
             marked_events: whether its events have names of their own, see `lehr.run.contents`.
             started_from: the run whose weights it has begun with, and the id of its model; or the name of pretrained
                 weights and their digest; None for new ones.
+            imported: where its weights are from, if lehr has not trained them.
         """
         self._fields = {
             "state": RUNNING,
@@ -59,6 +69,7 @@ class Status:
             "marked_events": marked_events,
             "started_from": started_from,
             "error": None,
+            **({IMPORTED: imported} if imported else {}),
         }
         write_json(self._path, self._fields)
 

@@ -30,7 +30,8 @@ class AggregateSampler(Sampler):
         if aggregate is None:
             raise CheckpointError(
                 f"{folder.parent}: has no statistics of q(z), which {self.name} needs: "
-                "callbacks.aggregate=null left them out"
+                "callbacks.aggregate=null left them out, or it was imported without images, and lehr import PLACE "
+                "dir=DIR overwrite=true data=images data.path=FOLDER measures them"
             )
         return Normal.of(aggregate, full=self.full)
 

@@ -1,13 +1,14 @@
 """The weights of first-stage models by other names: of latent diffusion, of TAESD, of older diffusers.
 
-All are turned into diffusers' own, which are those of the models here. Nothing but names and the shape of attention's
-matrices, which are 1x1 convolutions in latent diffusion, is changed.
+diffusers' own are those of the models here. Nothing but names and the shape of attention's matrices, which are 1x1
+convolutions in latent diffusion, is changed.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import cache
 
 from torch import Tensor
 
@@ -16,9 +17,30 @@ Weights = dict[str, Tensor]
 _PARTS = ("encoder.", "decoder.", "quant_conv.", "post_quant_conv.", "quantize.")
 _AROUND = ("first_stage_model.", "model.", "vae.", "module.")
 """What checkpoints of whole systems put before the names of the autoencoder's weights."""
-_BLOCK = (("nin_shortcut", "conv_shortcut"),)
-_ATTENTION = (("norm", "group_norm"), ("q", "to_q"), ("k", "to_k"), ("v", "to_v"), ("proj_out", "to_out.0"))
-_ENDS = (("norm_out", "conv_norm_out"),)
+_BLOCK = {"nin_shortcut": "conv_shortcut"}
+_ATTENTION = {"norm": "group_norm", "q": "to_q", "k": "to_k", "v": "to_v", "proj_out": "to_out.0"}
+_LDM: tuple[tuple[str, str, dict[str, str]], ...] = (
+    ("encoder.down.{level}.block.{i}.", "encoder.down_blocks.{level}.resnets.{i}.", _BLOCK),
+    ("encoder.down.{level}.attn.{i}.", "encoder.down_blocks.{level}.attentions.{i}.", _ATTENTION),
+    ("encoder.down.{level}.downsample.", "encoder.down_blocks.{level}.downsamplers.0.", {}),
+    ("decoder.up.{height}.block.{i}.", "decoder.up_blocks.{height}.resnets.{i}.", _BLOCK),
+    ("decoder.up.{height}.attn.{i}.", "decoder.up_blocks.{height}.attentions.{i}.", _ATTENTION),
+    ("decoder.up.{height}.upsample.", "decoder.up_blocks.{height}.upsamplers.0.", {}),
+    *(
+        (f"{part}.mid.{ldm}.", f"{part}.mid_block.{diffusers}.", names)
+        for part in ("encoder", "decoder")
+        for ldm, diffusers, names in (
+            ("block_1", "resnets.0", _BLOCK),
+            ("block_2", "resnets.1", _BLOCK),
+            ("attn_1", "attentions.0", _ATTENTION),
+        )
+    ),
+    *((f"{part}.norm_out.", f"{part}.conv_norm_out.", {}) for part in ("encoder", "decoder")),
+)
+"""What a name begins with in latent diffusion and in diffusers, and what the next part of it is called in either.
+
+A `height` is a level of the decoder: diffusers counts from the lowest resolution, latent diffusion from the highest.
+"""
 _OLD_ATTENTION = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
 _MATRIX = re.compile(r"\.attentions\.\d+\.to_(q|k|v|out\.0)\.weight$")
 
@@ -43,7 +65,7 @@ def own_names(weights: Mapping[str, Tensor]) -> Weights:
 def ldm_to_diffusers(weights: Mapping[str, Tensor]) -> Weights:
     """From the names of latent diffusion and taming to those of diffusers."""
     levels = _levels(weights, r"decoder\.up\.(\d+)\.")
-    found = {_from_ldm(name, levels): tensor for name, tensor in weights.items()}
+    found = {_renamed(name, levels, to_ldm=False): tensor for name, tensor in weights.items()}
     return {name: tensor.flatten(1) if _MATRIX.search(name) else tensor for name, tensor in found.items()}
 
 
@@ -51,7 +73,7 @@ def diffusers_to_ldm(weights: Mapping[str, Tensor]) -> Weights:
     """The reverse of `ldm_to_diffusers`."""
     levels = _levels(weights, r"decoder\.up_blocks\.(\d+)\.")
     return {
-        _to_ldm(name, levels): tensor[:, :, None, None] if _MATRIX.search(name) else tensor
+        _renamed(name, levels, to_ldm=True): tensor[:, :, None, None] if _MATRIX.search(name) else tensor
         for name, tensor in weights.items()
     }
 
@@ -62,6 +84,16 @@ def taesd_to_diffusers(weights: Mapping[str, Tensor]) -> Weights:
     def name_of(name: str) -> str:
         part, number, rest = name.split(".", 2)
         return f"{part}.layers.{int(number) - (part == 'decoder')}.{rest}"
+
+    return {name_of(name): tensor for name, tensor in weights.items()}
+
+
+def diffusers_to_taesd(weights: Mapping[str, Tensor]) -> Weights:
+    """The reverse of `taesd_to_diffusers`."""
+
+    def name_of(name: str) -> str:
+        part, _, number, rest = name.split(".", 3)
+        return f"{part}.{int(number) + (part == 'decoder')}.{rest}"
 
     return {name_of(name): tensor for name, tensor in weights.items()}
 
@@ -83,56 +115,28 @@ def _levels(weights: Mapping[str, Tensor], pattern: str) -> int:
     return 1 + max((int(match[1]) for name in weights if (match := re.match(pattern, name))), default=0)
 
 
-def _renamed(text: str, names: tuple[tuple[str, str], ...], back: bool = False) -> str:
-    """`text` with the beginning of it that is one of the names replaced."""
-    for ldm, diffusers in names:
-        one, other = (diffusers, ldm) if back else (ldm, diffusers)
-        if text == one or text.startswith(f"{one}."):
-            return other + text.removeprefix(one)
-    return text
+def _renamed(name: str, levels: int, to_ldm: bool) -> str:
+    """A name of the one layout in the other, of networks with so many levels."""
+    for pattern, beginning, names in _table(to_ldm):
+        if match := pattern.match(name):
+            numbers = {key: int(number) for key, number in match.groupdict().items()}
+            if "height" in numbers:
+                numbers["height"] = levels - 1 - numbers["height"]
+            rest = name[match.end() :]
+            found = next((one for one in names if rest == one or rest.startswith(f"{one}.")), "")
+            return beginning.format(**numbers) + names.get(found, "") + rest.removeprefix(found)
+    return name
 
 
-def _from_ldm(name: str, levels: int) -> str:
-    if match := re.fullmatch(r"(encoder\.down|decoder\.up)\.(\d+)\.(block|attn)\.(\d+)\.(.*)", name):
-        part, level, kind, number, rest = match.groups()
-        place = f"{part}_blocks.{_reversed(part, level, levels)}"
-        if kind == "block":
-            return f"{place}.resnets.{number}.{_renamed(rest, _BLOCK)}"
-        return f"{place}.attentions.{number}.{_renamed(rest, _ATTENTION)}"
-    if match := re.fullmatch(r"(encoder\.down|decoder\.up)\.(\d+)\.(down|up)sample\.(.*)", name):
-        part, level, kind, rest = match.groups()
-        return f"{part}_blocks.{_reversed(part, level, levels)}.{kind}samplers.0.{rest}"
-    if match := re.fullmatch(r"(encoder|decoder)\.mid\.(block|attn)_(\d)\.(.*)", name):
-        part, kind, number, rest = match.groups()
-        if kind == "block":
-            return f"{part}.mid_block.resnets.{int(number) - 1}.{_renamed(rest, _BLOCK)}"
-        return f"{part}.mid_block.attentions.{int(number) - 1}.{_renamed(rest, _ATTENTION)}"
-    part, _, rest = name.partition(".")
-    return f"{part}.{_renamed(rest, _ENDS)}"
-
-
-def _to_ldm(name: str, levels: int) -> str:
-    if match := re.fullmatch(r"(encoder\.down|decoder\.up)_blocks\.(\d+)\.(resnets|attentions)\.(\d+)\.(.*)", name):
-        part, level, kind, number, rest = match.groups()
-        place = f"{part}.{_reversed(part, level, levels)}"
-        if kind == "resnets":
-            return f"{place}.block.{number}.{_renamed(rest, _BLOCK, back=True)}"
-        return f"{place}.attn.{number}.{_renamed(rest, _ATTENTION, back=True)}"
-    if match := re.fullmatch(r"(encoder\.down|decoder\.up)_blocks\.(\d+)\.(down|up)samplers\.0\.(.*)", name):
-        part, level, kind, rest = match.groups()
-        return f"{part}.{_reversed(part, level, levels)}.{kind}sample.{rest}"
-    if match := re.fullmatch(r"(encoder|decoder)\.mid_block\.(resnets|attentions)\.(\d)\.(.*)", name):
-        part, kind, number, rest = match.groups()
-        if kind == "resnets":
-            return f"{part}.mid.block_{int(number) + 1}.{_renamed(rest, _BLOCK, back=True)}"
-        return f"{part}.mid.attn_{int(number) + 1}.{_renamed(rest, _ATTENTION, back=True)}"
-    part, _, rest = name.partition(".")
-    return f"{part}.{_renamed(rest, _ENDS, back=True)}"
-
-
-def _reversed(part: str, level: str, levels: int) -> int:
-    """diffusers counts the decoder's blocks from the lowest resolution, latent diffusion from the highest."""
-    return levels - 1 - int(level) if part == "decoder.up" else int(level)
+@cache
+def _table(to_ldm: bool) -> list[tuple[re.Pattern[str], str, dict[str, str]]]:
+    """What a name begins with, what it begins with in the other layout, and the names there of what follows."""
+    found = []
+    for ldm, diffusers, names in _LDM:
+        one, other = (diffusers, ldm) if to_ldm else (ldm, diffusers)
+        pattern = re.sub(r"\\{(\w+)\\}", r"(?P<\1>\\d+)", re.escape(one))
+        found.append((re.compile(pattern), other, {b: a for a, b in names.items()} if to_ldm else names))
+    return found
 
 
 def _modern(name: str) -> str:

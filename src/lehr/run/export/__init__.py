@@ -1,0 +1,1 @@
+"""A trained autoencoder for others: as diffusers, latent diffusion, ONNX Runtime or torch read it."""

@@ -1,0 +1,43 @@
+"""All weights of an autoencoder in one file: in the layout of latent diffusion, tiny ones in that of TAESD."""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from pathlib import Path
+
+from safetensors.torch import save_file
+
+from lehr.errors import ConfigError
+from lehr.files import replacing
+from lehr.models.autoencoder import Autoencoder
+from lehr.models.first_stage.layouts import diffusers_to_ldm, diffusers_to_taesd
+from lehr.models.first_stage.residual import ResidualAutoencoder
+from lehr.models.first_stage.tiny import TinyAutoencoder
+from lehr.run.diffusers_folder import diffusers_config
+from lehr.run.factors import Factors
+from lehr.run.published import SAID
+
+
+def write_single_file(path: Path, model: Autoencoder, factors: Factors | None) -> None:
+    """Write the weights, in float32.
+
+    What a config.json of diffusers would say stands in the file too, as text: the groups of the norms, which are in no
+    weight, and what the latents are scaled by. Other programs pass over it.
+
+    Raises:
+        ConfigError: in a line, if neither latent diffusion nor TAESD has such a model.
+    """
+    said = {}
+    if isinstance(model, TinyAutoencoder):
+        rename = diffusers_to_taesd
+        with suppress(ConfigError):  # that for FLUX.2 diffusers has not, and all of it is in the weights
+            said = diffusers_config(model, factors)
+    elif isinstance(model, ResidualAutoencoder):
+        rename = diffusers_to_ldm
+        said = diffusers_config(model, factors)
+    else:
+        raise ConfigError(f"{type(model).__name__}: latent diffusion has no such model")
+    weights = {name: t.detach().float().cpu().contiguous() for name, t in rename(model.state_dict()).items()}
+    with replacing(path) as temporary:
+        save_file(weights, temporary, {SAID: json.dumps(said)} if said else None)
