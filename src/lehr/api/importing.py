@@ -77,7 +77,7 @@ def checked(command: Command) -> dict[str, Any]:
     config, problems = composed(Command(command.name, command.config_dir, command.overrides))
     if config is None:
         raise ConfigError(*problems)
-    values = {key: None if value == "???" else value for key, value in config.values.items()}
+    values: dict[str, Any] = {key: None if value == "???" else value for key, value in config.values.items()}
     problems += config_problems(ImportConfig, with_stubs(values, command.given))
     if not problems:
         let_import(values["trust"])

@@ -66,7 +66,7 @@ class FirstStage(Autoencoder):
         """q(z|x) for images (b, c, h, w) in [0, 1] of any size: (b, zc, zh, zw), at least float32."""
         x = fitted(x.to(self.dtype), self.factor, self.fit)
         if self.tile is None or self.training:
-            return self._posterior(self._encoded(x))
+            return self.encode_whole(x)
         return self._posterior(tiled(self._encoded, x, self.tile // self.factor, self.factor, 1))
 
     def decode(self, z: Tensor) -> Tensor:
@@ -76,10 +76,18 @@ class FirstStage(Autoencoder):
         """
         z = z.to(self.dtype)
         if self.tile is None or self.training:
-            y = self._decoded(z)
+            y = self.decode_whole(z)
         else:
             y = tiled(self._decoded, z, self.tile // self.factor, 1, self.factor)
         return restored(y, self.image_shape[1:], self.fit) if z.shape[2:] == self.latent_shape[1:] else y
+
+    def encode_whole(self, x: Tensor) -> Posterior:
+        """The same of images whose sides the factor divides, in the weights' precision, and never in tiles."""
+        return self._posterior(self._encoded(x))
+
+    def decode_whole(self, z: Tensor) -> Tensor:
+        """All that there is to decode, of latents in the weights' precision, and never in tiles."""
+        return self._decoded(z)
 
     def _encoded(self, x: Tensor) -> Tensor:
         """What the posterior is made of, for images (b, c, h, w) in [0, 1] with sides that fit."""

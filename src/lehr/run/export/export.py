@@ -15,6 +15,7 @@ from lehr.files import write_json
 from lehr.reading import read_json
 from lehr.run.diffusers_folder import diffusers_config, write_diffusers
 from lehr.run.export.card import write_card
+from lehr.run.export.graphs import usage_of_onnx, usage_of_torch_export, write_onnx, write_torch_export
 from lehr.run.export.single_file import write_single_file
 from lehr.run.load import Run
 
@@ -135,4 +136,6 @@ def _use_single_file(run: Run, name: str) -> str:
 FORMATS: dict[str, Format] = {
     "diffusers": Format(_write_diffusers, _use_diffusers, ("diffusers",), first_stage=True),
     "single_file": Format(_write_single_file, _use_single_file, (), first_stage=True),
+    "onnx": Format(write_onnx, usage_of_onnx, ("onnx",)),
+    "torch_export": Format(write_torch_export, usage_of_torch_export, ("pytorch",)),
 }
