@@ -180,3 +180,58 @@ def test_the_commands_do_the_same(lehr, tmp_path):
     code, _, err = lehr("import", f"dir={tmp_path / 'run'}", "data.path=x")
     assert code == 2
     assert "say what: lehr import PLACE dir=DIR" in err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("format", ["onnx", "torch_export"])
+def test_graphs_compute_what_the_model_does_for_any_size_and_number_of_images(imported, finished_run, tmp_path, format):
+    for run in (imported, lehr.load(finished_run)):
+        out = lehr.export(run, tmp_path / run.path.parent.name, format)
+        encode, decode = (opened(out / f"{part}.{ENDINGS[format]}") for part in ("encoder", "decoder"))
+        c, h, w = run.model.image_shape
+        for n, height, width in ((1, h, w), (5, 2 * h, 3 * w)) if run.model.any_size else ((3, h, w),):
+            x = torch.rand(n, c, height, width, generator=torch.Generator().manual_seed(n))
+            posterior = run.encode(x)
+            found = encode(x)
+            torch.testing.assert_close(found[0], posterior.mean, rtol=0, atol=1e-4)
+            assert len(found) == 1 + posterior.has_density
+            if posterior.has_density:
+                torch.testing.assert_close(found[1], posterior.var.sqrt(), rtol=0, atol=1e-4)
+            torch.testing.assert_close(decode(posterior.mean)[0], run.decode(posterior.mean), rtol=0, atol=1e-4)
+
+
+ENDINGS = {"onnx": "onnx", "torch_export": "pt2"}
+
+
+def opened(path: Path):
+    """What a graph computes, as whoever it is for reads it."""
+    if path.suffix == ".pt2":
+        module = torch.export.load(path).module()
+        return lambda x: found if isinstance(found := module(x), tuple | list) else (found,)
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    name = session.get_inputs()[0].name
+    return lambda x: [torch.from_numpy(y) for y in session.run(None, {name: x.numpy()})]
+
+
+@pytest.mark.slow
+def test_a_graph_that_computes_something_else_is_not_written(kl, tmp_path, monkeypatch):
+    from lehr.run.export import graphs
+
+    compare = graphs.Part.compare
+
+    def off(part, compute, what):
+        compare(part, lambda x: [y + 1e-3 for y in compute(x)], what)
+
+    monkeypatch.setattr(graphs.Part, "compare", off)
+    with pytest.raises(CheckpointError, match=r"encoder\.pt2: mean of .* differs from that of the model by"):
+        lehr.export(kl, tmp_path / "out", "torch_export")
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_is_not_installed_is_said_with_how_to_get_it(kl, tmp_path, monkeypatch):
+    monkeypatch.setattr("lehr.run.export.graphs.ONNX_PACKAGES", ("onnx", "of_nobody"))
+    with pytest.raises(ConfigError, match=r"format=onnx: of_nobody not installed; pip install 'lehr\[onnx\]'"):
+        lehr.export(kl, tmp_path / "out", "onnx")
+    assert not list(tmp_path.iterdir())

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lehr.config.exchange import ExportConfig
 from lehr.config.problems import section_problems
-from lehr.config.schema import ExportConfig
 from lehr.errors import ConfigError, LehrError
 from lehr.startup import quick_imports
 

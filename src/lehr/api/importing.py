@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 from lehr.api.objects import command_of
 from lehr.compose.components import component_problems, let_import, run_problems
 from lehr.compose.composer import Command, at_home, composed
+from lehr.config.exchange import ImportConfig
 from lehr.config.given import NOTHING, Given, with_stubs
 from lehr.config.places import located
 from lehr.config.problems import config_problems
-from lehr.config.schema import ImportConfig
 from lehr.errors import ConfigError, LehrError
 from lehr.paths import absolute
 from lehr.startup import quick_imports

@@ -72,13 +72,12 @@ def _overrides(name: str, before: list[str], word: str) -> Iterable[str]:
     from lehr.cli.flags import parse
     from lehr.compose.composer import Command, plain, vocabulary
     from lehr.compose.outline import keys
+    from lehr.config.exchange import ExportConfig, ImportConfig
     from lehr.config.schema import (
         CompareConfig,
         DescribeConfig,
         EvaluateConfig,
-        ExportConfig,
         GroupsConfig,
-        ImportConfig,
         ProbeConfig,
         SampleConfig,
         Section,

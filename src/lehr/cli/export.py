@@ -6,7 +6,7 @@ from typing import Any
 
 from lehr.cli.help import EXPORT_HELP
 from lehr.cli.simple import run_simple
-from lehr.config.schema import ExportConfig
+from lehr.config.exchange import ExportConfig
 
 
 def main(argv: list[str]) -> int:

@@ -334,27 +334,3 @@ class GroupsConfig(Section):
     out: PathString | None
     debug: bool
     trust: list[str]
-
-
-class ExportConfig(Section):
-    """Everything `lehr export` can be told."""
-
-    run: PathString
-    data: MovedData = MovedData()
-    format: Literal["diffusers", "single_file", "onnx", "torch_export"]
-    out: PathString
-    weights: Literal["best", "last", "ema"] | None
-    overwrite: bool
-    debug: bool
-    trust: list[str]
-
-
-class ImportConfig(Section):
-    """Everything `lehr import` can be told besides the place. The data are checked by their own schema."""
-
-    dir: PathString
-    seed: NonNegativeInt
-    data: dict[str, Any] | None = None
-    overwrite: bool
-    debug: bool
-    trust: list[str]
