@@ -238,8 +238,7 @@ def _plain(model: nn.Module) -> None:
 
     for parent in list(model.modules()):
         for name, child in list(parent.named_children()):
-            if isinstance(child, Upsample2D):
-                # in a list, its number
+            if isinstance(child, Upsample2D) and child.conv is not None:
                 parent.register_module(name, _Upsample(child.conv))
 
 
