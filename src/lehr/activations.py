@@ -63,7 +63,7 @@ def _watch_logits(hooks: ExitStack, name: str, attention: Any, see: See) -> None
     def multiply(module: nn.Module, inputs: Any, output: Tensor) -> None:
         q, k = (x.unflatten(-1, (attention.heads, -1)).transpose(1, 2) for x in (queries.pop(), output))
         for rows in q.split(_ROWS, dim=2):
-            see(f"{name}.logits", rows @ k.transpose(2, 3) * q.shape[-1] ** -0.5)
+            see(f"{name}.logits", (rows * q.shape[-1] ** -0.5) @ k.transpose(2, 3))  # less is infinite on the way
 
     hooks.callback(attention.to_q.register_forward_hook(keep).remove)
     hooks.callback(attention.to_k.register_forward_hook(multiply).remove)

@@ -9,7 +9,9 @@ import torch
 
 from lehr.activations import LIMIT
 from lehr.evaluation.half import fit_for_half, measure_half
-from lehr.models import KLAutoencoder
+from lehr.models import Autoencoder, KLAutoencoder
+from lehr.objective.likelihood import Bernoulli
+from lehr.posterior import Point
 
 LEVEL = "decoder.up_blocks.1.resnets"
 PLANTED = f"{LEVEL}.0.conv2"
@@ -45,10 +47,44 @@ def test_a_sound_model_has_headroom_and_the_same_images_in_float16():
 def test_rescaled_it_has_the_images_of_before_in_both_precisions():
     """PSNR between before and after: that of float32's rounding. In float16 as close as a model without the fault."""
     model, x = model_of(3e5), [torch.rand(2, 3, 32, 32)]
-    fitted = fit_for_half(model, x)
+    before, fitted, after = measure_half(model, x), fit_for_half(model, x), measure_half(model, x)
     assert [stretch.name for stretch in fitted.stretches] == [f"{LEVEL}.0.conv_shortcut"]
-    assert fitted.before.broken == PLANTED
-    assert (fitted.after.broken, fitted.after.broken_share) == (None, 0)
-    assert fitted.after.largest[fitted.after.worst] <= LIMIT
+    assert before.broken == PLANTED
+    assert (after.broken, after.broken_share) == (None, 0)
+    assert fitted.before == before.largest[before.worst]
+    assert fitted.after == after.largest[after.worst] <= LIMIT
     assert fitted.psnr > 100
-    assert fitted.after.psnr > 50
+    assert after.psnr > 50
+
+
+def test_what_is_not_finite_in_float32_already_has_no_room_at_all():
+    for wrong in (math.nan, math.inf):
+        model = model_of()
+        with torch.no_grad():
+            model.decoder.conv_in.bias[0] = wrong
+        found = measure_half(model, [torch.rand(1, 3, 32, 32)])
+        assert found.headroom == -math.inf
+        assert found.first_over == found.worst == "decoder.conv_in"
+
+
+def test_a_model_that_computes_in_float32_alone_is_measured_in_it():
+    class Fixed(Autoencoder):
+        def __init__(self) -> None:
+            super().__init__((3, 4, 4), (3, 4, 4))
+            self.conv, self.offset = torch.nn.Conv2d(3, 3, 1), torch.ones(3, 3)
+
+        def encode(self, x: torch.Tensor) -> Point:
+            return Point(self.conv(x.to(self.dtype)).float())
+
+        def decode(self, z: torch.Tensor) -> torch.Tensor:
+            return self.conv(z.to(self.dtype)).movedim(1, -1).matmul(self.offset).movedim(-1, 1)
+
+    found = measure_half(Fixed(), [torch.rand(1, 3, 4, 4)])
+    assert (found.broken, found.broken_share, found.psnr) == (None, None, None)
+    assert found.headroom > 8
+
+
+def test_images_are_compared_as_the_likelihood_has_them():
+    model, x = model_of(), [torch.rand(2, 3, 32, 32)]
+    plain, squashed = measure_half(model, x), measure_half(model, x, Bernoulli().mean)
+    assert squashed.psnr > plain.psnr + 10  # the slope of the sigmoid is a quarter at most

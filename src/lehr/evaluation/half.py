@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -18,6 +18,14 @@ from lehr.evaluation.reconstruction import mse, psnr
 from lehr.models.autoencoder import Autoencoder
 from lehr.models.first_stage.rescale import Rescaled, rescale
 
+ToImages = Callable[[Tensor], Tensor]
+"""What a decoder gives to images in [0, 1]: `Likelihood.mean`."""
+
+
+def _as_it_is(decoded: Tensor) -> Tensor:
+    """Of a decoder that gives images."""
+    return decoded
+
 
 @dataclass(frozen=True)
 class Half:
@@ -27,8 +35,8 @@ class Half:
         largest: |activation| of each module in float32, by its name in the model, in the order in which they run.
         broken: the first module that gives a number in float16 which is not finite; None if none does, or nothing has
             been computed in float16.
-        broken_share: of the values of all images that are not finite in float16; None where this machine does not
-            compute in float16.
+        broken_share: of the values of all images that are not finite in float16; None where this machine, or the
+            model, does not compute in float16.
         psnr: of images in float16 against those in float32, in dB, the mean over images; infinite where they are
             equal, None where any is not finite or nothing was computed.
     """
@@ -40,19 +48,24 @@ class Half:
 
     @property
     def worst(self) -> str:
-        """The module with the largest activation."""
-        return max(self.largest, key=lambda name: self.largest[name])
+        """The module with the largest activation; the first that gives NaN, if any does."""
+        return max(self.largest, key=lambda name: _size(self.largest[name]))
 
     @property
     def headroom(self) -> float:
-        """log2(65504 / the largest |activation|), in bits: below 0 it is infinite in float16."""
+        """log2(65504 / the largest |activation|), in bits: below 0 it is infinite in float16.
+
+        -inf where one is not finite in float32 already.
+        """
         most = self.largest[self.worst]
+        if not math.isfinite(most):
+            return -math.inf
         return math.log2(LARGEST_HALF / most) if most > 0 else math.inf
 
     @property
     def first_over(self) -> str | None:
-        """The first module with an activation beyond 65,504."""
-        return next((name for name, value in self.largest.items() if value > LARGEST_HALF), None)
+        """The first module with an activation beyond 65,504, or NaN."""
+        return next((name for name, value in self.largest.items() if _size(value) > LARGEST_HALF), None)
 
 
 @dataclass(frozen=True)
@@ -61,70 +74,78 @@ class Fitted:
 
     Attributes:
         stretches: of activations that were multiplied.
-        before, after: in float16.
-        psnr: of the images in float32 after it against those before, in dB, the mean over images; infinite where they
-            are equal.
+        before, after: the largest |activation| of any module.
+        psnr: of the images after it against those before, in dB, the mean over images; infinite where they are equal.
     """
 
     stretches: list[Rescaled]
-    before: Half
-    after: Half
+    before: float
+    after: float
     psnr: float
 
 
 @torch.no_grad()
-def measure_half(model: Autoencoder, batches: Sequence[Tensor]) -> Half:
+def measure_half(model: Autoencoder, batches: Sequence[Tensor], to_images: ToImages = _as_it_is) -> Half:
     """Pass images through a model in float32 and through a copy of it in float16.
 
     Args:
         model: in evaluation mode, with weights in float32.
         batches: images (b, c, h, w) in [0, 1], where the model is. Larger images have larger activations.
+        to_images: of what is decoded.
 
     Raises:
         ValueError: if there is no image.
     """
-    if not batches:
-        raise ValueError("there is no image to measure activations by")
-    largest, wrong = Largest(), Largest()
-    with watching(model, largest):
-        expected = [_through(model, images) for images in batches]
-    half = copy.deepcopy(model).half()
+    largest, expected = _pass(model, batches, to_images)
     try:
-        with watching(half, wrong):
-            found = [_through(half, images) for images in batches]
-    except RuntimeError as error:
-        if "not implemented for 'Half'" not in str(error):
-            raise
-        return Half(largest.values, None, None, None)
-    broken = next((name for name, value in wrong.values.items() if not math.isfinite(value)), None)
+        wrong, found = _pass(copy.deepcopy(model).half(), batches, to_images)
+    except torch.OutOfMemoryError:
+        raise
+    except RuntimeError:  # it has passed in float32: this machine, or the model, has something for float32 alone
+        return Half(largest, None, None, None)
+    broken = next((name for name, value in wrong.items() if not math.isfinite(value)), None)
     share = 1 - sum(int(y.isfinite().sum()) for y in found) / sum(y.numel() for y in found)
-    return Half(largest.values, broken, share, _psnr(expected, found) if share == 0 else None)
+    return Half(largest, broken, share, _psnr(expected, found) if share == 0 else None)
 
 
 @torch.no_grad()
-def fit_for_half(model: Autoencoder, batches: Sequence[Tensor], limit: float = LIMIT) -> Fitted:
+def fit_for_half(
+    model: Autoencoder, batches: Sequence[Tensor], limit: float = LIMIT, to_images: ToImages = _as_it_is
+) -> Fitted:
     """Rescale a model in place, so that no activation on these images goes beyond `limit`, with equal outputs.
+
+    All of it is computed in float32.
 
     Args:
         model: of a kind that `lehr.models.first_stage.rescale` takes, in evaluation mode, in float32.
         batches: images (b, c, h, w) in [0, 1] that activations are measured by; the largest that there are.
         limit: for |activation|.
+        to_images: of what is decoded.
 
     Raises:
         ValueError: in a line, for other models, or where there is no image.
     """
-    before = measure_half(model, batches)
-    expected = [_through(model, images) for images in batches]
-    stretches = rescale(model, before.largest, limit)
-    found = [_through(model, images) for images in batches]
-    return Fitted(stretches, before, measure_half(model, batches), _psnr(expected, found))
+    before, expected = _pass(model, batches, to_images)
+    stretches = rescale(model, before, limit)
+    after, found = _pass(model, batches, to_images) if stretches else (before, expected)
+    return Fitted(stretches, max(before.values()), max(after.values()), _psnr(expected, found))
 
 
-def _through(model: Autoencoder, images: Tensor) -> Tensor:
-    """What images are decoded to (b, c, h, w), float32."""
-    return model.decode(model.encode(images).mean).float()
+def _pass(model: Autoencoder, batches: Sequence[Tensor], to_images: ToImages) -> tuple[dict[str, float], list[Tensor]]:
+    """The largest |activation| of each module, and what images are decoded to (b, c, h, w), float32."""
+    if not batches:
+        raise ValueError("there is no image to measure activations by")
+    largest = Largest()
+    with watching(model, largest):
+        found = [to_images(model.decode(model.encode(images).mean)).float() for images in batches]
+    return largest.values, found
 
 
 def _psnr(expected: Sequence[Tensor], found: Sequence[Tensor]) -> float:
     errors = [mse(a.double(), b.double()) for a, b in zip(expected, found, strict=True)]
     return float(psnr(torch.cat(errors)).mean())
+
+
+def _size(largest: float) -> float:
+    """For comparisons: NaN is beyond all numbers."""
+    return math.inf if math.isnan(largest) else largest

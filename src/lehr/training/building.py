@@ -143,7 +143,7 @@ class Parts:
         if start:
             start.give(self.module, config)
             if config.get("fit_half"):
-                self._say(fit_weights(self.module.model, self.data))
+                self._say(fit_weights(self.module.model, self.module.likelihood, self.data))
         if self.data.grey and self.module.likelihood.levels == 2:
             self._say(_GREY)
         for note in (_single_example(self.data, rate_term), self.module.model.note, drift(self.module.model, plan)):

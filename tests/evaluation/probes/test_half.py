@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
@@ -45,3 +47,10 @@ def test_what_fits_by_less_than_a_bit_is_a_fault_too():
     assert found.values["largest"] == pytest.approx(50_000, rel=0.01)
     assert found.values["first_over"] is None
     assert found.fault
+
+
+def test_what_is_nan_in_float32_already_is_a_fault_with_a_picture():
+    found = probed(math.nan)
+    assert found.fault
+    assert found.values["headroom"] == -math.inf
+    assert found.picture.shape[0] == 3

@@ -10,6 +10,7 @@ from lehr.evaluation.probes.probe import Probe, Probed, ProbeInputs
 
 LEAST_HEADROOM = 1.0
 """Bits: other images may well have activations twice as large, and what is closer to the limit overflows there."""
+_HIGHEST = 2.0**24  # of the picture, for what is infinite too
 _IMAGES = 4
 """The largest there are: it is large images that have large activations, and a CPU is slow in float16."""
 
@@ -17,7 +18,7 @@ _IMAGES = 4
 def _half(inputs: ProbeInputs) -> Probed:
     largest = sorted(inputs.images, key=lambda batch: -batch.shape[2] * batch.shape[3])
     images = largest[0][:_IMAGES].to(inputs.device)
-    found = measure_half(inputs.model, [images])
+    found = measure_half(inputs.model, [images], inputs.likelihood.mean)
     values = {
         "headroom": found.headroom,
         "largest": found.largest[found.worst],
@@ -27,9 +28,14 @@ def _half(inputs: ProbeInputs) -> Probed:
         "psnr": found.psnr,
     }
     fault = found.headroom < LEAST_HEADROOM or bool(found.broken_share)
-    points = [(i, math.log2(max(value, 2.0**-10))) for i, value in enumerate(found.largest.values())]
+    points = [(i, _height(value)) for i, value in enumerate(found.largest.values())]
     picture = chart({"largest |activation|": points}, "layers, in order", "log2", level=16.0)
     return Probed(values, _sentence(found), fault, picture)
+
+
+def _height(largest: float) -> float:
+    """In the picture: within what numbers of float32 have."""
+    return math.log2(min(max(largest, 2.0**-10), _HIGHEST)) if largest == largest else math.log2(_HIGHEST)
 
 
 def _sentence(found: Half) -> str:
@@ -44,7 +50,7 @@ def _sentence(found: Half) -> str:
         return f"{text}; in float16 {found.broken_share:.0%} of the pixel values are not finite{begins}"
     if found.psnr is not None:
         return f"{text}; images in float16 are within {found.psnr:.0f} dB of those in float32"
-    return text
+    return f"{text}; it does not compute in float16 here" if found.broken_share is None else text
 
 
 def _lacks(inputs: ProbeInputs) -> str | None:
