@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from lehr.data import Arrays, Digits
+from lehr.data import Arrays, Digits, ImageFolder
 from lehr.errors import DataError
 
 
@@ -59,3 +60,29 @@ def test_without_labels_or_factors_there_is_nothing_to_choose(tmp_path: Path, co
         Arrays(path=str(tmp_path / "b.npy"), **common | {"train_on": [1]}).setup()
     with pytest.raises(DataError, match="one label of each image, and no factors"):
         Digits(**common, train_on=[1], train_on_factor=0).setup()
+
+
+def test_classes_that_are_called_by_numbers_are_known_by_these(tmp_path: Path, common: dict[str, Any]) -> None:
+    """`data.train_on=[2]` is a number where it is typed, and class 1 is called so."""
+    for name in ("1", "2", "4"):
+        (tmp_path / "pictures" / name).mkdir(parents=True)
+        for i in range(20):
+            Image.new("L", (4, 4), 10 * i).save(tmp_path / "pictures" / name / f"{i}.png")
+    data = ImageFolder(path=str(tmp_path / "pictures"), size=4, channels=1, **common | {"train_on": [2]})
+    data.setup()
+    assert data.images("train").labels.unique().tolist() == [1]
+
+
+def test_a_class_that_one_split_has_not_is_no_mistake_but_a_split_without_any_example_is(
+    tmp_path: Path, common: dict[str, Any]
+) -> None:
+    """One image of class 9, which lies in training or in validation."""
+    labels = np.arange(50) % 2
+    labels[7] = 9
+    np.savez(tmp_path / "c.npz", x=np.zeros((50, 3, 3), np.uint8), y=labels)
+    arrays = {"path": str(tmp_path / "c.npz"), "key": "x", "labels_key": "y", **common}
+    data = Arrays(**arrays, train_on=[1, 9])
+    data.setup()
+    assert {*data.images("train").labels.tolist(), *data.images("val").labels.tolist()} == {1, 9}
+    with pytest.raises(DataError, match=r"no example is left for (training|validation): .*, data.train_on=\[9\]"):
+        Arrays(**arrays, train_on=[9]).setup()

@@ -140,12 +140,13 @@ class ImageDataModule(LightningDataModule, ABC):
                 train, val = hold_out(train, self.val_fraction, self.seed, "split/val")
             if self.train_on is not None:
                 of = (self.train_on, self.train_on_factor, self.classes, splits.name)
-                train, val = only_classes(train, *of), only_classes(val, *of)
+                train, val = only_classes((train, val), *of)
             for part, images in (("training", train), ("validation", val)):
                 if not len(images):
+                    of_these = "" if self.train_on is None else f", data.train_on={list(self.train_on)}"
                     raise DataError(
                         f"{splits.name}: no example is left for {part}: {len(splits.train)} examples, "
-                        f"data.val_fraction={self.val_fraction}"
+                        f"data.val_fraction={self.val_fraction}{of_these}"
                     )
             self.name = splits.name
             self._splits = {"train": train, "val": val}
