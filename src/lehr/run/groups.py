@@ -115,6 +115,9 @@ def groups_of_run(
     if other is not None and other.model.image_shape[0] != subject.model.image_shape[0]:
         channels = f"{other.model.image_shape[0]} channels, this run has {subject.model.image_shape[0]}"
         raise ConfigError(f"against={request.against}: is of images with {channels}")
+    if other is not None and not other.model.any_size and tuple(other.model.image_shape) != tuple(subject.data.shape):
+        theirs, ours = (" x ".join(map(str, shape)) for shape in (other.model.image_shape, subject.data.shape))
+        raise ConfigError(f"against={request.against}: is of images of {theirs} alone, and these are {ours}")
     return groups_of_subject(subject, request, folder, run.model_id, table, other)
 
 
@@ -148,8 +151,9 @@ def groups_of_subject(
     found |= {"lpips": no_lpips or "VGG16, version 0.1"}
     found |= {"groupings": [plain(report, request.against) for report in reports]}
     drawn = [(report, verdict(report), part) for report, part in zip(reports, chosen, strict=True)]
-    save_png(folder / GROUPS_PICTURE, draw_groups(f"{what}: {len(images):,} images", drawn, pairs), model)
-    write_json(folder / GROUPS_FILE, found)
+    picture = draw_groups(f"{what}: {len(images):,} images", drawn, pairs)
+    write_json(folder / GROUPS_FILE, found)  # before the picture, which without it would be somebody else's
+    save_png(folder / GROUPS_PICTURE, picture, model)
     return GroupsFound(tuple(reports), found, folder / GROUPS_FILE)
 
 

@@ -54,7 +54,7 @@ def test_by_hand_two_groups_of_three_images() -> None:
     assert not hat.judged
     assert hat.gaps["psnr"].p is None
     assert report.largest is None
-    assert verdict(report) == "Nothing is judged: no group by label has 20 images."
+    assert verdict(report) == "Nothing is judged: no group by label has 20 images, and so many others beside it."
 
 
 def test_a_planted_gap_is_found_with_its_size() -> None:
@@ -114,6 +114,15 @@ def test_small_groups_are_shown_and_not_judged_and_count_among_the_others() -> N
         psnr[10:60].mean() - np.concatenate([psnr[:10], psnr[60:]]).mean()
     )
     assert "Not judged, with fewer than 20 images: hat" in verdict(report)
+
+
+def test_a_group_is_not_judged_by_others_that_are_too_few() -> None:
+    random = np.random.default_rng(3)
+    psnr = random.normal(28, 1, 66)
+    psnr[60:] += 8
+    report = compared(psnr, 60, 6)
+    assert [group.gaps["psnr"].p for group in report.groups] == [None, None]
+    assert verdict(report).startswith("Nothing is judged: no group by label has 20 images, and so many others")
 
 
 def test_p_values_of_three_groups_are_holms_and_of_two_the_one_that_there_is() -> None:

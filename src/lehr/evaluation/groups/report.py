@@ -79,6 +79,7 @@ class Group:
     Attributes:
         title: what it is called.
         n: how many images it has.
+        n_others: how many all other groups have.
         means: of each measure, and `psnr_of_mse`; and of brightness and detail.
         gaps: measure -> gap; none of a group, or others, of a single image.
         adjusted: the gap of PSNR for images of equal brightness and detail.
@@ -88,6 +89,7 @@ class Group:
 
     title: str
     n: int
+    n_others: int
     means: Mapping[str, float]
     gaps: Mapping[str, Gap]
     adjusted: Gap | None
@@ -96,8 +98,8 @@ class Group:
 
     @property
     def judged(self) -> bool:
-        """Whether it has enough images to say something of it."""
-        return self.n >= FEWEST
+        """Whether it and the others have enough images to say something of it."""
+        return min(self.n, self.n_others) >= FEWEST
 
 
 @dataclass(frozen=True)
@@ -160,6 +162,7 @@ def compare_groups(
         Group(
             title,
             int(of.sum()),
+            int((~of).sum()),
             {
                 **errors.pick(torch.from_numpy(of)).means(),
                 "brightness": float(matrix[of, 0].mean()),
@@ -221,19 +224,19 @@ def _gaps(values: np.ndarray, rows: list[np.ndarray], seed: int) -> list[Gap | N
     """Of each group to the others."""
     draws = max(_FEWEST_DRAWS, _DRAWS_PER_GROUP * len(rows))
     found = [difference(values[of], values[~of], seed=seed, draws=draws) if _is_comparable(of) else None for of in rows]
-    return _judged(found, rows, mirrored=len(rows) == 2)
+    judged = [bool(min(of.sum(), (~of).sum()) >= FEWEST) for of in rows]
+    return _judged(found, judged, mirrored=len(rows) == 2)
 
 
 def _against(mine: ImageErrors, other: ImageErrors, rows: list[np.ndarray], seed: int) -> list[Gap | None]:
     """Of the PSNR of each group to that with another model."""
     a, b = mine.values["psnr"].numpy(), other.values["psnr"].numpy()
     found = [paired_difference(a[of], b[of], seed=seed) if of.sum() >= 2 else None for of in rows]
-    return _judged(found, rows)
+    return _judged(found, [bool(of.sum() >= FEWEST) for of in rows])
 
 
-def _judged(found: list[Interval | None], rows: list[np.ndarray], mirrored: bool = False) -> list[Gap | None]:
+def _judged(found: list[Interval | None], judged: list[bool], mirrored: bool = False) -> list[Gap | None]:
     """With p-values that are adjusted for the number of judged ones. Of two groups both gaps are the same one."""
-    judged = [interval is not None and of.sum() >= FEWEST for interval, of in zip(found, rows, strict=True)]
     p = [one.p if one and is_judged else math.nan for one, is_judged in zip(found, judged, strict=True)]
     p = p if mirrored else holm(p)
     return [

@@ -18,7 +18,7 @@ def verdict(report: GroupReport) -> str:
     detail account for it."""
     judged = report.judged
     if not judged:
-        return f"Nothing is judged: no group by {report.name} has {FEWEST} images."
+        return f"Nothing is judged: no group by {report.name} has {FEWEST} images, and so many others beside it."
     worse = [group for group in judged if _is_real(group, -1)]
     better = [group for group in reversed(judged) if _is_real(group, 1)]
     sentences = [
@@ -31,7 +31,7 @@ def verdict(report: GroupReport) -> str:
 
 def against_verdict(report: GroupReport, other: str) -> str:
     """What groups lose or gain in comparison with another model."""
-    judged = [group for group in report.judged if group.against is not None]
+    judged = [group for group in report.groups if group.against is not None]
     lost = sorted((g for g in judged if _of(g.against).is_real and _gap(g.against) < 0), key=lambda g: _gap(g.against))
     gained = [g for g in judged if _of(g.against).is_real and _gap(g.against) > 0]
     gained.sort(key=lambda g: -_gap(g.against))
