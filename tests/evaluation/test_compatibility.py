@@ -87,6 +87,36 @@ def test_what_cannot_be_compared_is_said_in_a_line():
         compatibility(Cells(), Cells(), IMAGES[:7])
 
 
+def test_with_fewer_positions_than_weights_nothing_is_said_of_a_map():
+    """Flat latents have one position an image: a rotation of 12 channels would be taken for another space."""
+    assert compatibility(Cells(channels=6), Cells(channels=6), IMAGES[:8]).psnr_mapped_3x3 is None
+
+    class Flat(Cells):
+        def encode(self, x: Tensor) -> Point:
+            return Point(super().encode(x).mean.flatten(1))
+
+    with pytest.raises(DataError, match=r"images: 40, and a map of 12 channels, 1 positions an image, is .* 104 or"):
+        compatibility(Flat(), Flat(), IMAGES[:, :, :2, :2])
+
+
+def test_of_a_decoder_that_does_not_heed_its_latents_nothing_is_said():
+    class Blind(Cells):
+        def decode(self, z: Tensor) -> Tensor:
+            return torch.full_like(super().decode(z), 0.5)
+
+    with pytest.raises(DataError, match="whether it decodes these latents cannot be told"):
+        compatibility(Cells(channels=6), Blind(channels=6), IMAGES)
+
+
+def test_channels_of_any_scale_have_a_map():
+    torch.manual_seed(0)
+    scales = torch.tensor([1e-7, 1.0, 1e5, 0.0], dtype=torch.float64).view(1, -1, 1, 1)
+    x = torch.randn(20, 4, 3, 3, dtype=torch.float64)
+    weight = fit_map(scales * x, x)
+    assert torch.allclose(apply_map(weight, scales * x)[:, :3], x[:, :3], atol=1e-8)
+    assert weight.isfinite().all()
+
+
 def test_debiased_cka_is_0_of_independent_latents_however_many_channels_there_are():
     """The plain one is about p / (n + p), here 0.5 (reference: independent Gaussians)."""
     torch.manual_seed(0)

@@ -7,6 +7,7 @@ Shapes: n images, c h w image, zc zh zw latent map (a flat latent is one of 1 x 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -25,8 +26,11 @@ LEAST_IMAGES = 8
 """Four to fit a map and four to judge it, of which the debiased CKA needs as many."""
 MOST_LOST = 1.0
 """dB: an error larger by a quarter."""
+PER_WEIGHT = 4
+"""Positions that a map is fitted to for each of its weights: with fewer it loses more than `MOST_LOST` by chance."""
 _ROWS = 16  # images whose positions are looked at once
-_RIDGE = 1e-10  # of the mean square, so that channels which are the same have a map too
+_RIDGE = 1e-10  # of each mean square, so that channels which are the same have a map too
+_TINY = 1e-100  # for channels that are 0 everywhere
 _AT_ONCE = 8  # images that pass a network at once
 _SHOWN = 6
 
@@ -47,7 +51,7 @@ class Compatibility:
         cka: debiased linear CKA: 1 where latents are the same but for a rotation of channels and a scale, 0 where they
             have nothing in common. Channels with a large variance count for more.
         r2: of B's latents by the best affine map of A's at the same position, the mean over channels.
-        r2_3x3: by the best one of A's 3 x 3 around it; None of flat latents.
+        r2_3x3: by the best one of A's 3 x 3 around it; None of flat latents, or of too few images.
         psnr_own: of B's latents decoded by B, in dB, pictures of 8 bits, the mean over images.
         psnr_mapped: of A's latents, mapped, decoded by B.
         psnr_mapped_3x3: the same with the other map.
@@ -101,7 +105,8 @@ def compatibility(a: Coder, b: Coder, images: Tensor) -> Compatibility:
         images: (n, c, h, w) in [0, 1]; every second one is for the maps.
 
     Raises:
-        DataError: if there are too few images, or the two have latent maps of other sizes.
+        DataError: if there are too few images, the two have latent maps of other sizes, or B decodes its own latents no
+            better than those of another image.
     """
     if len(images) < LEAST_IMAGES:
         raise DataError(f"images: {len(images)}, and two latent spaces are compared by {LEAST_IMAGES} or more")
@@ -115,7 +120,14 @@ def compatibility(a: Coder, b: Coder, images: Tensor) -> Compatibility:
         )
     target = _encoded(b, held)
     held_a, held_b = _maps(_encoded(a, held)), _maps(target)
-    maps = {size: fit_map(of_a, of_b, size) for size in ((1, 3) if held_a[0, 0].numel() > 1 else (1,))}
+    cells = held_a[0, 0].numel()
+    needed = {size: math.ceil(PER_WEIGHT * (held_a.shape[1] * size**2 + 1) / cells) for size in (1, 3)}
+    if len(fit) < needed[1]:
+        raise DataError(
+            f"images: {len(images)}, and a map of {held_a.shape[1]} channels, {cells} positions an image, is fitted to "
+            f"half of {2 * needed[1]} or more"
+        )
+    maps = {size: fit_map(of_a, of_b, size) for size in ((1, 3) if cells > 1 and len(fit) >= needed[3] else (1,))}
     mapped = {size: apply_map(weight, held_a) for size, weight in maps.items()}
 
     def decoded(z: Tensor) -> Tensor:
@@ -127,6 +139,12 @@ def compatibility(a: Coder, b: Coder, images: Tensor) -> Compatibility:
         pictures["direct"] = decoded(held_a)
     held = held.cpu()
     decibels = {name: _psnr(held, y) for name, y in pictures.items()}
+    of_another = _psnr(held.roll(1, 0), pictures["own"])
+    if decibels["own"] - of_another <= MOST_LOST:
+        raise DataError(
+            f"the other decodes its own latents to images that are {decibels['own']:.1f} dB from their own and "
+            f"{of_another:.1f} dB from another one: whether it decodes these latents cannot be told"
+        )
     shown = [held, pictures["own"], *([pictures["direct"]] if "direct" in pictures else []), pictures["mapped 1"]]
     return Compatibility(
         cka=debiased_cka(held_a, held_b),
@@ -191,8 +209,9 @@ def fit_map(x: Tensor, y: Tensor, size: int = 1) -> Tensor:
         rows, wanted = _rows(part, size), target.double().movedim(1, -1).flatten(0, 2)
         gram, moment = gram + rows.T @ rows, moment + rows.T @ wanted
     assert isinstance(gram, Tensor)
-    ridge = _RIDGE * gram.diagonal().mean() * torch.eye(len(gram), dtype=gram.dtype)
-    return torch.linalg.solve(gram + ridge, moment)
+    scale = gram.diagonal().clamp(min=_TINY).sqrt()[:, None]
+    ridge = _RIDGE * torch.eye(len(gram), dtype=gram.dtype)
+    return torch.linalg.solve(gram / scale / scale.T + ridge, moment / scale) / scale
 
 
 def apply_map(weight: Tensor, x: Tensor) -> Tensor:

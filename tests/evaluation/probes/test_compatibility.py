@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import torch
-from toy import Exact, inputs
+from toy import Exact, inputs, smooth_images
 
 from lehr.evaluation.probes.compatibility import COMPATIBILITY
+
+IMAGES = smooth_images(32)
 
 
 def rolled(z: torch.Tensor) -> torch.Tensor:
@@ -18,14 +20,15 @@ def test_without_another_it_says_what_to_say():
 
 
 def test_a_model_and_itself_have_one_space():
-    found = COMPATIBILITY.measure(inputs(Exact(), other=inputs(Exact())))
+    found = COMPATIBILITY.measure(inputs(Exact(), IMAGES, other=inputs(Exact())))
     assert not found.fault
     assert found.values["psnr_direct"] == found.values["psnr_own"] == 100
     assert found.sentence.startswith("one latent space")
 
 
 def test_latents_at_other_places_are_another_space():
-    found = COMPATIBILITY.measure(inputs(Exact(), other=inputs(Exact(of_latents=rolled, of_images=rolled))))
+    other = inputs(Exact(of_latents=rolled, of_images=rolled))
+    found = COMPATIBILITY.measure(inputs(Exact(), IMAGES, other=other))
     assert found.fault
     assert found.values["psnr_mapped"] < 40
     assert found.sentence.startswith("different latent spaces")
