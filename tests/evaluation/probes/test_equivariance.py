@@ -92,7 +92,8 @@ def test_errors_are_relative_to_the_deviation_from_the_mean():
     """An encoder that gives noise of its own: sqrt(2) times what the means leave, as for two independent draws."""
     torch.manual_seed(0)
     noise = lambda x: torch.randn(len(x), 3, x.shape[2] // 4, x.shape[3] // 4)  # noqa: E731
-    found = equivariance(TRANSFORMS["flip_vertical"], noise, Pooled().decode, [torch.rand(64, 3, 32, 32)], 4)
+    x, decode = torch.rand(64, 3, 32, 32), Pooled().decode
+    found = equivariance(TRANSFORMS["flip_vertical"], noise, decode, [(x, z := noise(x), decode(z))], 4)
     assert found.encoder == pytest.approx(math.sqrt(2), rel=0.05)
     assert found.decoder == 0
 

@@ -27,6 +27,10 @@ MOST_LOST = 3.0
 _LEAST_CELLS = 4  # along a side, so that something lies within after a shift
 
 
+Coded = tuple[Tensor, Tensor, Tensor]
+"""Images in [0, 1], their latents, and what these are decoded to."""
+
+
 @dataclass(frozen=True)
 class Transform:
     """Of maps, be they images or latents.
@@ -75,7 +79,7 @@ def equivariance(
     transform: Transform,
     encode: Callable[[Tensor], Tensor],
     decode: Callable[[Tensor], Tensor],
-    batches: Iterable[Tensor],
+    coded: Iterable[Coded],
     cell: int,
 ) -> Errors:
     """Measure one transform.
@@ -84,15 +88,15 @@ def equivariance(
         transform: T.
         encode: images (b, c, h, w) to latents (b, zc, zh, zw).
         decode: the reverse.
-        batches: of images in [0, 1], whose sides are multiples of `cell`.
+        coded: batches of images whose sides are multiples of `cell`.
         cell: f.
     """
     encoder, decoder, lost, n = _Relative(), _Relative(), 0.0, 0
-    for x in batches:
-        z, moved = encode(x), transform.of(x, cell)
-        of_moved, moved_z = encode(moved), transform.of(z, 1)
+    for x, z, decoded in coded:
+        moved, moved_z = transform.of(x, cell), transform.of(z, 1)
+        of_moved = encode(moved)
         own, y = decode(of_moved), decode(moved_z)
-        expected = transform.of(decode(z), cell)
+        expected = transform.of(decoded, cell)
         parts = [_middle(map_) if transform.inside else map_ for map_ in (of_moved, moved_z, y, expected, own, moved)]
         encoder.add(parts[0], parts[1])
         decoder.add(parts[2], parts[3])
@@ -129,13 +133,15 @@ def _psnr(found: Tensor, expected: Tensor) -> Tensor:
 def _equivariance(inputs: ProbeInputs) -> Probed:
     cell = inputs.factor
     images = [x[..., : x.shape[2] // cell * cell, : x.shape[3] // cell * cell] for x in inputs.images]
+    encode, decode = _encoding(inputs), _decoding(inputs)
+    coded = [(x, z := encode(x), decode(z)) for x in images]
     square = all(x.shape[2] == x.shape[3] for x in images)
     values: dict[str, float] = {}
     lost: dict[str, float] = {}
     for name, transform in TRANSFORMS.items():
         if not inputs.model.any_size and (transform.of_any_size or (name == "rotation" and not square)):
             continue
-        errors = equivariance(transform, _encoding(inputs), _decoding(inputs), images, cell)
+        errors = equivariance(transform, encode, decode, coded, cell)
         values |= {f"{name}_lost": errors.lost, f"{name}_encoder": errors.encoder, f"{name}_decoder": errors.decoder}
         lost[name] = errors.lost
     worst = max(lost, key=lambda name: lost[name])
@@ -143,7 +149,7 @@ def _equivariance(inputs: ProbeInputs) -> Probed:
         f"latents that undergo {worst.replace('_', ' ')} decode to images that are {lost[worst]:.1f} dB further from "
         f"the transformed ones than reconstructions of these are ({_others(lost, worst)})"
     )
-    picture = _picture(inputs, images[0][:1], [name for name in TRANSFORMS if name in lost], cell)
+    picture = _picture(encode, decode, images[0][:1], list(lost), cell)
     return Probed({"lost": lost[worst], **values}, sentence, lost[worst] > MOST_LOST, picture)
 
 
@@ -165,9 +171,10 @@ def _decoding(inputs: ProbeInputs) -> Callable[[Tensor], Tensor]:
     return decode
 
 
-def _picture(inputs: ProbeInputs, x: Tensor, names: list[str], cell: int) -> Tensor:
+def _picture(
+    encode: Callable[[Tensor], Tensor], decode: Callable[[Tensor], Tensor], x: Tensor, names: list[str], cell: int
+) -> Tensor:
     """A row for each transform: T x, dec(enc(T x)), dec(T enc(x))."""
-    encode, decode = _encoding(inputs), _decoding(inputs)
     tiles = []
     for name in names:
         transform = TRANSFORMS[name]
