@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from lehr.errors import DataError
 from lehr.evaluation.probes.probe import ProbeInputs
 from lehr.evaluation.probes.spectrum import SPECTRUM, spectrum
 from lehr.models import Autoencoder
@@ -72,3 +73,19 @@ def test_white_latents_have_too_much_of_high_frequencies():
     assert found.fault
     assert found.values["excess"] > 6
     assert found.values["slope"] == pytest.approx(0, abs=0.5)
+
+
+def test_of_images_without_high_frequencies_a_little_more_is_no_fault():
+    wave = (torch.pi * (torch.arange(64) + 0.5) / 64).cos()
+    images = (0.5 + 0.3 * wave).expand(4, 3, 64, 64)
+    found = SPECTRUM.measure(ProbeInputs(Pooled(1e-3), Gaussian(), (images,), torch.device("cpu")))
+    assert found.values["excess"] > 6
+    assert found.values["high_share"] < 1e-3
+    assert not found.fault
+
+
+def test_images_of_one_colour_have_no_spectrum():
+    with pytest.raises(DataError, match="all channels are the same everywhere"):
+        SPECTRUM.measure(ProbeInputs(Pooled(1.0), Gaussian(), (torch.full((4, 3, 64, 64), 0.3),), torch.device("cpu")))
+    each = torch.linspace(0, 1, 4).view(4, 1, 1, 1).expand(4, 3, 64, 64)
+    assert spectrum(each).high_share == 0

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from lehr.errors import DataError
 from lehr.evaluation.image_errors import dct
 from lehr.evaluation.probes.chart import chart
 from lehr.evaluation.probes.probe import Probe, Probed, ProbeInputs, lacks_map
@@ -24,8 +25,12 @@ HIGH = 0.25
 """Cycles a cell, half of the highest frequency along an axis."""
 MOST_EXCESS = 6.0
 """dB: latents have four times the share of high frequencies that images of their size have."""
+LEAST_SHARE = 0.05
+"""And so much of the power of latents: of images that have next to no high frequencies any latents have more."""
 _BINS = 16
 _LEAST_SIDE = 8
+_NOTHING = 1e-12  # of the power of all coefficients: what rounding makes of maps that are constant each
+_ROUNDING = 1e-6  # of a channel's mean: less is what float32 makes of a constant
 
 
 @dataclass(frozen=True)
@@ -53,7 +58,7 @@ def spectrum(maps: Tensor) -> Spectrum:
     """
     x = maps.double()
     std, mean = torch.std_mean(x, (0, 2, 3), correction=0, keepdim=True)
-    varies = std.flatten() > 0
+    varies = (std > _ROUNDING * mean.abs()).flatten()
     if not varies.any():
         raise ValueError("all channels are the same everywhere")
     x = ((x - mean) / std)[:, varies]
@@ -69,7 +74,7 @@ def spectrum(maps: Tensor) -> Spectrum:
     logs = points.clamp(min=1e-300).log()
     f, p = logs[:, 0] - logs[:, 0].mean(), logs[:, 1] - logs[:, 1].mean()
     slope = float((f * p).sum() / f.square().sum())
-    share = float(power[frequency > HIGH].sum() / total)
+    share = float(power[frequency > HIGH].sum() / total) if total > _NOTHING * power.sum() else 0.0
     return Spectrum(points[:, 0].tolist(), points[:, 1].tolist(), slope, share)
 
 
@@ -77,7 +82,10 @@ def _spectrum(inputs: ProbeInputs) -> Probed:
     latents = [posterior.mean for posterior in inputs.posteriors]
     of_first = [(x, z) for x, z in zip(inputs.images, latents, strict=True) if z.shape[2:] == latents[0].shape[2:]]
     images = [F.adaptive_avg_pool2d(x, (z.shape[2], z.shape[3])) for x, z in of_first]
-    ours, theirs = spectrum(torch.cat([z for _, z in of_first])), spectrum(torch.cat(images))
+    try:
+        ours, theirs = spectrum(torch.cat([z for _, z in of_first])), spectrum(torch.cat(images))
+    except ValueError as error:
+        raise DataError(f"latents or images: {error}") from error
     excess = 10 * math.log10(max(ours.high_share, 1e-12) / max(theirs.high_share, 1e-12))
     values = {
         "excess": excess,
@@ -94,17 +102,15 @@ def _spectrum(inputs: ProbeInputs) -> Probed:
         name: [(math.log10(f), math.log10(max(p, 1e-12))) for f, p in zip(s.frequency, s.power, strict=True)]
         for name, s in (("latents", ours), ("images", theirs))
     }
-    return Probed(values, sentence, excess > MOST_EXCESS, chart(curves, "log10 cycles a cell", "log10 power"))
+    fault = excess > MOST_EXCESS and ours.high_share > LEAST_SHARE
+    return Probed(values, sentence, fault, chart(curves, "log10 cycles a cell", "log10 power"))
 
 
 def _lacks(inputs: ProbeInputs) -> str | None:
     if (reason := lacks_map(inputs)) is not None:
         return reason
-    side = min(min(posterior.mean.shape[2:]) for posterior in inputs.posteriors)
-    if side < _LEAST_SIDE:
-        return f"needs latent maps of {_LEAST_SIDE} cells along each side, here {side}"
-    constant = all(float(z.mean.std((0, 2, 3)).max()) == 0 for z in inputs.posteriors)
-    return "latents are the same everywhere" if constant else None
+    side = min(inputs.posteriors[0].mean.shape[2:])
+    return None if side >= _LEAST_SIDE else f"needs latent maps of {_LEAST_SIDE} cells along each side, here {side}"
 
 
 SPECTRUM = Probe("spectrum", _spectrum, _lacks, cheap=True)
