@@ -41,5 +41,10 @@ def test_a_mistake_is_a_line(run, refused):
     assert refused("probe", "run=run", "sizes=[0]", "examples=1") != []
     (run / "probes.json").write_text("[]")
     assert refused("probe", "run=run") == ["run/probes.json: was not written by lehr; move it away"]
+    Path("found/probes").mkdir(parents=True)
+    Path("found/probes/grid.png").write_bytes(b"mine")
+    mine = ["found/probes/grid.png: was not written by lehr; move it away"]
+    assert refused("probe", "run=run", "out=found", "probes=[grid]") == mine
+    assert Path("found/probes/grid.png").read_bytes() == b"mine"
     with pytest.raises(package.ConfigError, match="examples"):
         package.probe("run", examples=0)

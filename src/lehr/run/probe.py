@@ -11,7 +11,7 @@ import torch
 from lehr import __version__
 from lehr.config.probes import PROBES as NAMES
 from lehr.data.module import ImageDataModule
-from lehr.errors import DataError
+from lehr.errors import CheckpointError, DataError, NonFinite
 from lehr.evaluation.pictures import save_png
 from lehr.evaluation.probes.all import PROBES, Outcome, plain, run_probes
 from lehr.evaluation.probes.probe import ProbeInputs
@@ -93,7 +93,7 @@ def probe_run(
     """
     folder = request.out or run.path
     folder.mkdir(parents=True, exist_ok=True)
-    require_own(folder / PROBES_FILE)
+    _require_own(folder)
     subject = subject_of(run, trust, moved, folder)
     return probe_subject(subject, request, folder, run.model_id)
 
@@ -113,7 +113,7 @@ def probe_published(place: str, data: ImageDataModule, request: ProbeRequest, fo
     """
     published = read_place(place)
     folder.mkdir(parents=True, exist_ok=True)
-    require_own(folder / PROBES_FILE)
+    _require_own(folder)
     data.prepare_data()
     data.setup()
     channels = image_channels(shapes_of(published.weights))
@@ -134,19 +134,37 @@ def probe_subject(subject: Subject, request: ProbeRequest, folder: Path, model: 
     inputs = ProbeInputs(
         subject.model, subject.likelihood, images, subject.device, sizes, request.seed, progress, request.other
     )
+    with torch.no_grad():
+        wrong = sum(int((~y.isfinite()).flatten(1).any(1).sum()) for y in inputs.reconstructions)
+    if wrong:
+        raise NonFinite(f"{subject.data.name}: {wrong:,} of {len(inputs):,} reconstructions have pixels that are NaN")
     chosen = [probe for probe in PROBES if probe.name in (request.probes or NAMES)]
     outcomes = run_probes(inputs, chosen)
     table: Table = {"lehr": __version__, MODEL: model, "seed": request.seed, "split": split}
     table |= {"dataset": str(subject.data.name), "examples": len(inputs), "sizes": list(sizes)}
     table |= {f"probe/{name}": value for name, value in plain(outcomes).items()}
+    write_json(folder / PROBES_FILE, table)  # before its pictures, which without it would be somebody else's
     for name, outcome in outcomes.items():
         picture = folder / PROBES_FOLDER / f"{name}.png"
         if isinstance(outcome, str) or outcome.picture is None:
             picture.unlink(missing_ok=True)  # of another model, or of other images
         else:
             save_png(picture, outcome.picture, model, outcome.sentence)
-    write_json(folder / PROBES_FILE, table)
     return ProbeReport(outcomes, table, folder / PROBES_FILE)
+
+
+def _require_own(folder: Path) -> None:
+    """Check that what lies in the place of `probes.json` and its pictures is lehr's.
+
+    Raises:
+        CheckpointError: if somebody else has put it there.
+    """
+    require_own(folder / PROBES_FILE)
+    if (folder / PROBES_FILE).exists():
+        return
+    for name in NAMES:
+        if (picture := folder / PROBES_FOLDER / f"{name}.png").exists():
+            raise CheckpointError(f"{picture}: was not written by lehr; move it away")
 
 
 def _sizes(subject: Subject) -> tuple[int, ...]:

@@ -11,6 +11,7 @@ from lehr.evaluation.catalogue import find_metric
 from lehr.evaluation.probes.all import PROBES, plain, run_probes
 from lehr.evaluation.probes.probe import Probe, Probed, lacks_map
 from lehr.evaluation.probes.table import probe_table
+from lehr.models import KLAutoencoder
 from lehr.models.autoencoder import Autoencoder
 
 
@@ -51,3 +52,10 @@ def test_a_probe_that_cannot_be_says_why_and_costs_no_other():
         "  ! finds    n 16\n      all of them\n"
         "  ! is a fault"
     )
+
+
+def test_a_cell_is_that_of_the_network_where_images_are_padded_or_cropped():
+    """28 x 28 pixels are padded to 32 x 32, 4 x 4 cells of 8 and not of 7; 30 x 30 are cropped to 24 x 24."""
+    small = {"base_channels": 4, "channel_multipliers": (1, 1, 1, 1), "layers": 1, "norm_groups": 2}
+    for side, fit in ((28, "pad"), (30, "crop")):
+        assert inputs(KLAutoencoder((3, side, side), fit=fit, **small)).factor == 8

@@ -57,3 +57,16 @@ def test_white_pixels_that_are_met_but_for_noise_are_not_out_of_range():
     noise = 0.05 * torch.randn(10, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     found = SATURATION.measure(inputs(Exact(of_images=lambda y: y + noise[: len(y)]), torch.ones(10, 3, 64, 64)))
     assert found.values["clipped_share"] == 0
+
+
+def test_the_channel_that_is_a_fault_is_named_and_not_one_whose_mean_is_chance():
+    signs = torch.tensor([1.0, -1.0] * 5).view(10, 1, 1)
+
+    def shifted(y):
+        return y + torch.stack(
+            [0.015 + 0.05 * signs[: len(y)], torch.full_like(signs[: len(y)], 0.01), 0 * signs[: len(y)]], 1
+        )
+
+    found = COLOUR.measure(inputs(Exact(of_images=shifted)))
+    assert found.fault
+    assert found.sentence.startswith("channel 1 of reconstructions is brighter by 2.55 levels")

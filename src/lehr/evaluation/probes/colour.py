@@ -27,8 +27,9 @@ def _colour(inputs: ProbeInputs) -> Probed:
     mean = shifts.mean(0)
     n = len(shifts)
     errors = shifts.std(0) / math.sqrt(n) if n > 1 else torch.full_like(mean, math.inf)
-    worst = int(mean.abs().argmax())
-    fault = bool(((mean.abs() > LEAST_SHIFT) & (mean.abs() > LEAST_ERRORS * errors)).any())
+    faulty = (mean.abs() > LEAST_SHIFT) & (mean.abs() > LEAST_ERRORS * errors)
+    fault = bool(faulty.any())
+    worst = int((mean.abs() * faulty if fault else mean.abs()).argmax())
     shift = float(mean[worst])
     way = "brighter" if shift > 0 else "darker"
     sentence = (

@@ -16,6 +16,7 @@ from torch import Tensor
 from lehr.evaluation.compatibility import Coder
 from lehr.evaluation.subject import ShowProgress, silent
 from lehr.models.autoencoder import Autoencoder
+from lehr.models.first_stage.base import FirstStage
 from lehr.objective.likelihood import Likelihood
 from lehr.posterior.posterior import Posterior
 
@@ -54,6 +55,8 @@ class ProbeInputs:
     @property
     def factor(self) -> int:
         """Pixels along the side of a latent's cell; only of models with latent maps."""
+        if isinstance(self.model, FirstStage):  # of which images of the size of `image_shape` may be padded or cropped
+            return self.model.factor
         return max(1, round(self.model.image_shape[1] / self.model.latent_shape[1]))
 
     @cached_property
