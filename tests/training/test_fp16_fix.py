@@ -17,7 +17,8 @@ from lehr.tensors import model_id, read_tensors, write_tensors
 MODEL = ("model=kl_f8_small", "model.base_channels=8", "model.norm_groups=4", "model.channel_multipliers=[1,2]",
          "model.fit=pad", "likelihood=laplace", "likelihood.scale=0.5")  # fmt: skip
 SHORT = (*MODEL, "data=digits", "trainer.max_epochs=null", "trainer.max_steps=2", "trainer.limit_examples=64",
-         "data.batch_size=8", "callbacks.samples=null", "callbacks.aggregate=null", "evaluate=none", "kl=constant", "kl.weight=0")  # fmt: skip
+         "data.batch_size=8", "callbacks.samples=null", "callbacks.aggregate=null",
+         "evaluate=none", "kl=constant", "kl.weight=0")  # fmt: skip
 
 
 @pytest.fixture(scope="module")

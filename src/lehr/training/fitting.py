@@ -37,6 +37,6 @@ def fit_weights(model: Autoencoder, likelihood: Likelihood, data: ImageDataModul
         return f"fit_half: the largest activation is {found.before:,.4g}; nothing had to be rescaled"
     names = ", ".join(f"{stretch.name} by 2^{math.log2(stretch.factor):.0f}" for stretch in found.stretches)
     return (
-        f"fit_half: activations up to {found.before:,.4g} are now up to {found.after:,.4g}; rescaled from {names}; images are "
-        f"within {min(found.psnr, 200):.0f} dB of those before"
+        f"fit_half: activations up to {found.before:,.4g} are now up to {found.after:,.4g}; rescaled from {names}; "
+        f"images are within {min(found.psnr, 200):.0f} dB of those before"
     )
