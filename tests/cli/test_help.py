@@ -95,8 +95,8 @@ def test_the_values_in_the_help_of_sample_are_those_of_the_configuration(lehr):
         ("tarin", "did you mean lehr train?"),
         ("Train", "did you mean lehr train?"),
         ("smaple", "did you mean lehr sample?"),
-        ("seed=1", "there are: train, data, evaluate, probe, groups, compare, sample, results, completion"),
-        ("--cfg", "there are: train, data, evaluate, probe, groups, compare, sample, results, completion"),
+        ("seed=1", "there are: train, data, evaluate, probe, groups, compare, sample, export, import, results, completion"),
+        ("--cfg", "there are: train, data, evaluate, probe, groups, compare, sample, export, import, results, completion"),
     ],
 )
 def test_a_word_that_is_no_command_is_one_line(lehr, word, hint):

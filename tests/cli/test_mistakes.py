@@ -92,7 +92,7 @@ MODELS = ", ".join(sorted(path.stem for path in (conf_dir() / "model").glob("[!_
         pytest.param("dir=", ["dir=: must not be empty"], id="empty"),
         pytest.param(
             "model.hidden={a:1}",
-            ["Error merging override model.hidden={a:1} (model.hidden: Cannot merge DictConfig with ListConfig)"],
+            ["model.hidden={a:1}: must be a list; write model.hidden=[...]"],
             id="dictionary",
         ),
         pytest.param(
@@ -241,7 +241,8 @@ def test_a_class_in_the_current_directory_is_found_once_it_is_trusted(refused, t
         (["--config-dir", "nowhere"], "--config-dir nowhere: there is no such folder"),
         (
             ["--config-name", "nope"],
-            "--config-name nope: there is no such configuration; there are: describe, evaluate, sample, train",
+            "--config-name nope: there is no such configuration; there are: compare, describe, evaluate, export, "
+            "groups, import, probe, sample, train",
         ),
         (["--config-path", "."], "--config-path and --experimental-rerun are not for lehr; there is --config-dir DIR"),
         (
