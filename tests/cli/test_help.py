@@ -28,6 +28,9 @@ def test_the_help_lists_every_command(lehr):
             assert re.search(rf"^  {name} +{re.escape(text)}$", out, re.MULTILINE)
 
 
+THERE = "there are: train, data, evaluate, probe, groups, compare, sample, export, import, results, completion"
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_a_help_that_needs_no_more_than_itself(lehr, command):
     code, out, err = lehr(command, "--help")
@@ -95,8 +98,8 @@ def test_the_values_in_the_help_of_sample_are_those_of_the_configuration(lehr):
         ("tarin", "did you mean lehr train?"),
         ("Train", "did you mean lehr train?"),
         ("smaple", "did you mean lehr sample?"),
-        ("seed=1", "there are: train, data, evaluate, probe, groups, compare, sample, export, import, results, completion"),
-        ("--cfg", "there are: train, data, evaluate, probe, groups, compare, sample, export, import, results, completion"),
+        ("seed=1", THERE),
+        ("--cfg", THERE),
     ],
 )
 def test_a_word_that_is_no_command_is_one_line(lehr, word, hint):
