@@ -6,7 +6,7 @@ Images are decoded at the mean of q(z|x). Shapes: n images, b of them in a batch
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -18,7 +18,7 @@ from lehr.evaluation.image_errors import ImageErrors, Perceptual
 from lehr.finite import require_finite_tensors
 from lehr.models.autoencoder import Autoencoder
 from lehr.models.first_stage.base import FirstStage
-from lehr.models.first_stage.fit import fitting_sides, restored
+from lehr.models.first_stage.fit import fitting_sides
 from lehr.objective.likelihood import Likelihood
 
 _HALF = 16  # bits of a latent as caches of latents keep it
@@ -93,12 +93,10 @@ def size_problem(model: Autoencoder, image_shape: tuple[int, int, int]) -> str |
     return None
 
 
-def decoded(model: Autoencoder, likelihood: Likelihood, z: Tensor, sides: tuple[int, int]) -> Tensor:
+def decoded(model: Autoencoder, likelihood: Likelihood, z: Tensor, sides: Sequence[int]) -> Tensor:
     """E[x|z], images (b, c, h, w) of these sides, for latents (b, *latent) of images that had them."""
-    images = likelihood.mean(model.decode(z))
-    if isinstance(model, FirstStage):  # of other sizes than its own it decodes all that there is
-        return restored(images, sides, model.fit)
-    return images
+    # images of several sizes have latents of one size, and `decode` takes these for those of the model's own size
+    return likelihood.mean(model.decode_to(z, sides) if isinstance(model, FirstStage) else model.decode(z))
 
 
 @torch.inference_mode()

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from lehr.data.batch import Batch
+from lehr.evaluation.autoencoding import decoded
 from lehr.evaluation.defects import gradient_magnitude
 from lehr.evaluation.groups.report import Covariates
 from lehr.evaluation.image_errors import ImageErrors, Perceptual
@@ -27,7 +28,7 @@ def reconstruction_by(model: Autoencoder, likelihood: Likelihood) -> Reconstruct
     """E[x|z] at the mean of q(z|x)."""
 
     def reconstruct(images: Tensor) -> Tensor:
-        return likelihood.mean(model.decode(model.encode(images).mean))
+        return decoded(model, likelihood, model.encode(images).mean, images.shape[2:])
 
     return reconstruct
 

@@ -7,6 +7,7 @@ Shapes: b batch, c h w image, zc zh zw latent map.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from torch import Tensor
@@ -74,12 +75,19 @@ class FirstStage(Autoencoder):
 
         Those of the size of `latent_shape` give images of `image_shape`, others all that there is to decode.
         """
+        y = self._decoded_in_tiles(z)
+        return restored(y, self.image_shape[1:], self.fit) if z.shape[2:] == self.latent_shape[1:] else y
+
+    def decode_to(self, z: Tensor, sides: Sequence[int]) -> Tensor:
+        """Images (b, c, *sides), about in [0, 1], for latents (b, zc, zh, zw) of images that had these sides."""
+        return restored(self._decoded_in_tiles(z), sides, self.fit)
+
+    def _decoded_in_tiles(self, z: Tensor) -> Tensor:
+        """All that there is to decode."""
         z = z.to(self.dtype)
         if self.tile is None or self.training:
-            y = self.decode_whole(z)
-        else:
-            y = tiled(self._decoded, z, self.tile // self.factor, 1, self.factor)
-        return restored(y, self.image_shape[1:], self.fit) if z.shape[2:] == self.latent_shape[1:] else y
+            return self.decode_whole(z)
+        return tiled(self._decoded, z, self.tile // self.factor, 1, self.factor)
 
     def encode_whole(self, x: Tensor) -> Posterior:
         """The same of images whose sides the factor divides, in the weights' precision, and never in tiles."""
