@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +16,8 @@ from skimage.metrics import peak_signal_noise_ratio
 
 import lehr as package
 from lehr import ConfigError, DataError
+from lehr.api.compare import place_of
+from lehr.evaluation.autoencoding import decoded
 from lehr.run.loaded import LoadedModel, Parts
 
 
@@ -98,6 +102,45 @@ def test_a_folder_of_somebody_elses_is_left_alone(found, tmp_path):
     with pytest.raises(ConfigError, match=r"has a comparison\.json that lehr compare has not made"):
         found[0].save(tmp_path)
     assert (tmp_path / "comparison.json").read_text() == "{}"
+
+
+def test_another_comparison_is_not_replaced_unasked_and_the_same_one_is(found, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    comparison = found[0]
+    first = comparison.save(place_of(comparison, None))
+    assert place_of(comparison, None) == first
+    others = replace(comparison, models=[replace(one, place=f"elsewhere/{one.name}") for one in comparison.models])
+    assert place_of(others, None) == first.with_name(f"{first.name}-2")
+    assert place_of(replace(comparison, images="digits, all"), None) == first.with_name(f"{first.name}-2")
+
+
+def test_images_may_have_names_that_are_no_text(found, tmp_path):
+    odd = os.fsdecode(b"caf\xe9")
+    table = replace(found[0], names=[odd] * 40).save(tmp_path) / "comparison.csv"
+    assert table.read_text(encoding="utf-8").splitlines()[1].startswith("caf\\udce9,")
+
+
+def test_of_a_run_without_a_test_split_only_what_it_has_not_seen_is_looked_at(tmp_path):
+    from lehr.models import TinyAutoencoder
+    from lehr.run.diffusers_folder import write_diffusers
+
+    write_diffusers(tmp_path / "vae", TinyAutoencoder((3, 16, 16), base_channels=4, blocks=[1, 1]))
+    np.save(tmp_path / "images.npy", np.random.default_rng(0).random((40, 16, 16, 3), dtype=np.float32))
+    keys = {"data.path": tmp_path / "images.npy", "data.test_fraction": 0, "data.eval_batch_size": 40}
+    run = package.import_model(tmp_path / "vae", tmp_path / "run", data="arrays", **keys)
+    for changes in ({"examples": 3}, {"examples": 3, "data.eval_batch_size": 2}):
+        assert package.compare(run, run, **changes).images == "images, validation: 3 images of 3 x 16 x 16"
+
+
+def test_images_of_another_size_whose_latents_are_of_the_same_size_come_back_whole():
+    from lehr.models import TinyAutoencoder
+    from lehr.objective import Laplace
+
+    model, images = TinyAutoencoder((3, 15, 15), base_channels=4, blocks=[1, 1]).eval(), torch.rand(2, 3, 16, 16)
+    z = model.encode(images).mean
+    found = decoded(model, Laplace(0.5), z, (16, 16))
+    assert found.shape == images.shape
+    assert torch.equal(found[:, :, :15, :15], model.decode(z))
 
 
 def test_the_command_prints_what_is_recorded_and_what_is_measured(lehr, finished_run, tmp_path):

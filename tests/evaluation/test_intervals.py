@@ -76,6 +76,8 @@ def test_the_bootstrap_t_agrees_with_t_where_values_are_normal_and_leans_where_t
     leaning = bootstrap_t(skewed)
     assert leaning.high - leaning.estimate > 1.2 * (leaning.estimate - leaning.low)
     assert bootstrap_t(skewed, seed=0) == bootstrap_t(skewed, seed=0) != bootstrap_t(skewed, seed=1)
+    # of ever more pairs of models
+    assert bootstrap_t(skewed, 1 - 1e-5).low < bootstrap_t(skewed, 1 - 1e-4).low
 
 
 def test_the_p_value_of_a_bootstrap_t_and_its_interval_agree_about_zero() -> None:

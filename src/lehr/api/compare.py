@@ -167,7 +167,7 @@ def _is_there(model: LoadedModel | str | Path) -> bool:
 
 
 def _data(models: Sequence[LoadedModel], values: dict[str, Any], command: Command) -> tuple[ImageDataModule, bool]:
-    """The data, read, and whether they are the first run's own.
+    """The data, read, and whether they are the first run's own, however they are looked at.
 
     Raises:
         ConfigError: if none are named and no model is a run.
@@ -199,15 +199,16 @@ def _data(models: Sequence[LoadedModel], values: dict[str, Any], command: Comman
     data = build_data({"data": section}, values["trust"], given)
     data.prepare_data()
     data.setup()
-    return data, False
+    return data, values["data"] is None
 
 
 def place_of(found: ImageComparison, out: str | None) -> Path:
-    """Where a comparison is written: `out`, or a folder named by the models, where there is none of anyone else's."""
+    """Where a comparison is written: `out`, or a folder named by the models, where there is no other one."""
     from lehr.api.comparison import folder_problem
 
     if out:
         return Path(out)
     name = "-".join(re.sub(r"[^\w.-]+", "_", one.name) for one in found.models)[:100]
     folders = [_FOLDER / f"{name}{number}" for number in ("", *(f"-{i}" for i in range(2, 1000)))]
-    return next((folder for folder in folders if folder_problem(folder) is None), folders[0])
+    free = (folder for folder in folders if folder_problem(folder) is None and found.may_replace(folder))
+    return next(free, folders[0])

@@ -146,13 +146,26 @@ class ImageComparison:
         write_json(folder / JSON, self.plain())
         return folder
 
+    def may_replace(self, folder: Path) -> bool:
+        """Whether what is in a folder is nothing, or a comparison of the same models on the same images."""
+        try:
+            found = read_json(folder / JSON)
+            places = {name: model["place"] for name, model in found["models"].items()}
+            return (places, found["images"]) == ({one.name: one.place for one in self.models}, self.images)
+        except FileNotFoundError:
+            return True
+        except (OSError, ValueError, LookupError, TypeError, AttributeError):
+            return False
+
     def _csv(self) -> str:
         stream = io.StringIO()
         columns = {f"{one.name} {key}": part.tolist() for one in self.models for key, part in one.errors.values.items()}
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(["image", *columns])
         for row in range(len(self.models[0].errors)):
-            writer.writerow([self._name(row), *(repr(values[row]) for values in columns.values())])
+            # of a file that is no UTF-8
+            name = self._name(row).encode("utf-8", "backslashreplace").decode()
+            writer.writerow([name, *(repr(values[row]) for values in columns.values())])
         return stream.getvalue()
 
     def _name(self, row: int) -> str:

@@ -25,6 +25,7 @@ POWER = 0.8
 SKEWED = 1.0
 """Skewness from which the bootstrap-t is taken: the t interval of 20 exponential values (2) covers 92% alone."""
 _DRAWS = 1999
+_BEYOND = 2  # draws at least beyond each end of an interval
 _DRAWN_AT_ONCE = 2**22  # numbers
 _MANY = 5000  # values whose mean is normal, however skewed they are
 _ROUNDING = 1e-12
@@ -95,8 +96,12 @@ def difference(a: Any, b: Any, level: float = LEVEL, seed: int = 0, draws: int =
 
 
 def bootstrap_t(x: Any, level: float = LEVEL, seed: int = 0, draws: int = _DRAWS) -> Interval:
-    """Of a mean, by the distribution of (mean* - mean) / error* over `draws` resamples in place of Student's."""
+    """Of a mean, by the distribution of (mean* - mean) / error* over `draws` resamples in place of Student's.
+
+    Of a level so high that these hold no two beyond each end, more are drawn.
+    """
     x = _values(x)
+    draws = max(draws, round(_BEYOND * 2 / (1 - level)) - 1)
     means, variances = _resampled(x, np.random.default_rng(seed), draws)
     ratios = _ratios(means - x.mean(), np.sqrt(variances / len(x)))
     return _by_ratios(float(x.mean()), _standard_error(x), ratios, level, len(x))
