@@ -26,7 +26,7 @@ from lehr.run.execution import Execution
 from lehr.run.finish import Options, Trained, finish
 from lehr.run.model_files import build_likelihood, build_prior, weights_of, write_model
 from lehr.run.objects import build_data
-from lehr.run.opened import opened, read_place
+from lehr.run.opened import model_of, opened, read_place
 from lehr.run.published import Published
 from lehr.run.status import DONE, FAILED, Status
 from lehr.tensors import model_id
@@ -50,13 +50,14 @@ def import_published(
         DataError: if the images cannot be read, or have other channels.
     """
     published = read_place(place)
-    data = _read_data(config, published, given) if config["data"] else None
-    loaded = opened(published, data.shape if data else None)
-    config = {**config, "model": loaded.config["model"]}
+    model_of(published)  # what is none, and a directory that is taken, is told before all images are decoded
     with _claimed(directory):
+        if directory.is_run() and not overwrite:
+            raise ConfigError(f"dir={directory.path}: holds a run; overwrite=true replaces it")
+        data = _read_data(config, published, given) if config["data"] else None
+        loaded = opened(published, data.shape if data else None)
+        config = {**config, "model": loaded.config["model"]}
         if directory.is_run():
-            if not overwrite:
-                raise ConfigError(f"dir={directory.path}: holds a run; overwrite=true replaces it")
             directory.clear()
         status = Status(directory.status)
         status.start(imported=_origin(published, asdict(loaded.said) if loaded.said else {}))

@@ -18,7 +18,7 @@ from lehr.run.directory import RunDirectory
 from lehr.run.factors import Factors
 from lehr.run.load import load
 from lehr.run.loaded import LoadedModel, Parts
-from lehr.run.model_files import build_likelihood, build_model, build_prior, weights_of
+from lehr.run.model_files import WEIGHTS, build_likelihood, build_model, build_prior, weights_of
 from lehr.run.published import Published, read_published
 from lehr.tensors import model_id
 
@@ -54,12 +54,37 @@ def read_place(place: str) -> Published:
     """What was published at `place`.
 
     Raises:
-        CheckpointError: in a line, if there is no autoencoder.
+        CheckpointError: in a line, if there is no autoencoder, or that of a run: what its norms, its posterior and its
+            likelihood are is in no weight, and stands in its configuration.
     """
     try:
-        return read_published(place)
+        published = read_published(place)
     except ValueError as error:
         raise CheckpointError(f"{place}: is no run directory and no autoencoder: {error}") from error
+    if run := _run_of(published.files[0]):
+        what = "is a run of lehr already" if run.path == expanded(place).absolute() else f"is of the run {run.path}"
+        raise CheckpointError(f"{place}: {what}, which is used as it is: run={run.path}")
+    return published
+
+
+def _run_of(file: Path) -> RunDirectory | None:
+    """The run that has written these weights or this checkpoint; None if none has."""
+    file = file.absolute()
+    run = RunDirectory(file.parent.parent)
+    own = (run.model / WEIGHTS, run.last_checkpoint, run.best_checkpoint)
+    return run if file in own and run.config.is_file() else None
+
+
+def model_of(published: Published) -> dict[str, Any]:
+    """The `model` section of a configuration, every key, as it is worked out from the weights.
+
+    Raises:
+        CheckpointError: in a line, if lehr has no such model.
+    """
+    try:
+        return _complete(recognised(shapes_of(published.weights), published.config))
+    except ValueError as error:
+        raise CheckpointError(f"{published.place}: {error}") from error
 
 
 def opened(published: Published, image_shape: tuple[int, int, int] | None = None) -> LoadedModel:
@@ -73,13 +98,8 @@ def opened(published: Published, image_shape: tuple[int, int, int] | None = None
     Raises:
         CheckpointError: in a line, if it is none that lehr has.
     """
-    shapes = shapes_of(published.weights)
-    try:
-        node = _complete(recognised(shapes, published.config))
-    except ValueError as error:
-        raise CheckpointError(f"{published.place}: {error}") from error
-    config: dict[str, Any] = {"model": node, "likelihood": dict(LIKELIHOOD), "prior": dict(PRIOR)}
-    image_shape = image_shape or _image_shape(published, image_channels(shapes))
+    config: dict[str, Any] = {"model": model_of(published), "likelihood": dict(LIKELIHOOD), "prior": dict(PRIOR)}
+    image_shape = image_shape or _image_shape(published, image_channels(shapes_of(published.weights)))
     try:
         with torch.device("meta"):  # weights are given to it
             model = build_model(config, image_shape)

@@ -29,6 +29,8 @@ DIFFUSERS = ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin
 _ENDINGS = (".safetensors", ".ckpt", ".pth", ".pt", ".bin")
 SAID = "diffusers"
 """Under which a single file that lehr writes says what is not in its weights, as a config.json would."""
+_HALVES = ("encoder", "decoder")
+"""Of which TAESD has a file each, named so."""
 _VAE = "vae"
 """The folder of the autoencoder in that of a whole pipeline."""
 
@@ -55,7 +57,7 @@ def read_published(place: str) -> Published:
 
     Args:
         place: a folder of diffusers, or of a pipeline with `vae/` in it; a run of lehr's; a folder with an encoder's
-            and a decoder's file; a file; a name on the hub.
+            and a decoder's file, or with one file of all weights; a file; a name on the hub.
 
     Raises:
         ValueError: in a line, if there is no autoencoder.
@@ -78,16 +80,16 @@ def _read_folder(path: Path) -> tuple[tuple[Path, ...], dict[str, Tensor]]:
     for file in (*whole, path / "model" / WEIGHTS):  # the last of a run of lehr's
         if file.is_file():
             return (file,), _read_file(file)
-    halves: dict[str, Tensor] = {}
-    read: list[Path] = []
-    for part in ("encoder", "decoder"):  # TAESD has a file for each
-        files = [file for file in sorted(path.glob(f"*{part}*")) if file.suffix in _ENDINGS]
-        if len(files) == 1:
-            halves |= {f"{part}.{name}": tensor for name, tensor in _read_file(files[0]).items()}
-            read += files
-    if not halves:
-        raise ValueError(f"has no {DIFFUSERS[0]}, no model/{WEIGHTS} and no files of an encoder and a decoder")
-    return tuple(read), halves
+    there = sorted(file for file in path.iterdir() if file.suffix in _ENDINGS and file.is_file())
+    halves = {part: [one for one in there if part in one.name.replace("autoencoder", "")] for part in _HALVES}
+    if all(len(files) == 1 for files in halves.values()):
+        parts = {f"{part}.": _read_file(file) for part, (file,) in halves.items()}
+        weights = {part + name: tensor for part, half in parts.items() for name, tensor in half.items()}
+        return tuple(file for (file,) in halves.values()), weights
+    if len(there) == 1:
+        return (there[0],), _read_file(there[0])
+    several = f"; which of {there[0].name}, {there[1].name} ... is it?" if there else ""
+    raise ValueError(f"has no {DIFFUSERS[0]}, no model/{WEIGHTS} and no files of an encoder and a decoder{several}")
 
 
 def _read_file(path: Path) -> dict[str, Tensor]:
