@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,11 @@ from safetensors.torch import load_file
 import lehr
 from lehr.errors import CheckpointError, ConfigError, DataError
 from lehr.models import KLAutoencoder, TinyAutoencoder, VQAutoencoder
-from lehr.run.diffusers_folder import write_diffusers
+from lehr.run.diffusers_folder import require_pixels, write_diffusers
+from lehr.run.export.graphs import _describe
+from lehr.run.export.single_file import write_single_file
+from lehr.run.factors import Factors
+from lehr.run.load import Run
 from lehr.run.opened import open_autoencoder
 
 IMAGES = np.random.default_rng(0).random((24, 3, 16, 16), dtype=np.float32)
@@ -126,6 +131,49 @@ def test_the_card_says_what_is_known_and_leaves_the_licence_open(imported, tmp_p
     assert str(tmp_path.parent) not in card
 
 
+def test_logits_are_not_written_as_pixels(kl, tmp_path):
+    from lehr.objective import Bernoulli, ContinuousBernoulli, DiscretizedLogistic, Gaussian, Laplace
+
+    for likelihood in (Bernoulli(), ContinuousBernoulli()):
+        run = Run(kl.path, kl.config, lambda one=likelihood: replace(kl._parts, likelihood=one), None)
+        with pytest.raises(ConfigError, match=r"Bernoulli takes what the decoder gives for logits"):
+            lehr.export(run, tmp_path / "out")
+        with pytest.raises(ConfigError, match=r"Bernoulli takes what the decoder gives for logits"):
+            run.to_diffusers(tmp_path / "out")
+    for likelihood in (Laplace(0.5), Gaussian(), DiscretizedLogistic()):
+        require_pixels(likelihood, "")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_checkpoint_of_a_loaded_run_is_exported_where_it_is_asked_for(kl, tmp_path):
+    with pytest.raises(CheckpointError, match=r"last\.ckpt"):
+        lehr.export(kl, tmp_path / "out", weights="last")
+
+
+def test_a_folder_of_one_file_is_opened_whatever_it_is_called(kl, tmp_path):
+    out = lehr.export(kl, tmp_path / "my_autoencoder", "single_file")
+    weights = open_autoencoder(out).model.state_dict()
+    assert all(torch.equal(tensor, weights[name]) for name, tensor in kl.model.state_dict().items())
+    (out / "other.safetensors").write_bytes((out / "my_autoencoder.safetensors").read_bytes())
+    with pytest.raises(CheckpointError, match=r"which of my_autoencoder\.safetensors, other\.safetensors \.\.\. is it"):
+        open_autoencoder(out)
+
+
+def test_a_file_of_a_model_that_diffusers_has_not_says_what_its_latents_are_scaled_by(tmp_path):
+    model = TinyAutoencoder((3, 16, 16), base_channels=8, blocks=[1, 1], global_branch=True)
+    write_single_file(tmp_path / "vae.safetensors", model, Factors(0.25, 0.5))
+    opened = open_autoencoder(tmp_path / "vae.safetensors")
+    assert opened.model.global_branch
+    assert opened.factors == Factors(0.25, 0.5)
+
+
+def test_where_files_lie_on_a_disk_is_not_published(kl, tmp_path):
+    config = {**kl.config, "model": {**kl.config["model"], "pretrained": "/home/me/vae.safetensors"}}
+    run = Run(kl.path, config, lambda: kl._parts, None)
+    _describe(run, tmp_path)
+    assert json.loads((tmp_path / "config.json").read_text())["model"]["pretrained"] == "vae.safetensors"
+
+
 def test_nothing_is_replaced_that_is_no_export_and_no_export_unasked(kl, tmp_path):
     out = lehr.export(kl, tmp_path / "vae", "single_file")
     with pytest.raises(ConfigError, match="is there; overwrite=true replaces an earlier export"):
@@ -166,6 +214,12 @@ def test_what_cannot_be_imported_is_said_in_a_line(kl, tmp_path):
         lehr.import_model(Path(lehr.__file__).parent, tmp_path / "run")
     with pytest.raises(DataError, match=r"has images of 1 channel, .*vae takes 3; data\.channels=3"):
         lehr.import_model(place, tmp_path / "run", data=IMAGES[:, :1])
+    with pytest.raises(ConfigError, match="holds a run; overwrite=true replaces it"):  # before images are looked at
+        lehr.import_model(place, kl.path, data=IMAGES[:, :1])
+    with pytest.raises(CheckpointError, match=f"{kl.path}: is a run of lehr already, which is used as it is"):
+        lehr.import_model(kl.path, tmp_path / "run")
+    with pytest.raises(CheckpointError, match=f"model.safetensors: is of the run {kl.path}, which is used"):
+        open_autoencoder(kl.path / "model" / "model.safetensors")
     assert not (tmp_path / "run").exists()
 
 

@@ -6,10 +6,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from lehr.errors import ConfigError
 from lehr.files import write_json
 from lehr.models.autoencoder import Autoencoder
 from lehr.models.first_stage.base import FirstStage
+from lehr.objective.likelihood import Likelihood
 from lehr.run.factors import Factors
 from lehr.run.published import CONFIG, DIFFUSERS
 from lehr.tensors import write_tensors
@@ -20,6 +23,26 @@ _FACTORS = {
     "VQModel": ("scaling_factor",),
 }
 """Which of the factors each class has in its configuration."""
+_GREY, _OFF = 0.5, 0.01
+"""What is decoded to a pixel of middle grey where the decoder gives pixels; logits of 0.5 are 0.04 or more brighter."""
+
+
+def require_pixels(likelihood: Likelihood, what: str) -> None:
+    """Check that a decoder gives pixels, which layouts of weights alone take for granted.
+
+    Args:
+        likelihood: what the decoder's output means.
+        what: is to be written.
+
+    Raises:
+        ConfigError: in a line, if it gives something else, such as logits.
+    """
+    grey = torch.tensor(_GREY)
+    if abs(float(likelihood.mean(grey).detach()) - _GREY) > _OFF:
+        raise ConfigError(
+            f"{what}: {type(likelihood).__name__} takes what the decoder gives for logits, and others for pixels; "
+            "train with likelihood=laplace or gaussian. format=onnx and format=torch_export write the pixels"
+        )
 
 
 def diffusers_config(model: Autoencoder, factors: Factors | None) -> dict[str, Any]:
@@ -38,8 +61,13 @@ def diffusers_config(model: Autoencoder, factors: Factors | None) -> dict[str, A
         config: dict[str, Any] = model.diffusers_config()
     except ValueError as error:
         raise ConfigError(str(error)) from error
-    known = {name: value for name, value in asdict(factors).items() if value != ()} if factors else {}
-    return config | {name: known[name] for name in _FACTORS[config["_class_name"]] if name in known}
+    return config | said_factors(config["_class_name"], factors)
+
+
+def said_factors(name: str, factors: Factors | None) -> dict[str, Any]:
+    """What config.json of the class of this name says of the factors."""
+    known = {key: value for key, value in asdict(factors).items() if value != ()} if factors else {}
+    return {key: known[key] for key in _FACTORS[name] if key in known}
 
 
 def write_diffusers(folder: Path, model: Autoencoder, factors: Factors | None = None) -> None:

@@ -139,10 +139,11 @@ class Run(LoadedModel):
         """Write a folder that diffusers loads, with what the latents are scaled by in it; `lehr.export` adds a card.
 
         Raises:
-            ConfigError: if diffusers has no such model.
+            ConfigError: if diffusers has no such model, or takes what its decoder gives for something else.
         """
-        from lehr.run.diffusers_folder import write_diffusers
+        from lehr.run.diffusers_folder import require_pixels, write_diffusers
 
+        require_pixels(self.likelihood, str(self.path))
         write_diffusers(Path(folder), self.model, self.factors)
 
     # what its directory says of it

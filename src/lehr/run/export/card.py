@@ -24,7 +24,7 @@ from lehr.run.page import CAPTIONS, data_note, exported_note
 from lehr.run.status import IMPORTED
 
 NAME = "README.md"
-_PATHS = ("path", "test_path", "root", "dir", "start_from", "resume", "pretrained", "run", "weights")
+_PATHS = ("path", "test_path", "root", "dir", "folder", "start_from", "resume", "pretrained", "run", "weights")
 """Keys of a configuration whose values may say where on somebody's disk a file lies: of these the last name is kept."""
 
 
@@ -59,12 +59,12 @@ def _what(run: Run) -> str:
     sizes = "; images of other sizes too" if model.any_size else ""
     said = [
         f"A {type(model).__name__} of {parameters:,} parameters: images of {c} x {h} x {w} to {latent} latents{sizes}.",
-        exported_note(run.status),
+        f"These are the weights of checkpoint `{run.weights}`." if run.weights else exported_note(run.status),
     ]
-    if run.weights:
-        said.append(f"These are the weights of checkpoint `{run.weights}`.")
     if isinstance(imported := run.status.get(IMPORTED), dict):
-        said.append(f"The weights are those of `{Path(imported['from']).name}` ({imported['digest']}).")
+        place = Path(imported["from"])
+        name = place.name if place.is_absolute() else place  # on the hub
+        said.append(f"The weights are those of `{name}` ({imported['digest']}).")
     return " ".join(filter(None, said))
 
 
@@ -73,13 +73,14 @@ def _factors(run: Run) -> str:
     if factors is None:
         return ""
     source = "as it was published" if run.said else "as it was measured over the whole training set"
-    both = (
-        "`latents_mean` and `latents_std` are those of each channel by themselves, an alternative to the two factors: "
-        "a pipeline that applies all four, as that of SDXL does, needs them taken out of config.json."
-    )
+    said = f"A diffusion model sees (z - {factors.shift_factor:.6g}) * {factors.scaling_factor:.6g}, {source}."
+    if not factors.latents_std:
+        return said
+    if run.said:
+        return f"{said} `latents_mean` and `latents_std` of each channel are in config.json as they were published too."
     return (
-        f"A diffusion model sees (z - {factors.shift_factor:.6g}) * {factors.scaling_factor:.6g}, {source}."
-        f" {both if factors.latents_std else ''}".rstrip()
+        f"{said} `latents_mean` and `latents_std` are those of each channel by themselves, an alternative to the two "
+        "factors: a pipeline that applies all four, as that of SDXL does, needs them taken out of config.json."
     )
 
 

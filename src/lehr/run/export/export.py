@@ -13,7 +13,7 @@ from lehr.config.registry import FIRST_STAGE
 from lehr.errors import ConfigError
 from lehr.files import write_json
 from lehr.reading import read_json
-from lehr.run.diffusers_folder import diffusers_config, write_diffusers
+from lehr.run.diffusers_folder import diffusers_config, require_pixels, write_diffusers
 from lehr.run.export.card import write_card
 from lehr.run.export.graphs import usage_of_onnx, usage_of_torch_export, write_onnx, write_torch_export
 from lehr.run.export.single_file import write_single_file
@@ -62,6 +62,8 @@ def export_run(run: Run, format: str, out: Path, overwrite: bool = False) -> Pat
             f"format={format}: {run.path} is a {str(target).rpartition('.')[2]}, and there is no such layout for it; "
             f"it is for {kinds}. format=onnx and format=torch_export write any model"
         )
+    if chosen.first_stage:
+        require_pixels(run.likelihood, f"format={format}: {run.path}")
     require_free(out, overwrite)
     out = out.absolute()
     temporary = out.with_name(f".{out.name}.{os.urandom(4).hex()}.tmp")
@@ -72,8 +74,12 @@ def export_run(run: Run, format: str, out: Path, overwrite: bool = False) -> Pat
         _record(temporary, run, format)
         if out.exists():  # an earlier export, or an empty folder
             os.replace(out, aside := temporary.with_suffix(".old"))
-            os.replace(temporary, out)
-            shutil.rmtree(aside)
+            try:
+                os.replace(temporary, out)
+            except BaseException:
+                os.replace(aside, out)
+                raise
+            shutil.rmtree(aside, ignore_errors=True)
         else:
             os.replace(temporary, out)
     except OSError as error:

@@ -26,6 +26,7 @@ from lehr.files import write_json
 from lehr.models.autoencoder import Autoencoder
 from lehr.models.first_stage.base import FirstStage
 from lehr.objective.likelihood import Likelihood
+from lehr.run.export.card import without_places
 from lehr.run.load import Run
 from lehr.run.published import CONFIG
 
@@ -79,7 +80,7 @@ class Part:
 
     Attributes:
         name: "encoder" or "decoder".
-        network: in float32, on the CPU.
+        network: as the model has it, in float32, on the CPU.
         program: as a graph.
         inputs: others than it was made with, to compare with.
         outputs: what it gives, by name.
@@ -206,22 +207,22 @@ def _parts(run: Run, format: str) -> Iterator[Part]:
     model, likelihood = (copy.deepcopy(module).float().cpu().eval() for module in (run.model, run.likelihood))
     assert isinstance(model, Autoencoder)
     assert isinstance(likelihood, Likelihood)
-    _plain(model)
+    plain = _plain(model)
     generator = torch.Generator().manual_seed(0)
     batch = Dim("batch", min=1)
     free = isinstance(model, FirstStage)
     factor = model.factor if isinstance(model, FirstStage) else 1
     sides = {2: Dim("rows", min=1), 3: Dim("columns", min=1)} if free else {}
-    for name, network, shape, scale in (
-        ("encoder", _Encode(model), model.image_shape, factor),
-        ("decoder", _Decode(model, likelihood), model.latent_shape, 1),
+    for name, network, traced, shape, scale in (
+        ("encoder", _Encode(model), _Encode(plain), model.image_shape, factor),
+        ("decoder", _Decode(model, likelihood), _Decode(plain, likelihood), model.latent_shape, 1),
     ):
         shapes = [(n, shape[0], *(scale * side for side in cells)) for n, cells in zip((2, 1), _CELLS, strict=True)]
         shapes = shapes if free else [(n, *shape) for n in (2, 1)]
         first, *others = (torch.rand(one, generator=generator) for one in shapes)
         dims = {0: batch, **{axis: scale * dim if scale > 1 else dim for axis, dim in sides.items()}}
         try:
-            program = torch.export.export(network, (first,), dynamic_shapes=(dims,), strict=False)
+            program = torch.export.export(traced, (first,), dynamic_shapes=(dims,), strict=False)
         except Exception as error:  # whatever in a model is no graph
             raise ConfigError(
                 f"format={format}: torch.export has no graph of the {name} ({in_a_line(error)})"
@@ -230,16 +231,18 @@ def _parts(run: Run, format: str) -> Iterator[Part]:
         yield Part(name, network, program, (first, *others), outputs)
 
 
-def _plain(model: nn.Module) -> None:
-    """Replace what asks for the sizes of its input: networks of diffusers alone do."""
+def _plain(model: Autoencoder) -> Autoencoder:
+    """The same without what asks for the sizes of its input, which networks of diffusers alone do."""
     if not isinstance(model, FirstStage):
-        return
+        return model
     from diffusers.models.upsampling import Upsample2D
 
+    model = copy.deepcopy(model)
     for parent in list(model.modules()):
         for name, child in list(parent.named_children()):
             if isinstance(child, Upsample2D) and child.conv is not None:
                 parent.register_module(name, _Upsample(child.conv))
+    return model
 
 
 def _tuple(outputs: Any) -> Sequence[Tensor]:
@@ -253,7 +256,7 @@ def _describe(run: Run, folder: Path) -> None:
         folder / CONFIG,
         {
             "lehr": __version__,
-            "model": run.config["model"],
+            **without_places({"model": run.config["model"]}),
             "image_shape": list(model.image_shape),
             "latent_shape": list(model.latent_shape),
             "any_size": model.any_size,

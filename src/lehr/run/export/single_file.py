@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from contextlib import suppress
 from pathlib import Path
 
 from safetensors.torch import save_file
@@ -14,9 +13,11 @@ from lehr.models.autoencoder import Autoencoder
 from lehr.models.first_stage.layouts import diffusers_to_ldm, diffusers_to_taesd
 from lehr.models.first_stage.residual import ResidualAutoencoder
 from lehr.models.first_stage.tiny import TinyAutoencoder
-from lehr.run.diffusers_folder import diffusers_config
+from lehr.run.diffusers_folder import diffusers_config, said_factors
 from lehr.run.factors import Factors
 from lehr.run.published import SAID
+
+_TINY = "AutoencoderTiny"
 
 
 def write_single_file(path: Path, model: Autoencoder, factors: Factors | None) -> None:
@@ -28,11 +29,12 @@ def write_single_file(path: Path, model: Autoencoder, factors: Factors | None) -
     Raises:
         ConfigError: in a line, if neither latent diffusion nor TAESD has such a model.
     """
-    said = {}
     if isinstance(model, TinyAutoencoder):
         rename = diffusers_to_taesd
-        with suppress(ConfigError):  # that for FLUX.2 diffusers has not, and all of it is in the weights
+        try:
             said = diffusers_config(model, factors)
+        except ConfigError:  # that for FLUX.2 diffusers has not, and all else of it is in the weights
+            said = {"_class_name": _TINY, **said_factors(_TINY, factors)}
     elif isinstance(model, ResidualAutoencoder):
         rename = diffusers_to_ldm
         said = diffusers_config(model, factors)
@@ -40,4 +42,4 @@ def write_single_file(path: Path, model: Autoencoder, factors: Factors | None) -
         raise ConfigError(f"{type(model).__name__}: latent diffusion has no such model")
     weights = {name: t.detach().float().cpu().contiguous() for name, t in rename(model.state_dict()).items()}
     with replacing(path) as temporary:
-        save_file(weights, temporary, {SAID: json.dumps(said)} if said else None)
+        save_file(weights, temporary, {SAID: json.dumps(said)})
