@@ -179,7 +179,8 @@ def test_a_data_module_of_lehr_s_kind_is_used_as_it_is() -> None:
     handed = handed_data(own)
     section = handed.section({})
     assert section["type"] == "lehr.data.digits.Digits"
-    assert section["values"] == VALUES | {"batch_size": 33, "test_fraction": 0.2}
+    others = {"batch_size": 33, "test_fraction": 0.2, "train_on": None, "train_on_factor": None}
+    assert section["values"] == VALUES | others
     module = handed.build(section)
     assert module.batch_size == 33
     assert module.fingerprint is own.fingerprint

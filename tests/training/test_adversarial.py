@@ -53,7 +53,7 @@ def module(**options):
     objective = WithTerms(ELBO(), {"adversarial": term, "magnitude": LatentMagnitude(0.01)})
     players = {"discriminator": PlayerPlan(torch.optim.Adam, {"lr": 1e-2, "betas": (0.5, 0.9)}, clip=1.0)}
     plan = PlayerPlan(torch.optim.Adam, {"lr": 1e-2})
-    return VAEModule(model, Laplace(0.5), one.rate_term, plan, objective=objective, players=players, compile=compile)
+    return VAEModule(model, Laplace(0.5), one.rate_term, plan, objective=objective, players=players)
 
 
 class Watch(Callback):

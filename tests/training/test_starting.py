@@ -138,16 +138,17 @@ def test_a_run_goes_on_without_the_pretrained_weights_that_it_began_with(lehr, t
     assert code == 0, err
 
 
-def test_pretrained_weights_are_known_by_what_they_hold_and_not_by_where_they_lie(tmp_path):
+def test_pretrained_weights_are_known_by_what_they_hold_and_not_by_where_they_lie(tmp_path, monkeypatch):
     def weights(folder, value):
         folder.mkdir(exist_ok=True)
         tensors = {name: torch.full_like(t, value) for name, t in model.state_dict().items()}
         save_file(tensors, folder / "diffusion_pytorch_model.safetensors")
         return str(folder)
 
+    monkeypatch.chdir(tmp_path)  # whose names are long, and would be cut in messages
     model = TinyAutoencoder((3, 16, 16), base_channels=8, blocks=(1, 1))
     node = {"_target_": "lehr.models.TinyAutoencoder", "base_channels": 8, "blocks": [1, 1]}
-    old, moved = weights(tmp_path / "old", 0.5), weights(tmp_path / "moved", 0.5)
+    old, moved = weights(Path("old"), 0.5), weights(Path("moved"), 0.5)
     config, run = {"overwrite": False, "trust": []}, RunDirectory(tmp_path / "run")
     config = {**config, "model": {**node, "pretrained": old}}
     started = started_from(config, run, resume=False)
@@ -157,9 +158,9 @@ def test_pretrained_weights_are_known_by_what_they_hold_and_not_by_where_they_li
     Status(run.status).start(started_from=started)
     same, elsewhere = config, {**config, "model": {**node, "pretrained": moved}}
     assert _differences(same, run) == _differences(elsewhere, run) == ""
-    weights(tmp_path / "old", 0.25)
-    weights(tmp_path / "moved", 0.25)
-    assert _differences(same, run) == f"model.pretrained={old} there, {old} (with other weights now) here"
+    weights(Path("old"), 0.25)
+    weights(Path("moved"), 0.25)
+    assert _differences(same, run) == f"model.pretrained={old} there, (other weights now) {old} here"
     assert _differences(elsewhere, run) == f"model.pretrained={old} there, {moved} here"
     Status(run.status).start(started_from=None)  # as an earlier version wrote it: known by where they lie
     assert _differences(same, run) == ""

@@ -137,8 +137,7 @@ def compatibility(a: Coder, b: Coder, images: Tensor) -> Compatibility:
     pictures = {"own": decoded(held_b), **{f"mapped {size}": decoded(z) for size, z in mapped.items()}}
     if held_a.shape == held_b.shape:
         pictures["direct"] = decoded(held_a)
-    held = held.cpu()
-    decibels = {name: _psnr(held, y) for name, y in pictures.items()}
+    held, decibels = held.cpu(), {name: _psnr(held.cpu(), y) for name, y in pictures.items()}
     of_another = _psnr(held.roll(1, 0), pictures["own"])
     if decibels["own"] - of_another <= MOST_LOST:
         raise DataError(

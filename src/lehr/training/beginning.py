@@ -146,7 +146,7 @@ def _compare_weights(
     if found.id == known:
         there[_PRETRAINED] = here[_PRETRAINED]
     elif there[_PRETRAINED] == here[_PRETRAINED]:
-        here[_PRETRAINED] += " (with other weights now)"
+        here[_PRETRAINED] = f"(other weights now) {here[_PRETRAINED]}"
 
 
 def has_begun(directory: RunDirectory) -> bool:

@@ -55,7 +55,8 @@ def kept(config: Config) -> dict[str, Any]:
         if not name and isinstance(value, Mapping):
             found |= {f"{section}.{one}": value[one] for one in value}
         elif not name:
-            found[key] = value
+            if key in config:
+                found[key] = value
         elif isinstance(value, Mapping) and name in value:
             found[key] = value[name]
     return found
