@@ -129,15 +129,12 @@ def compatibility(a: Coder, b: Coder, images: Tensor) -> Compatibility:
         )
     maps = {size: fit_map(of_a, of_b, size) for size in ((1, 3) if cells > 1 and len(fit) >= needed[3] else (1,))}
     mapped = {size: apply_map(weight, held_a) for size, weight in maps.items()}
-
-    def decoded(z: Tensor) -> Tensor:
-        parts = z.reshape(target.shape).to(target).split(_AT_ONCE)
-        return torch.cat([b.decode(part).cpu() for part in parts])
-
-    pictures = {"own": decoded(held_b), **{f"mapped {size}": decoded(z) for size, z in mapped.items()}}
+    latents = {"own": held_b, **{f"mapped {size}": z for size, z in mapped.items()}}
     if held_a.shape == held_b.shape:
-        pictures["direct"] = decoded(held_a)
-    held, decibels = held.cpu(), {name: _psnr(held.cpu(), y) for name, y in pictures.items()}
+        latents["direct"] = held_a
+    pictures = {name: _decoded(b, z.reshape(target.shape).to(target)) for name, z in latents.items()}
+    held = held.cpu()
+    decibels = {name: _psnr(held, y) for name, y in pictures.items()}
     of_another = _psnr(held.roll(1, 0), pictures["own"])
     if decibels["own"] - of_another <= MOST_LOST:
         raise DataError(
@@ -157,6 +154,11 @@ def compatibility(a: Coder, b: Coder, images: Tensor) -> Compatibility:
         held_out=len(held),
         picture=image_grid(torch.cat([part[:_SHOWN] for part in shown]), columns=min(_SHOWN, len(held))),
     )
+
+
+def _decoded(coder: Coder, z: Tensor) -> Tensor:
+    """E[x|z] (n, c, h, w) of latents (n, *latent), on the CPU."""
+    return torch.cat([coder.decode(part).cpu() for part in z.split(_AT_ONCE)])
 
 
 def _encoded(coder: Coder, images: Tensor) -> Tensor:
