@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING, Any
 from lehr.api.objects import command_of
 from lehr.api.start import Start, checked, resume, resumption, start, to_resume
 from lehr.config.given import NOTHING, Given
-from lehr.errors import ConfigError, Interrupted, LehrError, Stopped
+from lehr.errors import Interrupted, LehrError, Stopped
 from lehr.modes import undisturbed
 from lehr.reading import read_json
-from lehr.run.claim import Claim
 from lehr.run.directory import RunDirectory
 from lehr.run.status import RUNNING
 from lehr.startup import quick_imports
@@ -100,10 +99,7 @@ def carry_out(begun: Start, since: float | None = None, given: Given = NOTHING) 
     if begun.evaluate:
         with quick_imports():
             from lehr.run.evaluate import evaluate_finished
-        claim = Claim.take(directory.path)
-        if claim is None:
-            raise ConfigError(f"dir={directory.path}: {directory.holder() or 'another process'} is running there")
-        with claim:
+        with directory.claimed():
             evaluate_finished(values, directory, trust, given)
         return dict(read_json(directory.metrics))
     with quick_imports():

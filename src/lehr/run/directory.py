@@ -12,18 +12,19 @@ import re
 import shutil
 import socket
 import stat
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from filecmp import cmp
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from lehr.errors import CheckpointError
+from lehr.errors import CheckpointError, ConfigError
 from lehr.evaluation.next_command import Commands
 from lehr.files import replacing, write_json, write_text
 from lehr.reading import links_in, read_json, read_yaml
-from lehr.run.claim import holder, is_claimed
+from lehr.run.claim import Claim, holder, is_claimed
 from lehr.run.contents import (
     FOLDERS,
     STAGES,
@@ -117,6 +118,22 @@ class RunDirectory:
         if found is None or not found.alive or (here and found.pid == os.getpid()):
             return None
         return f"process {found.pid}" + ("" if here else f" on {found.host}")
+
+    @contextmanager
+    def claimed(self) -> Iterator[Claim]:
+        """The right to write to this directory within the block.
+
+        Raises:
+            ConfigError: if another process has it, or nobody can write there.
+        """
+        try:
+            claim = Claim.take(self.path)
+        except OSError as error:
+            raise ConfigError(f"dir={self.path}: cannot be written to ({error.strerror})") from error
+        if claim is None:
+            raise ConfigError(f"dir={self.path}: {self.holder() or 'another process'} is running there")
+        with claim:
+            yield claim
 
     def unfinished(self) -> str | None:
         """That the run has not come to its end, and what brings it there; None where it has, or nothing says so."""

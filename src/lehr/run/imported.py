@@ -19,7 +19,6 @@ from lehr.models.first_stage.recognise import image_channels, shapes_of
 from lehr.objective.bounds import Objective
 from lehr.objective.rate import RateTerm
 from lehr.paths import absolute, expanded
-from lehr.run.claim import Claim
 from lehr.run.data_record import tell_of_data, write_data
 from lehr.run.directory import RunDirectory
 from lehr.run.execution import Execution
@@ -126,15 +125,8 @@ def _claimed(directory: RunDirectory) -> Iterator[None]:
     if problems := directory.problems():
         raise ConfigError(*problems)
     made = [path for path in (directory.path, *directory.path.parents) if not path.exists()]
-    claim: Claim | None = None
     try:
-        claim = Claim.take(directory.path)
-    except OSError as error:
-        raise ConfigError(f"dir={directory.path}: cannot be written to ({error.strerror})") from error
-    if claim is None:
-        raise ConfigError(f"dir={directory.path}: {directory.holder() or 'another process'} is running there")
-    try:
-        with claim:
+        with directory.claimed():
             yield
     finally:
         for path in made:  # where nothing came of it

@@ -90,7 +90,7 @@ def train(
         if place and place.rank:
             # of what the ranks share only the first one's is written; that they have the same configuration is checked
             return _take_part(config, directory, checkpoint, trust, place)
-        with claimed(directory) as claim:
+        with directory.claimed() as claim:
             if checkpoint is None and goes_on(config, directory):
                 checkpoint = directory.require_checkpoint()
             return _train(config, directory, checkpoint, trust, import_seconds, claim, extras or Extras(), place, given)
@@ -148,23 +148,6 @@ def goes_on(config: Config, directory: RunDirectory) -> bool:
     if found.evaluate:
         raise ConfigError(f"dir={directory.path}: another process has just trained this run")
     return found.resume
-
-
-@contextmanager
-def claimed(directory: RunDirectory) -> Iterator[Claim]:
-    """The right to write to `directory` within the block.
-
-    Raises:
-        ConfigError: if another process has it, or nobody can write there.
-    """
-    try:
-        claim = Claim.take(directory.path)
-    except OSError as error:
-        raise ConfigError(f"dir={directory.path}: cannot be written to ({error.strerror})") from error
-    if claim is None:
-        raise ConfigError(f"dir={directory.path}: {directory.holder() or 'another process'} is running there")
-    with claim:
-        yield claim
 
 
 def _prepare(

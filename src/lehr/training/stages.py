@@ -47,7 +47,7 @@ def train(
         return session.train(config, directory, resume, trust, import_seconds, claim, extras, given)
     with ExitStack() as held:
         if claim is None:
-            claim = held.enter_context(session.claimed(directory))
+            claim = held.enter_context(directory.claimed())
             resume = resume or session.goes_on(config, directory)
         anew = not resume and directory.is_run()
         left = [i for i in range(len(names) - 1) if anew or _stage(directory, names[i]).state() != DONE]
