@@ -79,7 +79,7 @@ def test_a_model_that_computes_in_float32_alone_is_measured_in_it():
         def decode(self, z: torch.Tensor) -> torch.Tensor:
             return self.conv(z.to(self.dtype)).movedim(1, -1).matmul(self.offset).movedim(-1, 1)
 
-    found = measure_half(Fixed(), [torch.rand(1, 3, 4, 4)])
+    found = measure_half(Fixed(), [torch.rand(1, 3, 4, 4)], emulated=False)
     assert (found.broken, found.broken_share, found.psnr) == (None, None, None)
     assert found.headroom > 8
 
@@ -88,3 +88,46 @@ def test_images_are_compared_as_the_likelihood_has_them():
     model, x = model_of(), [torch.rand(2, 3, 32, 32)]
     plain, squashed = measure_half(model, x), measure_half(model, x, Bernoulli().mean)
     assert squashed.psnr > plain.psnr + 10  # the slope of the sigmoid is a quarter at most
+
+
+@pytest.mark.parametrize("factor", [1.0, 3e5])
+def test_float16_emulated_in_float32_is_that_of_the_machine(factor):
+    """The same modules overflow, and the same pixels are lost; sums differ in their last bit, of 11."""
+    model, x = model_of(factor), [torch.rand(2, 3, 32, 32)]
+    true, emulated = (measure_half(model, x, emulated=emulated) for emulated in (False, True))
+    assert (true.is_emulated, emulated.is_emulated) == (False, True)
+    assert emulated.broken == true.broken
+    assert emulated.broken_share == true.broken_share
+    of_both = [(value, emulated.in_half[name]) for name, value in true.in_half.items() if name in emulated.in_half]
+    assert len(of_both) > 50
+    assert all(b == pytest.approx(a, rel=5e-3, nan_ok=True) for a, b in of_both)
+    if true.psnr is not None:
+        assert emulated.psnr == pytest.approx(true.psnr, abs=1)
+
+
+def test_what_is_emulated_is_rounded_within_modules_too():
+    """Sums of 40,000 and 40,000 that a module takes apart again: infinite on the way in float16."""
+    torch.manual_seed(0)
+
+    class Summed(Autoencoder):
+        def __init__(self) -> None:
+            super().__init__((3, 4, 4), (3, 4, 4))
+            self.encoder, self.decoder = torch.nn.Identity(), _Sums()
+
+        def encode(self, x: torch.Tensor) -> Point:
+            return Point(self.encoder(x.to(self.dtype)).float())
+
+        def decode(self, z: torch.Tensor) -> torch.Tensor:
+            return self.decoder(z.to(self.dtype))
+
+    found = [measure_half(Summed(), [torch.rand(1, 3, 4, 4)], emulated=emulated) for emulated in (False, True)]
+    assert [(one.broken, one.broken_share, one.headroom > 8) for one in found] == [("decoder", 1, True)] * 2
+
+
+class _Sums(torch.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = torch.nn.Parameter(torch.tensor(40_000.0))
+
+    def forward(self, z: torch.Tensor) -> torch.Tensor:
+        return (z / z * self.scale + self.scale) / (2 * self.scale) * z

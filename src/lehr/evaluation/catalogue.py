@@ -257,6 +257,7 @@ CATALOGUE = (
     Metric("probe/fp16/first_over", "", "text", 0, None, "the first module with one beyond 65,504"),
     Metric("probe/fp16/broken_share", "not finite in fp16", "", 4, _DOWN, "share of pixel values, computed in float16"),
     Metric("probe/fp16/psnr", "PSNR in fp16", "dB", 1, _UP, "of images in float16 to those in float32"),
+    Metric("probe/fp16/computed_in", "", "text", 0, None, "float16, or what it was emulated in"),
     Metric("probe/compatibility/psnr_mapped", "PSNR, mapped", "dB", 2, _UP, "decoded by the other, after a linear map"),
     Metric("probe/compatibility/psnr_mapped_3x3", "PSNR, mapped by 3 x 3", "dB", 2, _UP, "the same of 3 x 3"),
     Metric("probe/compatibility/psnr_direct", "PSNR, as they are", "dB", 2, _UP, "decoded by the other without a map"),

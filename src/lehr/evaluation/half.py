@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from lehr.activations import LARGEST_HALF, LIMIT, Largest, watching
+from lehr.evaluation.emulated_half import rounding, to_half
 from lehr.evaluation.reconstruction import mse, psnr
 from lehr.models.autoencoder import Autoencoder
 from lehr.models.first_stage.rescale import Rescaled, rescale
@@ -33,18 +34,23 @@ class Half:
 
     Attributes:
         largest: |activation| of each module in float32, by its name in the model, in the order in which they run.
-        broken: the first module that gives a number in float16 which is not finite; None if none does, or nothing has
-            been computed in float16.
-        broken_share: of the values of all images that are not finite in float16; None where this machine, or the
-            model, does not compute in float16.
+        in_half: the same in float16; empty where this machine, or the model, does not compute in it.
+        broken_share: of the values of all images that are not finite in float16; None where nothing was computed.
         psnr: of images in float16 against those in float32, in dB, the mean over images; infinite where they are
             equal, None where any is not finite or nothing was computed.
+        is_emulated: whether float16 was emulated in float32.
     """
 
     largest: dict[str, float]
-    broken: str | None
+    in_half: dict[str, float]
     broken_share: float | None
     psnr: float | None
+    is_emulated: bool = False
+
+    @property
+    def broken(self) -> str | None:
+        """The first module that gives a number in float16 which is not finite; None if none does."""
+        return next((name for name, value in self.in_half.items() if not math.isfinite(value)), None)
 
     @property
     def worst(self) -> str:
@@ -85,27 +91,31 @@ class Fitted:
 
 
 @torch.no_grad()
-def measure_half(model: Autoencoder, batches: Sequence[Tensor], to_images: ToImages = _as_it_is) -> Half:
+def measure_half(
+    model: Autoencoder, batches: Sequence[Tensor], to_images: ToImages = _as_it_is, emulated: bool | None = None
+) -> Half:
     """Pass images through a model in float32 and through a copy of it in float16.
 
     Args:
         model: in evaluation mode, with weights in float32.
         batches: images (b, c, h, w) in [0, 1], where the model is. Larger images have larger activations.
         to_images: of what is decoded.
+        emulated: whether float16 is emulated, see `lehr.evaluation.emulated_half`; None for where the model is on a
+            CPU, which is slow in it.
 
     Raises:
         ValueError: if there is no image.
     """
     largest, expected = _pass(model, batches, to_images)
+    is_emulated = batches[0].device.type == "cpu" if emulated is None else emulated
     try:
-        wrong, found = _pass(copy.deepcopy(model).half(), batches, to_images)
+        in_half, found = (_pass_emulated if is_emulated else _pass_in_half)(model, batches, to_images)
     except torch.OutOfMemoryError:
         raise
     except RuntimeError:  # it has passed in float32: this machine, or the model, has something for float32 alone
-        return Half(largest, None, None, None)
-    broken = next((name for name, value in wrong.items() if not math.isfinite(value)), None)
+        return Half(largest, {}, None, None)
     share = 1 - sum(int(y.isfinite().sum()) for y in found) / sum(y.numel() for y in found)
-    return Half(largest, broken, share, _psnr(expected, found) if share == 0 else None)
+    return Half(largest, in_half, share, _psnr(expected, found) if share == 0 else None, is_emulated)
 
 
 @torch.no_grad()
@@ -139,6 +149,22 @@ def _pass(model: Autoencoder, batches: Sequence[Tensor], to_images: ToImages) ->
     with watching(model, largest):
         found = [to_images(model.decode(model.encode(images).mean)).float() for images in batches]
     return largest.values, found
+
+
+def _pass_in_half(
+    model: Autoencoder, batches: Sequence[Tensor], to_images: ToImages
+) -> tuple[dict[str, float], list[Tensor]]:
+    """The same in float16."""
+    return _pass(copy.deepcopy(model).half(), batches, to_images)
+
+
+def _pass_emulated(
+    model: Autoencoder, batches: Sequence[Tensor], to_images: ToImages
+) -> tuple[dict[str, float], list[Tensor]]:
+    """The same in float32 that is rounded to float16."""
+    half = copy.deepcopy(model).half().float()
+    with rounding(half):
+        return _pass(half, batches, lambda y: to_images(to_half(y)))
 
 
 def _psnr(expected: Sequence[Tensor], found: Sequence[Tensor]) -> float:

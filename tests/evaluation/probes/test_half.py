@@ -37,6 +37,8 @@ def test_a_sound_model_is_none():
     assert not found.fault
     assert found.values["broken_share"] == 0
     assert found.values["headroom"] > 8
+    assert found.values["computed_in"] == "float32, each result rounded to float16"
+    assert "in float16 (float32, each result rounded to float16)" in found.sentence
     assert found.picture.shape[0] == 3
 
 

@@ -12,7 +12,8 @@ LEAST_HEADROOM = 1.0
 """Bits: other images may well have activations twice as large, and what is closer to the limit overflows there."""
 _HIGHEST = 2.0**24  # of the picture, for what is infinite too
 _IMAGES = 4
-"""The largest there are: it is large images that have large activations, and a CPU is slow in float16."""
+"""The largest there are: it is large images that have large activations."""
+_EMULATED = "float32, each result rounded to float16"
 
 
 def _half(inputs: ProbeInputs) -> Probed:
@@ -26,6 +27,7 @@ def _half(inputs: ProbeInputs) -> Probed:
         "first_over": found.first_over,
         "broken_share": found.broken_share,
         "psnr": found.psnr,
+        "computed_in": None if found.broken_share is None else _EMULATED if found.is_emulated else "float16",
     }
     fault = found.headroom < LEAST_HEADROOM or bool(found.broken_share)
     points = [(i, _height(value)) for i, value in enumerate(found.largest.values())]
@@ -45,11 +47,12 @@ def _sentence(found: Half) -> str:
     else:
         room = f"{found.headroom:.1f} bits below the 65,504 of float16"
         text = f"the largest activation is {most:,.4g} ({found.worst}), {room}"
+    how = f" ({_EMULATED})" if found.is_emulated else ""
     if found.broken_share:
         begins = f", from {found.broken} on" if found.broken != found.first_over else ""
-        return f"{text}; in float16 {found.broken_share:.0%} of the pixel values are not finite{begins}"
+        return f"{text}; in float16{how} {found.broken_share:.0%} of the pixel values are not finite{begins}"
     if found.psnr is not None:
-        return f"{text}; images in float16 are within {found.psnr:.0f} dB of those in float32"
+        return f"{text}; images in float16{how} are within {found.psnr:.0f} dB of those in float32"
     return f"{text}; it does not compute in float16 here" if found.broken_share is None else text
 
 
