@@ -45,7 +45,7 @@ class Anchored(Pooled):
     """Writes into a latent where on the map it lies, and takes it out again."""
 
     def _ramp(self, z: Tensor) -> Tensor:
-        return torch.linspace(0, 1, z.shape[3]).expand(1, 1, *z.shape[2:])
+        return torch.linspace(0, 4, z.shape[3]).expand(1, 1, *z.shape[2:])
 
     def encode(self, x: Tensor) -> Point:
         z = super().encode(x).mean
@@ -74,18 +74,19 @@ def test_a_model_that_is_equivariant_has_no_error():
 
 def test_an_order_within_cells_is_lost_by_flips_and_turns_alone():
     found = probed(Ordered())
-    assert found.fault
     assert found.values["shift_lost"] == pytest.approx(0, abs=1e-6)
     assert min(found.values[f"{name}_lost"] for name in ("flip_horizontal", "flip_vertical", "rotation")) > 20
     assert "further from the transformed ones" in found.sentence
+    assert not found.fault  # as does every autoencoder that was not trained for them
 
 
 def test_a_latent_that_knows_where_it_lies_is_known_by_its_shift_and_flip():
     found = probed(Anchored())
-    assert found.fault
     assert found.values["flip_horizontal_lost"] > 3
     assert found.values["flip_vertical_lost"] == pytest.approx(0, abs=1e-4)
     assert found.values["shift_encoder"] > 0.1
+    assert found.fault
+    assert "a shift by a cell, which convolutions do not see, costs" in found.sentence
 
 
 def test_errors_are_relative_to_the_deviation_from_the_mean():
