@@ -113,6 +113,18 @@ def test_what_a_published_model_says_of_its_latents_goes_with_it(kl, tmp_path):
     assert "0.18215, as it was published" in (out / "README.md").read_text()
 
 
+def test_whether_pipelines_compute_it_in_float32_goes_with_it_through_either_layout(tmp_path):
+    folder = folder_of("AutoencoderKL", tmp_path / "vae", force_upcast=False)
+    run = lehr.import_model(folder, tmp_path / "run")
+    out = lehr.export(run, tmp_path / "out")
+    assert json.loads((out / "config.json").read_text())["force_upcast"] is False
+    assert "`force_upcast` is false: pipelines compute it in the precision" in (out / "README.md").read_text()
+    file = lehr.export(run, tmp_path / "file", "single_file") / "file.safetensors"
+    again = lehr.import_model(file, tmp_path / "again")
+    again.to_diffusers(tmp_path / "third")
+    assert json.loads((tmp_path / "third" / "config.json").read_text())["force_upcast"] is False
+
+
 def test_the_card_says_what_is_known_and_leaves_the_licence_open(imported, tmp_path):
     out = lehr.export(imported, tmp_path / "vae")
     card = (out / "README.md").read_text()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ _FACTORS = {
     "VQModel": ("scaling_factor",),
 }
 """Which of the factors each class has in its configuration."""
+UPCAST = "force_upcast"
+"""Under which config.json says whether a pipeline in float16 has to compute the autoencoder in float32."""
 _GREY, _OFF = 0.5, 0.01
 """What is decoded to a pixel of middle grey where the decoder gives pixels; logits of 0.5 are 0.04 or more brighter."""
 
@@ -45,12 +48,20 @@ def require_pixels(likelihood: Likelihood, what: str) -> None:
         )
 
 
-def diffusers_config(model: Autoencoder, factors: Factors | None) -> dict[str, Any]:
+def carried(said: Mapping[str, Any]) -> dict[str, Any]:
+    """What a config.json says to pipelines, and is neither of the network nor of its latents: it goes with weights."""
+    return {key: said[key] for key in (UPCAST,) if isinstance(said.get(key), bool)}
+
+
+def diffusers_config(
+    model: Autoencoder, factors: Factors | None, also: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """config.json of the class of diffusers that has the same weights.
 
     Args:
         model: a first-stage model.
         factors: of its latents; what it has not, diffusers has its own for.
+        also: what is `carried`.
 
     Raises:
         ConfigError: in a line, if diffusers has no such model.
@@ -61,7 +72,7 @@ def diffusers_config(model: Autoencoder, factors: Factors | None) -> dict[str, A
         config: dict[str, Any] = model.diffusers_config()
     except ValueError as error:
         raise ConfigError(str(error)) from error
-    return config | said_factors(config["_class_name"], factors)
+    return config | said_factors(config["_class_name"], factors) | dict(also or {})
 
 
 def said_factors(name: str, factors: Factors | None) -> dict[str, Any]:
@@ -70,18 +81,20 @@ def said_factors(name: str, factors: Factors | None) -> dict[str, Any]:
     return {key: known[key] for key in _FACTORS[name] if key in known}
 
 
-def write_diffusers(folder: Path, model: Autoencoder, factors: Factors | None = None) -> None:
+def write_diffusers(
+    folder: Path, model: Autoencoder, factors: Factors | None = None, also: Mapping[str, Any] | None = None
+) -> None:
     """Write config.json and the weights into `folder`, which is made if it is not there.
 
     Args:
         folder: where they go; files of these names in it are replaced.
         model: a first-stage model.
-        factors: what its latents are scaled by, see `diffusers_config`.
+        factors, also: what its latents are scaled by, and more, see `diffusers_config`.
 
     Raises:
         ConfigError: in a line, if diffusers has no such model.
     """
-    config = diffusers_config(model, factors)
+    config = diffusers_config(model, factors, also)
     folder.mkdir(parents=True, exist_ok=True)
     write_tensors(folder / DIFFUSERS[0], {name: tensor.float() for name, tensor in model.state_dict().items()}, None)
     write_json(folder / CONFIG, config)

@@ -20,6 +20,7 @@ from lehr.objective.bounds import Objective
 from lehr.objective.rate import RateTerm
 from lehr.paths import absolute, expanded
 from lehr.run.data_record import tell_of_data, write_data
+from lehr.run.diffusers_folder import carried
 from lehr.run.directory import RunDirectory
 from lehr.run.execution import Execution
 from lehr.run.finish import Options, Trained, finish
@@ -112,6 +113,7 @@ def _origin(published: Published, factors: Mapping[str, Any]) -> dict[str, Any]:
         "files": [file.name for file in published.files],
         "digest": model_id(published.weights),
         **factors,
+        **carried(published.config),
     }
 
 

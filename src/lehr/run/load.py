@@ -144,7 +144,15 @@ class Run(LoadedModel):
         from lehr.run.diffusers_folder import require_pixels, write_diffusers
 
         require_pixels(self.likelihood, str(self.path))
-        write_diffusers(Path(folder), self.model, self.factors)
+        write_diffusers(Path(folder), self.model, self.factors, self.carried)
+
+    @property
+    def carried(self) -> dict[str, Any]:
+        """What the config.json of an imported model says to pipelines, and an export of it says too."""
+        from lehr.run.diffusers_folder import carried
+
+        imported = self.status.get(IMPORTED)
+        return carried(imported) if isinstance(imported, dict) else {}
 
     # what its directory says of it
 

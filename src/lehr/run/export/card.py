@@ -17,6 +17,7 @@ from lehr import __version__
 from lehr.config.command import train_command
 from lehr.posterior.aggregate import AggregatePosterior
 from lehr.run.contents import GRIDS
+from lehr.run.diffusers_folder import UPCAST
 from lehr.run.directory import RunDirectory
 from lehr.run.evaluation import named, shown
 from lehr.run.load import Run
@@ -65,6 +66,9 @@ def _what(run: Run) -> str:
         place = Path(imported["from"])
         name = place.name if place.is_absolute() else place  # on the hub
         said.append(f"The weights are those of `{name}` ({imported['digest']}).")
+    if (upcast := run.carried.get(UPCAST)) is not None:
+        how = "in float32 whatever their own precision is" if upcast else "in the precision that they have themselves"
+        said.append(f"As it was published, `{UPCAST}` is {str(upcast).lower()}: pipelines compute it {how}.")
     return " ".join(filter(None, said))
 
 

@@ -120,7 +120,7 @@ def _record(folder: Path, run: Run, format: str) -> None:
 
 
 def _write_diffusers(run: Run, folder: Path, name: str) -> None:
-    write_diffusers(folder, run.model, run.factors)
+    write_diffusers(folder, run.model, run.factors, run.carried)
 
 
 def _use_diffusers(run: Run, name: str) -> str:
@@ -129,7 +129,7 @@ def _use_diffusers(run: Run, name: str) -> str:
 
 
 def _write_single_file(run: Run, folder: Path, name: str) -> None:
-    write_single_file(folder / f"{name}.safetensors", run.model, run.factors)
+    write_single_file(folder / f"{name}.safetensors", run.model, run.factors, run.carried)
 
 
 def _use_single_file(run: Run, name: str) -> str:

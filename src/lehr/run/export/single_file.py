@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from safetensors.torch import save_file
 
@@ -20,7 +22,9 @@ from lehr.run.published import SAID
 _TINY = "AutoencoderTiny"
 
 
-def write_single_file(path: Path, model: Autoencoder, factors: Factors | None) -> None:
+def write_single_file(
+    path: Path, model: Autoencoder, factors: Factors | None, also: Mapping[str, Any] | None = None
+) -> None:
     """Write the weights, in float32.
 
     What a config.json of diffusers would say stands in the file too, as text: the groups of the norms, which are in no
@@ -32,12 +36,12 @@ def write_single_file(path: Path, model: Autoencoder, factors: Factors | None) -
     if isinstance(model, TinyAutoencoder):
         rename = diffusers_to_taesd
         try:
-            said = diffusers_config(model, factors)
+            said = diffusers_config(model, factors, also)
         except ConfigError:  # that for FLUX.2 diffusers has not, and all else of it is in the weights
-            said = {"_class_name": _TINY, **said_factors(_TINY, factors)}
+            said = {"_class_name": _TINY, **said_factors(_TINY, factors), **(also or {})}
     elif isinstance(model, ResidualAutoencoder):
         rename = diffusers_to_ldm
-        said = diffusers_config(model, factors)
+        said = diffusers_config(model, factors, also)
     else:
         raise ConfigError(f"{type(model).__name__}: latent diffusion has no such model")
     weights = {name: t.detach().float().cpu().contiguous() for name, t in rename(model.state_dict()).items()}
