@@ -82,9 +82,28 @@ def test_what_the_folder_says_of_its_latents_is_kept(tmp_path):
     config = json.loads((tmp_path / "config.json").read_text())
     said = {"scaling_factor": 0.3611, "shift_factor": 0.1159, "latents_mean": [0.1, 0.2, 0.3]}
     (tmp_path / "config.json").write_text(json.dumps({**config, **said}))
-    factors = open_autoencoder(tmp_path).factors
-    assert (factors.scaling_factor, factors.shift_factor) == (0.3611, 0.1159)
-    assert (factors.latents_mean, factors.latents_std) == ((0.1, 0.2, 0.3), ())
+    opened = open_autoencoder(tmp_path)
+    assert (opened.factors.scaling_factor, opened.factors.shift_factor) == (0.3611, 0.1159)
+    assert (opened.factors.latents_mean, opened.factors.latents_std) == ((0.1, 0.2, 0.3), ())
+    assert opened.convention == ((0.3611,), (0.1159,))
+
+
+def test_a_published_mean_and_deviation_of_each_channel_are_applied_before_the_scaling_factor(tmp_path):
+    """As by diffusers' StableDiffusionXLPipeline: latents * latents_std / scaling_factor + latents_mean are decoded."""
+    write_diffusers(tmp_path, made(*MODELS[0]))
+    config = json.loads((tmp_path / "config.json").read_text())
+    of_channels = {"latents_mean": [-1.5, 2.0, 0.25], "latents_std": [8.0, 4.0, 5.0]}
+    (tmp_path / "config.json").write_text(json.dumps({**config, "scaling_factor": 0.5, **of_channels}))
+    assert open_autoencoder(tmp_path).convention == ((0.0625, 0.125, 0.1), (-1.5, 2.0, 0.25))
+    of_channels = {name: values[:2] for name, values in of_channels.items()}
+    (tmp_path / "config.json").write_text(json.dumps({**config, "scaling_factor": 0.5, **of_channels}))
+    assert open_autoencoder(tmp_path).convention is None  # it is of three channels
+
+
+def test_what_was_measured_is_scaled_by_two_factors_though_channels_are_known(finished_run):
+    run = open_autoencoder(finished_run)
+    assert run.convention == ((run.factors.scaling_factor,), (run.factors.shift_factor,))
+    assert len(run.factors.latents_std) > 1
 
 
 def test_what_is_no_autoencoder_is_said_in_a_line(tmp_path):

@@ -199,10 +199,7 @@ def _swapped(
 ) -> Swap:
     if problems := latent_problems({name: one.latents.shape for name, one in passed.items()}):
         raise DataError(*problems)
-    conventions = {
-        name: None if (own := model.factors) is None else (own.scaling_factor, own.shift_factor)
-        for name, model in models.items()
-    }
+    conventions = {name: model.convention for name, model in models.items()}
     means = {name: one.means for name, one in passed.items() if one.means is not None}
     with in_own_precision(device):
         parts = {name: (model.model, model.likelihood) for name, model in models.items()}

@@ -16,8 +16,8 @@ from lehr.evaluation.image_errors import ImageErrors
 from lehr.models.autoencoder import Autoencoder
 from lehr.objective.likelihood import Likelihood
 
-Convention = tuple[float, float]
-"""(scaling_factor, shift_factor): a diffusion model sees (z - shift_factor) * scaling_factor."""
+Convention = tuple[tuple[float, ...], tuple[float, ...]]
+"""(scales, shifts), one of each or one for each channel: a diffusion model sees (z - shift) * scale."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def swap(
     known = {name: convention for name, convention in conventions.items() if convention is not None}
     scaled = len(known) == len(conventions) and len(set(known.values())) > 1
     psnr = _matrix(models, means, batches, None)
-    lines = [f"{name} {scale:.4g} and {shift:.4g}" for name, (scale, shift) in known.items()]
+    lines = [f"{name} {_range(scales)} and {_range(shifts)}" for name, (scales, shifts) in known.items()]
     note = f"scaling and shift factor: {'; '.join(lines)}" if lines else "no scaling factor is known of either"
     return Swap(list(models), psnr, _matrix(models, means, batches, known) if scaled else None, note)
 
@@ -97,4 +97,15 @@ def _matrix(
 
 def _rescaled(z: Tensor, own: Convention, other: Convention) -> Tensor:
     """What the other decodes in place of `z`, where both are scaled to the same."""
-    return (z - own[1]) * own[0] / other[0] + other[1]
+    (own_scale, own_shift), (scale, shift) = ([_of_channels(part, z) for part in one] for one in (own, other))
+    return (z - own_shift) * own_scale / scale + shift
+
+
+def _of_channels(values: tuple[float, ...], z: Tensor) -> Tensor:
+    """As numbers that `z` (n, zc, ...) is multiplied by."""
+    return torch.tensor(values, dtype=z.dtype, device=z.device).view(-1, *(1 for _ in z.shape[2:]))
+
+
+def _range(values: tuple[float, ...]) -> str:
+    low, high = min(values), max(values)
+    return f"{low:.4g}" if len(values) == 1 else f"{low:.4g} to {high:.4g} by channel"

@@ -9,6 +9,9 @@ from typing import Any, Self, TypeGuard
 
 from lehr.posterior.aggregate import AggregatePosterior
 
+Convention = tuple[tuple[float, ...], tuple[float, ...]]
+"""(scales, shifts), one of each or one for each channel: a diffusion model sees (z - shift) * scale."""
+
 
 @dataclass(frozen=True)
 class Factors:
@@ -43,6 +46,19 @@ class Factors:
             return None
         mean, std = (_numbers(config.get(name)) for name in ("latents_mean", "latents_std"))
         return cls(float(scale), float(shift) if _is_number(shift) else 0.0, mean, std)
+
+    def convention(self, is_published: bool) -> Convention:
+        """By what a pipeline scales latents.
+
+        Args:
+            is_published: whether a config.json says so. Where `latents_mean` and `latents_std` are both in it,
+                pipelines such as SDXL's see (z - latents_mean) / latents_std * scaling_factor, and no shift_factor.
+                What was measured says the same twice, by the two factors and by channel, and the two are enough.
+        """
+        by_channel = is_published and self.latents_mean and len(self.latents_mean) == len(self.latents_std)
+        if not by_channel or 0 in self.latents_std:
+            return (self.scaling_factor,), (self.shift_factor,)
+        return tuple(self.scaling_factor / std for std in self.latents_std), self.latents_mean
 
 
 def _is_number(value: Any) -> TypeGuard[float]:

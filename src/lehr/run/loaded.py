@@ -23,7 +23,7 @@ from lehr.posterior.aggregate import AggregatePosterior
 from lehr.posterior.density import LatentDensity
 from lehr.posterior.posterior import Posterior
 from lehr.run.directory import RunDirectory
-from lehr.run.factors import Factors
+from lehr.run.factors import Convention, Factors
 from lehr.run.given import Images, check_images, check_latents, pixels
 from lehr.run.status import MEASURED_BY
 from lehr.samplers.sampler import find_sampler
@@ -121,6 +121,14 @@ class LoadedModel:
         Diffusion models that exist for a published autoencoder were trained on latents that are scaled as it says.
         """
         return self.said or (None if self.statistics is None else Factors.measured(self.statistics))
+
+    @property
+    def convention(self) -> Convention | None:
+        """What a pipeline does with the latents by these factors; None where nobody says them, or of other channels."""
+        if (factors := self.factors) is None:
+            return None
+        found = factors.convention(is_published=self.said is not None)
+        return found if {len(part) for part in found} <= {1, self.model.latent_shape[0]} else None
 
     @property
     def device(self) -> torch.device:

@@ -81,7 +81,11 @@ def _factors(run: Run) -> str:
     if not factors.latents_std:
         return said
     if run.said:
-        return f"{said} `latents_mean` and `latents_std` of each channel are in config.json as they were published too."
+        return (
+            f"{said} `latents_mean` and `latents_std` of each channel are in config.json as they were published too: a "
+            "pipeline that takes them, as that of SDXL does, sees (z - latents_mean) / latents_std * "
+            f"{factors.scaling_factor:.6g}."
+        )
     return (
         f"{said} `latents_mean` and `latents_std` are those of each channel by themselves, an alternative to the two "
         "factors: a pipeline that applies all four, as that of SDXL does, needs them taken out of config.json."
