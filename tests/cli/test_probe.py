@@ -36,6 +36,35 @@ def test_a_model_of_flat_latents_says_which_probes_it_cannot_have(run, lehr):
     assert (run / "probes.json").exists()
 
 
+def test_what_other_probes_have_found_stays_while_model_and_images_are_the_same(run):
+    def looked_at(**values) -> tuple[set[str], set[str]]:
+        package.probe(run, out="found", **values)
+        table = json.loads(Path("found/probes.json").read_text())
+        names = {key.split("/")[1] for key in table if key.startswith("probe/")}
+        return names, {path.stem for path in Path("found/probes").iterdir()}
+
+    looked_at(probes=["border"], examples=20)
+    both = {"border", "noise"}
+    assert looked_at(probes=["noise"], examples=20) == (both, both)
+    assert looked_at(probes=["border"], examples=20) == (both, both)
+    assert looked_at(probes=["noise"], examples=10) == ({"noise"}, {"noise"})
+
+
+def test_sizes_that_a_model_does_not_take_are_refused_where_they_were_asked_for():
+    from lehr.models import TinyAutoencoder
+    from lehr.run.probe import _sizes
+
+    model = TinyAutoencoder((3, 24, 40), base_channels=4, blocks=[0, 0, 0], fit="error")
+    assert _sizes(model, (3, 24, 40), None) == (12, 24, 48)
+    assert _sizes(model, (3, 24, 40), [36]) == (36,)
+    with pytest.raises(package.ConfigError) as told:
+        _sizes(model, (3, 24, 40), [36, 30, 18])
+    lines = [f"sizes: {size}: model.fit=error: images of {size}x{side}" for size, side in ((30, 50), (18, 30))]
+    assert [problem.partition(",")[0] for problem in told.value.problems] == lines
+    padded = TinyAutoencoder((3, 24, 40), base_channels=4, blocks=[0, 0, 0])
+    assert _sizes(padded, (3, 24, 40), [30]) == (30,)
+
+
 def test_a_mistake_is_a_line(run, refused):
     assert refused("probe", "run=run", "probes=[color]")[0].startswith("probes")
     assert refused("probe", "run=run", "sizes=[0]", "examples=1") != []

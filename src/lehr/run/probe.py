@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +11,8 @@ import torch
 from lehr import __version__
 from lehr.config.probes import PROBES as NAMES
 from lehr.data.module import ImageDataModule
-from lehr.errors import CheckpointError, DataError, NonFinite
+from lehr.errors import CheckpointError, ConfigError, DataError, NonFinite
+from lehr.evaluation.autoencoding import size_problem
 from lehr.evaluation.pictures import save_png
 from lehr.evaluation.probes.all import PROBES, Outcome, plain, run_probes
 from lehr.evaluation.probes.probe import ProbeInputs
@@ -19,7 +20,9 @@ from lehr.evaluation.probes.table import probe_table
 from lehr.evaluation.section import Table
 from lehr.evaluation.subject import Subject
 from lehr.files import write_json
+from lehr.models.autoencoder import Autoencoder
 from lehr.models.first_stage.recognise import image_channels, shapes_of
+from lehr.reading import read_json
 from lehr.run.contents import PROBES_FILE, PROBES_FOLDER
 from lehr.run.evaluate import progress, require_own, subject_of
 from lehr.run.load import Run
@@ -60,7 +63,7 @@ class ProbeReport:
 
     Attributes:
         outcomes: of each probe what it has found, or why it does not apply.
-        table: as in probes.json, `probe/NAME/VALUE` and what it is of.
+        table: `probe/NAME/VALUE` and what it is of, as in probes.json, where what other probes have found stays.
         path: of probes.json; the pictures are in `probes/` beside it.
     """
 
@@ -82,6 +85,8 @@ def probe_run(
     run: Run, request: ProbeRequest, trust: Iterable[str] = (), moved: Mapping[str, str | None] | None = None
 ) -> ProbeReport:
     """Look for known faults of a finished run, and write `probes.json` and `probes/NAME.png`.
+
+    What other probes have found there stays if it is of the same model, images, sizes and seed; else it goes.
 
     Args:
         run, trust, moved: as of `evaluate_run`.
@@ -130,7 +135,7 @@ def probe_subject(subject: Subject, request: ProbeRequest, folder: Path, model: 
     """The same of a model with this id and its data, into a folder."""
     split = request.split or ("test" if subject.data.n_test else "val")
     images = tuple(batch.images.cpu() for batch in subject.batches(split, request.examples))
-    sizes = _sizes(subject) if request.sizes is None else request.sizes
+    sizes = _sizes(subject.model, images[0].shape[1:], request.sizes)
     inputs = ProbeInputs(
         subject.model, subject.likelihood, images, subject.device, sizes, request.seed, progress, request.other
     )
@@ -140,17 +145,19 @@ def probe_subject(subject: Subject, request: ProbeRequest, folder: Path, model: 
         raise NonFinite(f"{subject.data.name}: {wrong:,} of {len(inputs):,} reconstructions have pixels that are NaN")
     chosen = [probe for probe in PROBES if probe.name in (request.probes or NAMES)]
     outcomes = run_probes(inputs, chosen)
-    table: Table = {"lehr": __version__, MODEL: model, "seed": request.seed, "split": split}
-    table |= {"dataset": str(subject.data.name), "examples": len(inputs), "sizes": list(sizes)}
-    table |= {f"probe/{name}": value for name, value in plain(outcomes).items()}
-    write_json(folder / PROBES_FILE, table)  # before its pictures, which without it would be somebody else's
-    for name, outcome in outcomes.items():
-        picture = folder / PROBES_FOLDER / f"{name}.png"
-        if isinstance(outcome, str) or outcome.picture is None:
-            picture.unlink(missing_ok=True)  # of another model, or of other images
-        else:
+    head: Table = {"lehr": __version__, MODEL: model, "seed": request.seed, "split": split}
+    head |= {"dataset": str(subject.data.name), "examples": len(inputs), "sizes": list(sizes)}
+    found = {f"probe/{name}": value for name, value in plain(outcomes).items()}
+    kept = _found_before(folder / PROBES_FILE, head, outcomes)
+    # before its pictures, which without it would be somebody else's
+    write_json(folder / PROBES_FILE, head | dict(sorted((kept | found).items(), key=_order)))
+    for name in NAMES:
+        picture, outcome = folder / PROBES_FOLDER / f"{name}.png", outcomes.get(name, "")
+        if not isinstance(outcome, str) and outcome.picture is not None:
             save_png(picture, outcome.picture, model, outcome.sentence)
-    return ProbeReport(outcomes, table, folder / PROBES_FILE)
+        elif name in outcomes or not any(key.startswith(f"probe/{name}/") for key in kept):
+            picture.unlink(missing_ok=True)  # of another model, or of other images
+    return ProbeReport(outcomes, head | found, folder / PROBES_FILE)
 
 
 def _require_own(folder: Path) -> None:
@@ -167,7 +174,41 @@ def _require_own(folder: Path) -> None:
             raise CheckpointError(f"{picture}: was not written by lehr; move it away")
 
 
-def _sizes(subject: Subject) -> tuple[int, ...]:
-    """Half the shorter side of images, it and twice it, where the model takes them."""
-    side = min(subject.model.image_shape[1:])
-    return (side // 2, side, 2 * side) if subject.model.any_size else ()
+def _found_before(path: Path, head: Table, now: Mapping[str, Outcome]) -> Table:
+    """What other probes than those of `now` have found of the same model, on the same images."""
+    try:
+        before = read_json(path)
+    except (OSError, ValueError):
+        return {}
+    if head[MODEL] is None or {key: before.get(key) for key in head} != head:
+        return {}
+    kept = [f"probe/{name}/" for name in NAMES if name not in now]
+    return {key: value for key, value in before.items() if key.startswith(tuple(kept))}
+
+
+def _order(item: tuple[str, object]) -> int:
+    """Probes as they are listed; of each its values as they were."""
+    return list(NAMES).index(item[0].split("/")[1])
+
+
+def _sizes(model: Autoencoder, shape: Sequence[int], asked: Sequence[int] | None) -> tuple[int, ...]:
+    """Shorter sides of images that are looked at besides those of the images themselves, (c, h, w).
+
+    Raises:
+        ConfigError: a line for each that was asked for and the model does not take.
+    """
+    channels, *sides = shape
+    least = min(sides)
+
+    def problem(size: int) -> str | None:
+        height, width = (round(side * size / least) for side in sides)
+        return size_problem(model, (channels, height, width))
+
+    if len(model.latent_shape) != 3:
+        return tuple(asked or ())
+    if asked is None:
+        found = (least // 2, least, 2 * least) if model.any_size else ()
+        return tuple(size for size in found if problem(size) is None)
+    if problems := [f"sizes: {size}: {found}" for size in asked if (found := problem(size))]:
+        raise ConfigError(*problems)
+    return tuple(asked)
