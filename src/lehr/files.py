@@ -64,10 +64,14 @@ def write_text(path: Path, text: str) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """Write `value` as JSON, indented; NaN and infinities become null, as JSON has no word for them."""
+    write_text(path, json_text(value))
+
+
+def json_text(value: Any) -> str:
+    """What `write_json` writes."""
     text = json.dumps(_plain(value), indent=2, ensure_ascii=False, allow_nan=False)
     # of the name of a file that is no UTF-8, which JSON can say, and UTF-8 cannot
-    text = _SURROGATE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
-    write_text(path, text + "\n")
+    return _SURROGATE.sub(lambda found: f"\\u{ord(found[0]):04x}", text) + "\n"
 
 
 def _plain(value: Any) -> Any:

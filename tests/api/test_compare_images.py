@@ -97,6 +97,24 @@ def test_what_is_written_is_whole_and_the_same_when_it_is_written_again(found, r
     assert "<table" in comparison._repr_html_()
 
 
+def test_what_was_interrupted_while_it_was_written_is_written_over(found, tmp_path, monkeypatch):
+    moved = []
+
+    def interrupted(source, target):
+        if moved:
+            raise KeyboardInterrupt
+        moved.append(target)
+        return Path(source).rename(target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("lehr.files.os.replace", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            found[0].save(tmp_path / "out")
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["comparison.json"]
+    found[0].save(tmp_path / "out")
+    assert len(list((tmp_path / "out").iterdir())) == 3
+
+
 def test_a_folder_of_somebody_elses_is_left_alone(found, tmp_path):
     (tmp_path / "comparison.json").write_text("{}")
     with pytest.raises(ConfigError, match=r"has a comparison\.json that lehr compare has not made"):

@@ -143,6 +143,18 @@ def test_the_card_says_what_is_known_and_leaves_the_licence_open(imported, tmp_p
     assert str(tmp_path.parent) not in card
 
 
+def test_the_folder_that_one_is_in_stays(kl, tmp_path, monkeypatch):
+    (here := tmp_path / "here").mkdir()
+    monkeypatch.chdir(here)
+    before = here.stat().st_ino
+    lehr.export(kl, ".")
+    assert {"config.json", "lehr.json", "README.md"} < {path.name for path in here.iterdir()}
+    lehr.export(kl, ".", "single_file", overwrite=True)
+    assert {path.name for path in here.iterdir()} == {"here.safetensors", "lehr.json", "README.md"}
+    assert here.stat().st_ino == Path.cwd().stat().st_ino == before
+    assert [path.name for path in tmp_path.iterdir()] == ["here"]
+
+
 def test_logits_are_not_written_as_pixels(kl, tmp_path):
     from lehr.objective import Bernoulli, ContinuousBernoulli, DiscretizedLogistic, Gaussian, Laplace
 

@@ -6,6 +6,7 @@ import csv
 import io
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,7 @@ from lehr.evaluation.intervals import LEVEL
 from lehr.evaluation.paired import Pair, Worst, level_of_each
 from lehr.evaluation.swap import Swap
 from lehr.evaluation.table import aligned
-from lehr.files import replacing, write_json, write_text
+from lehr.files import json_text, replacing
 from lehr.reading import read_json
 from lehr.run import html
 from lehr.run.evaluation import named, shown
@@ -139,11 +140,11 @@ class ImageComparison:
         folder = Path(folder)
         if problem := folder_problem(folder):
             raise ConfigError(problem)
-        folder.mkdir(parents=True, exist_ok=True)
-        write_text(folder / CSV, self._csv())
-        with replacing(folder / PNG) as temporary:
-            self.picture.save(temporary, format="PNG", optimize=True)
-        write_json(folder / JSON, self.plain())
+        with ExitStack() as files:  # they are given their names the last first: the one that says whose they all are
+            table, picture, numbers = (files.enter_context(replacing(folder / name)) for name in (CSV, PNG, JSON))
+            table.write_text(self._csv(), encoding="utf-8")
+            self.picture.save(picture, format="PNG", optimize=True)
+            numbers.write_text(json_text(self.plain()), encoding="utf-8")
         return folder
 
     def may_replace(self, folder: Path) -> bool:

@@ -72,21 +72,31 @@ def export_run(run: Run, format: str, out: Path, overwrite: bool = False) -> Pat
         chosen.write(run, temporary, out.name)
         write_card(temporary, run, chosen.usage(run, out.name), chosen.tags)
         _record(temporary, run, format)
-        if out.exists():  # an earlier export, or an empty folder
-            os.replace(out, aside := temporary.with_suffix(".old"))
-            try:
-                os.replace(temporary, out)
-            except BaseException:
-                os.replace(aside, out)
-                raise
-            shutil.rmtree(aside, ignore_errors=True)
-        else:
-            os.replace(temporary, out)
+        _put(temporary, out)
     except OSError as error:
         raise ConfigError(f"out={out}: cannot be written ({error.strerror or error})") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return out
+
+
+def _put(written: Path, out: Path) -> None:
+    """Move a folder to its place, where there may be an earlier export, or an empty folder."""
+    if not out.exists():
+        os.replace(written, out)
+    elif any(out.iterdir()) and not out.samefile(Path.cwd()):
+        os.replace(out, aside := written.with_suffix(".old"))
+        try:
+            os.replace(written, out)
+        except BaseException:
+            os.replace(aside, out)
+            raise
+        shutil.rmtree(aside, ignore_errors=True)
+    else:  # somebody has made it, and may be in it: it stays; what says that it is an export goes last, and comes first
+        for name in sorted(os.listdir(out), key=lambda name: name == RECORD):
+            (out / name).unlink()
+        for name in sorted(os.listdir(written), key=lambda name: name != RECORD):
+            os.replace(written / name, out / name)
 
 
 def require_free(out: Path, overwrite: bool) -> None:
