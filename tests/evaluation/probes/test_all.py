@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from toy import Exact, inputs
 
@@ -9,7 +10,7 @@ from lehr.config.probes import PROBES as NAMES
 from lehr.errors import ConfigError
 from lehr.evaluation.catalogue import find_metric
 from lehr.evaluation.probes.all import PROBES, plain, run_probes
-from lehr.evaluation.probes.probe import Probe, Probed, lacks_map
+from lehr.evaluation.probes.probe import Probe, Probed, cell_side, lacks_map
 from lehr.evaluation.probes.table import probe_table
 from lehr.models import KLAutoencoder
 from lehr.models.autoencoder import Autoencoder
@@ -25,6 +26,20 @@ def test_every_value_of_every_probe_is_in_the_catalogue():
     assert {name for name in names if find_metric(name) is None} == set()
     for name, outcome in outcomes.items():
         assert isinstance(outcome, str) or outcome.picture is None or outcome.picture.dtype == torch.uint8, name
+
+
+@pytest.mark.parametrize(
+    ("sides", "cells", "side"),
+    [
+        ((32, 32), (8, 8), 4),
+        ((28, 28), (4, 4), 8),
+        ((30, 45), (8, 12), 4),
+        ((224, 224), (16, 16), 14),
+        ((8, 8), (8, 8), 1),
+    ],
+)
+def test_a_cell_is_as_large_as_halvings_that_round_up_make_it(sides, cells, side):
+    assert cell_side(sides, cells) == side
 
 
 def test_a_probe_that_cannot_be_says_why_and_costs_no_other():

@@ -136,7 +136,7 @@ def _psnr(found: Tensor, expected: Tensor) -> Tensor:
 
 def _equivariance(inputs: ProbeInputs) -> Probed:
     cell = inputs.factor
-    images = [x[..., : x.shape[2] // cell * cell, : x.shape[3] // cell * cell] for x in inputs.images]
+    images = [_whole_cells(x, cell) if inputs.model.any_size else x for x in inputs.images]
     encode, decode = _encoding(inputs), _decoding(inputs)
     coded = [(x, z := encode(x), decode(z)) for x in images]
     square = all(x.shape[2] == x.shape[3] for x in images)
@@ -160,6 +160,10 @@ def _equivariance(inputs: ProbeInputs) -> Probed:
         sentence += f"; only a shift that costs more than {MOST_LOST:g} dB is a fault"
     picture = _picture(encode, decode, images[0][:1], list(lost), cell)
     return Probed({"lost": lost[worst], **values}, sentence, is_fault, picture)
+
+
+def _whole_cells(x: Tensor, cell: int) -> Tensor:
+    return x[..., : x.shape[2] // cell * cell, : x.shape[3] // cell * cell]
 
 
 def _others(lost: dict[str, float], worst: str) -> str:

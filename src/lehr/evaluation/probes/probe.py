@@ -5,7 +5,8 @@ Shapes: n images, b of them in a batch, c h w image, zc zh zw latent map.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -57,7 +58,7 @@ class ProbeInputs:
         """Pixels along the side of a latent's cell; only of models with latent maps."""
         if isinstance(self.model, FirstStage):  # of which images of the size of `image_shape` may be padded or cropped
             return self.model.factor
-        return max(1, round(self.model.image_shape[1] / self.model.latent_shape[1]))
+        return cell_side(self.model.image_shape[1:], self.model.latent_shape[1:])
 
     @cached_property
     def posteriors(self) -> tuple[Posterior, ...]:
@@ -76,6 +77,18 @@ class ProbeInputs:
     def decode(self, z: Tensor) -> Tensor:
         """E[x|z] for latents (b, *latent) on any device, on the CPU, not clamped."""
         return self.likelihood.mean(self.model.decode(z.to(self.device))).cpu()
+
+
+def cell_side(sides: Sequence[int], cells: Sequence[int]) -> int:
+    """Pixels along the side of a cell, of images with these sides and maps with so many cells along them.
+
+    Halving rounds up, so that a map of 4 cells may be of 28 pixels as of 32: where a power of two gives these cells, it
+    is taken for the one.
+    """
+    ratio = max(1.0, *(side / n for side, n in zip(sides, cells, strict=True)))
+    power = 2 ** math.ceil(math.log2(ratio))
+    halved = all(-(-side // power) == n for side, n in zip(sides, cells, strict=True))
+    return power if halved else round(ratio)
 
 
 @dataclass(frozen=True)
