@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from first_stages import TRUNK, made
 from safetensors.torch import load_file
 
 import lehr
@@ -22,7 +23,6 @@ from lehr.run.load import Run
 from lehr.run.opened import open_autoencoder
 
 IMAGES = np.random.default_rng(0).random((24, 3, 16, 16), dtype=np.float32)
-TRUNK = {"base_channels": 8, "channel_multipliers": [1, 2], "layers": 1, "norm_groups": 4}
 MODELS = {
     "AutoencoderKL": (KLAutoencoder, {**TRUNK, "attention_levels": [1]}),
     "VQModel": (VQAutoencoder, {**TRUNK, "codebook_size": 16}),
@@ -33,9 +33,7 @@ MODELS = {
 def folder_of(name: str, path: Path, **config) -> Path:
     """A folder of diffusers with a model that has weights of its own, as far from 0 as those of trained ones."""
     cls, values = MODELS[name]
-    torch.manual_seed(0)
-    write_diffusers(path, model := cls((3, 16, 16), **values))
-    assert isinstance(model, torch.nn.Module)
+    write_diffusers(path, made(cls, **values))
     said = json.loads((path / "config.json").read_text())
     (path / "config.json").write_text(json.dumps({**said, **config}))
     return path

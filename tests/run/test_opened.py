@@ -3,35 +3,28 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from typing import Any
 
 import pytest
 import torch
+from first_stages import TRUNK, made, write_layouts
 from safetensors.torch import save_file
 
 from lehr.config.command import choice_of, choices
 from lehr.errors import CheckpointError
 from lehr.models import Autoencoder, KLAutoencoder, TinyAutoencoder, VQAutoencoder
-from lehr.models.first_stage.layouts import diffusers_to_ldm
 from lehr.models.first_stage.recognise import recognised, shapes_of
 from lehr.run.diffusers_folder import write_diffusers
 from lehr.run.load import Run
 from lehr.run.model_files import build_model
 from lehr.run.opened import open_autoencoder
 
-TRUNK: Mapping[str, Any] = {"base_channels": 8, "channel_multipliers": [1, 2], "layers": 1, "norm_groups": 4}
 MODELS: list[tuple[type[Autoencoder], dict[str, Any]]] = [
     (KLAutoencoder, {**TRUNK, "attention_levels": [1], "quant_conv": False, "latent_channels": 3}),
     (KLAutoencoder, {**TRUNK, "mid_attention": False, "layers": 2}),
     (VQAutoencoder, {**TRUNK, "codebook_size": 16, "latent_channels": 6}),
     (TinyAutoencoder, {"base_channels": 8, "blocks": [1, 2, 0], "latent_channels": 5}),
 ]
-
-
-def made(cls: type[Autoencoder], values: Mapping[str, Any]) -> Autoencoder:
-    torch.manual_seed(0)
-    return cls((3, 16, 16), **values).eval()
 
 
 @torch.no_grad()
@@ -44,7 +37,7 @@ def require_same(one: Autoencoder, other: Autoencoder) -> None:
 
 @pytest.mark.parametrize(("cls", "values"), MODELS)
 def test_a_folder_of_diffusers_is_the_model_that_it_was_written_of(tmp_path, cls, values):
-    model = made(cls, values)
+    model = made(cls, **values)
     write_diffusers(tmp_path / "vae", model)
     opened = open_autoencoder(tmp_path)  # as of a pipeline
     require_same(opened.model, model)
@@ -53,12 +46,12 @@ def test_a_folder_of_diffusers_is_the_model_that_it_was_written_of(tmp_path, cls
     assert opened.statistics is None
 
 
-def test_a_file_of_latent_diffusion_is_the_model_that_it_was_written_of(tmp_path):
-    model = made(KLAutoencoder, {"base_channels": 32, "channel_multipliers": [1, 1], "layers": 1})
-    torch.save({"state_dict": diffusers_to_ldm(model.state_dict())}, tmp_path / "ldm.ckpt")
-    opened = open_autoencoder(str(tmp_path / "ldm.ckpt"))
-    require_same(opened.model, model)
-    assert opened.model.image_shape == (3, 256, 256)
+def test_weights_in_every_layout_are_the_model_that_they_were_written_of(tmp_path):
+    model = made(KLAutoencoder, base_channels=32, channel_multipliers=[1, 1], layers=1)
+    for source in write_layouts(tmp_path, model):
+        opened = open_autoencoder(str(tmp_path / source))
+        require_same(opened.model, model)
+        assert opened.model.image_shape == (3, 256, 256), source
 
 
 @pytest.mark.parametrize(
@@ -78,7 +71,7 @@ def test_a_run_directory_is_its_run(finished_run):
 
 
 def test_what_the_folder_says_of_its_latents_is_kept(tmp_path):
-    write_diffusers(tmp_path, made(*MODELS[0]))
+    write_diffusers(tmp_path, made(MODELS[0][0], **MODELS[0][1]))
     config = json.loads((tmp_path / "config.json").read_text())
     said = {"scaling_factor": 0.3611, "shift_factor": 0.1159, "latents_mean": [0.1, 0.2, 0.3]}
     (tmp_path / "config.json").write_text(json.dumps({**config, **said}))
@@ -90,7 +83,7 @@ def test_what_the_folder_says_of_its_latents_is_kept(tmp_path):
 
 def test_a_published_mean_and_deviation_of_each_channel_are_applied_before_the_scaling_factor(tmp_path):
     """As by diffusers' StableDiffusionXLPipeline: latents * latents_std / scaling_factor + latents_mean are decoded."""
-    write_diffusers(tmp_path, made(*MODELS[0]))
+    write_diffusers(tmp_path, made(MODELS[0][0], **MODELS[0][1]))
     config = json.loads((tmp_path / "config.json").read_text())
     of_channels = {"latents_mean": [-1.5, 2.0, 0.25], "latents_std": [8.0, 4.0, 5.0]}
     (tmp_path / "config.json").write_text(json.dumps({**config, "scaling_factor": 0.5, **of_channels}))
@@ -107,14 +100,14 @@ def test_what_was_measured_is_scaled_by_two_factors_though_channels_are_known(fi
 
 
 def test_what_is_no_autoencoder_is_said_in_a_line(tmp_path):
-    write_diffusers(tmp_path / "other", made(*MODELS[0]))
+    write_diffusers(tmp_path / "other", made(MODELS[0][0], **MODELS[0][1]))
     config = json.loads((tmp_path / "other" / "config.json").read_text())
     (tmp_path / "other" / "config.json").write_text(json.dumps({**config, "_class_name": "AutoencoderDC"}))
-    write_diffusers(tmp_path / "act", made(*MODELS[0]))
+    write_diffusers(tmp_path / "act", made(MODELS[0][0], **MODELS[0][1]))
     (tmp_path / "act" / "config.json").write_text(json.dumps({**config, "act_fn": "gelu"}))
-    weights = made(*MODELS[1]).state_dict()
+    weights = made(MODELS[1][0], **MODELS[1][1]).state_dict()
     save_file(weights, tmp_path / "groups.safetensors")
-    wide = made(KLAutoencoder, {"base_channels": 32, "channel_multipliers": [1, 1], "layers": 1}).state_dict()
+    wide = made(KLAutoencoder, base_channels=32, channel_multipliers=[1, 1], layers=1).state_dict()
     nan = {**wide, "decoder.conv_in.bias": wide["decoder.conv_in.bias"] * torch.nan}
     save_file(nan, tmp_path / "nan.safetensors")
     save_file({n: t for n, t in wide.items() if "mid_block.resnets.1" not in n}, tmp_path / "less.safetensors")

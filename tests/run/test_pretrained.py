@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
+import first_stages
 import pytest
 import torch
+from first_stages import TRUNK, write_layouts
 from safetensors.torch import save_file
 
 from lehr.errors import ConfigError
@@ -16,13 +18,11 @@ from lehr.run.diffusers_folder import write_diffusers
 from lehr.run.factors import Factors
 from lehr.run.pretrained import Pretrained
 
-TRUNK = {"base_channels": 8, "channel_multipliers": [1, 2], "layers": 1, "norm_groups": 4}
 TARGETS = {KLAutoencoder: TRUNK, VQAutoencoder: TRUNK, TinyAutoencoder: {"base_channels": 8, "blocks": [1, 1]}}
 
 
 def made(cls: type[Autoencoder] = KLAutoencoder, **values) -> Autoencoder:
-    torch.manual_seed(0)
-    return cls((3, 16, 16), **{**TARGETS[cls], **values})
+    return first_stages.made(cls, **{**TARGETS[cls], **values})
 
 
 def given(pretrained, cls: type[Autoencoder] = KLAutoencoder, **values) -> Autoencoder:
@@ -39,26 +39,9 @@ def same(one: Autoencoder, other: Autoencoder) -> bool:
     return all(torch.equal(tensor, weights[name]) for name, tensor in one.state_dict().items())
 
 
-def old_names(weights):
-    """Of diffusers before 0.15, as Stable Diffusion's folder still has them."""
-    names = {"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "proj_attn"}
-    for new, old in names.items():
-        weights = {name.replace(f"attentions.0.{new}.", f"attentions.0.{old}."): t for name, t in weights.items()}
-    return weights
-
-
 def test_weights_are_read_from_every_layout(tmp_path):
     model = made(attention_levels=[1])
-    weights = model.state_dict()
-    ldm = diffusers_to_ldm(weights)
-    whole = {f"first_stage_model.{name}": tensor for name, tensor in ldm.items()}
-    (tmp_path / "vae").mkdir()
-    save_file(weights, tmp_path / "vae" / "diffusion_pytorch_model.safetensors")
-    save_file(old_names(weights), tmp_path / "old.safetensors")
-    torch.save({"state_dict": {**ldm, "loss.logvar": torch.zeros(())}, "global_step": 3}, tmp_path / "ldm.ckpt")
-    save_file({**whole, "model.diffusion_model.x": torch.zeros(1)}, tmp_path / "whole.safetensors")
-    torch.save({"state_dict": {f"model.{name}": t for name, t in weights.items()}}, tmp_path / "lehr.ckpt")
-    for source in ("", "vae", "old.safetensors", "ldm.ckpt", "whole.safetensors", "lehr.ckpt"):
+    for source in ("", *write_layouts(tmp_path, model)):
         assert same(given(tmp_path / source, attention_levels=[1]), model), source
 
 
