@@ -6,33 +6,22 @@ import json
 import shlex
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from lehr.api.describe import CONFIG, checked, look_at, write
 from lehr.cli.ending import print_text, report, told
-from lehr.cli.flags import parse
 from lehr.cli.help import data_help
-from lehr.cli.train import run_hydra
+from lehr.cli.opening import typed
 from lehr.compose.composer import Command
 from lehr.errors import ConfigError, wants_traceback
 
 
 def main(argv: list[str]) -> int:
     """Look at the data, print what was found and write the picture; the exit code."""
+    said = typed("data", argv, data_help, CONFIG, takes="one data set at a time")
+    if isinstance(said, int):
+        return said
     try:
-        arguments = parse(argv)
-    except ConfigError as error:
-        return report(error.problems, "data")
-    config_dir = Path(arguments.config_dir) if arguments.config_dir else None
-    if arguments.help:
-        print(data_help(config_dir))
-        return 0
-    if arguments.hydra_help or arguments.info or arguments.cfg:
-        return run_hydra(argv, config_dir, CONFIG, "data")
-    if arguments.multirun:
-        return report(["-m: lehr data takes one data set at a time"], "data")
-    try:
-        values = checked(Command(arguments.config_name or CONFIG, config_dir, arguments.overrides))
+        values = checked(Command(said.config, said.config_dir, said.words))
     except ConfigError as error:
         return report(error.problems, "data")
     try:
@@ -46,7 +35,7 @@ def main(argv: list[str]) -> int:
     else:
         refused = found.finding("damaged") is not None and values["data"].get("on_corrupt") == "error"
         words = [*found.suggestion.words, *(["data.on_corrupt=skip"] if refused else [])]
-        print_text(f"\n{found}    to train      {training(arguments.overrides, words)}\n\n  {path}\n\n")
+        print_text(f"\n{found}    to train      {training(said.words, words)}\n\n  {path}\n\n")
     return 0
 
 

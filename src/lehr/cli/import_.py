@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import os
 from typing import TYPE_CHECKING
 
 from lehr.api.importing import CONFIG, carry_out, checked
 from lehr.cli.ending import report, told
-from lehr.cli.flags import parse
 from lehr.cli.help import import_help
-from lehr.cli.train import run_hydra
+from lehr.cli.opening import typed
 from lehr.compose.composer import Command, at_home
 from lehr.config.command import choice_of
 from lehr.errors import ConfigError, wants_traceback
@@ -23,25 +22,15 @@ _SHOWN = ("test/psnr", "val/psnr", "test/rate", "posterior/active_units")
 
 def main(argv: list[str]) -> int:
     """Make the run and say what it is; the exit code."""
-    try:
-        arguments = parse(argv)
-    except ConfigError as error:
-        return report(error.problems, "import")
-    places = [word for word in arguments.overrides if _is_place(word)]
-    words = [word for word in arguments.overrides if word not in places]
-    config_dir = Path(arguments.config_dir) if arguments.config_dir else None
-    if arguments.help:
-        print(import_help(config_dir))
-        return 0
-    if arguments.hydra_help or arguments.info or arguments.cfg:
-        return run_hydra([word for word in argv if word not in places], config_dir, CONFIG, "import")
-    if arguments.multirun:
-        return report(["-m: lehr import takes one autoencoder at a time"], "import")
+    said = typed("import", argv, import_help, CONFIG, "one autoencoder at a time", _is_place)
+    if isinstance(said, int):
+        return said
+    places = said.places
     problems = [f"{place}: is one place too many, after {places[0]}; other words are key=value" for place in places[1:]]
     problems += [] if places else ["say what: lehr import PLACE dir=DIR, a folder, a file or a name on the hub"]
     try:
         place = at_home("", places[0]) if places else ""
-        config = checked(Command(arguments.config_name or CONFIG, config_dir, words))
+        config = checked(Command(said.config, said.config_dir, said.words))
     except ConfigError as error:
         return report([*problems, *error.problems], "import")
     if problems:
@@ -56,7 +45,7 @@ def main(argv: list[str]) -> int:
 
 def _is_place(word: str) -> bool:
     """Whether a word is neither a key and its value nor, as Hydra has it, one that removes a key."""
-    return word.startswith("~/") or (not word.startswith("~") and ("=" not in word or Path(word).exists()))
+    return word.startswith("~/") or (not word.startswith("~") and ("=" not in word or os.path.exists(word)))
 
 
 def summary(run: Run) -> str:

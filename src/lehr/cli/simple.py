@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from lehr.cli.ending import report, told
-from lehr.cli.flags import parse
-from lehr.cli.train import run_hydra
+from lehr.cli.opening import typed
 from lehr.compose.components import let_import
 from lehr.compose.composer import Command, at_home, composed
 from lehr.config.problems import section_problems
@@ -40,19 +38,10 @@ def run_simple(
         problems_of: what is wrong with values that have passed the schema.
         of_run: whether `run` has to be a run directory.
     """
-    try:
-        arguments = parse(argv)
-    except ConfigError as error:
-        return report(error.problems, name)
-    config_dir = Path(arguments.config_dir) if arguments.config_dir else None
-    if arguments.help:
-        print(help_text)
-        return 0
-    if arguments.hydra_help or arguments.info or arguments.cfg:
-        return run_hydra(argv, config_dir, name)
-    if arguments.multirun:
-        return report([f"-m: lehr {name} takes one run at a time"], name)
-    config, problems = composed(Command(arguments.config_name or name, config_dir, arguments.overrides))
+    said = typed(name, argv, lambda config_dir: help_text, takes="one run at a time")
+    if isinstance(said, int):
+        return said
+    config, problems = composed(Command(said.config, said.config_dir, said.words))
     if config is None:
         return report(problems, name)
     values: Values = {key: None if value == "???" else value for key, value in config.values.items()}

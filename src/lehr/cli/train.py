@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import io
 import sys
-import traceback
-from contextlib import redirect_stderr, suppress
-from pathlib import Path
+from contextlib import suppress
 
-import hydra
 import yaml
-from omegaconf import DictConfig
 
 from lehr.api.start import Start, checked, resume, resumption, start, to_resume
 from lehr.api.train import carry_out
 from lehr.cli import main as entry
 from lehr.cli.ending import report, told
-from lehr.cli.flags import parse
 from lehr.cli.help import train_help
-from lehr.compose.composer import VERSION_BASE, Command, register_conf_dir
-from lehr.compose.overrides import literal, notes
-from lehr.config.registry import conf_dir
-from lehr.errors import ConfigError, Interrupted, LehrError, in_a_line, wants_traceback
+from lehr.cli.opening import typed
+from lehr.compose.composer import Command
+from lehr.compose.overrides import notes
+from lehr.errors import Interrupted, LehrError, wants_traceback
 from lehr.reading import read_json
 from lehr.run.directory import RunDirectory
 from lehr.run.status import DONE
@@ -32,17 +26,10 @@ from lehr.training.launched import rank_from_outside
 
 def main(argv: list[str]) -> int:
     """Check everything that can be checked without data, then train; the exit code."""
-    try:
-        arguments = parse(argv)
-    except ConfigError as error:
-        return report(error.problems, "train")
-    config_dir = Path(arguments.config_dir) if arguments.config_dir else None
-    if arguments.help:
-        print(train_help(config_dir))
-        return 0
-    if arguments.hydra_help or arguments.info:
-        return run_hydra(argv, config_dir, "train")
-    command = Command(arguments.config_name or "train", config_dir, arguments.overrides, bool(arguments.multirun))
+    said = typed("train", argv, train_help)
+    if isinstance(said, int):
+        return said
+    command = Command(said.config, said.config_dir, said.words, said.multirun)
     for note in notes(command.overrides, command.multirun):
         print(note, file=sys.stderr)
     try:
@@ -53,9 +40,9 @@ def main(argv: list[str]) -> int:
             return sweep(command)
         if directory is None:
             config = checked(command)
-            return run_hydra(argv, config_dir, "train") if arguments.cfg else run(start(config))
+            return said.inform() if said.inform else run(start(config))
         found = resumption(directory, command)
-        if arguments.cfg and not found.problems:
+        if said.inform and not found.problems:
             print(yaml.safe_dump(found.values, sort_keys=False, allow_unicode=True), end="")
             return 0
         return run(resume(found))
@@ -92,41 +79,3 @@ def _print_evaluation(directory: RunDirectory) -> None:
 
     with suppress(OSError, ValueError):
         print("\n" + evaluation_table(read_json(directory.evaluation())), end="")
-
-
-def _refuse_to_run(config: DictConfig) -> None:
-    raise AssertionError("Hydra was asked for information only")
-
-
-def run_hydra(argv: list[str], config_dir: Path | None, name: str, command: str | None = None) -> int:
-    """Let Hydra inform of the configuration `name` of a command, which has the same name if no other; the exit code.
-
-    Hydra's own --config-dir comes after the application's folder; the user's is to come first.
-    """
-    arguments = [literal(word) for word in argv]
-    for i, word in enumerate(argv):
-        flag, _, value = word.partition("=")
-        if flag in ("--config-dir", "-cd"):
-            del arguments[i : i + (1 if value else 2)]
-            break
-    register_conf_dir()
-    first = config_dir or conf_dir()
-    before, sys.argv = sys.argv, ["lehr", *arguments]
-    said = io.StringIO()
-    try:
-        with redirect_stderr(said):
-            hydra.main(config_path=str(first.absolute()), config_name=name, version_base=VERSION_BASE)(_refuse_to_run)()
-    except SystemExit as stop:
-        if stop.code in (None, 0):
-            return 0
-        words = said.getvalue().partition("\nSet the environment variable")[0].partition("Config search path:")[0]
-        if "Traceback (most recent call last)" in words and not wants_traceback():
-            words = next((line for line in reversed(words.splitlines()) if line and not line[0].isspace()), words)
-        return report([" ".join(words.split()) or str(stop.code)], command or name)
-    except Exception as error:  # Hydra's own command line finds fault with assertions and bare errors
-        if wants_traceback():
-            traceback.print_exc()
-        return report([in_a_line(error)], command or name)
-    finally:
-        sys.argv = before
-    return 0
