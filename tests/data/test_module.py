@@ -46,6 +46,7 @@ def test_what_is_known_after_setup(array: str, common: dict[str, Any]) -> None:
     data = ready(array, common, test_fraction=0.1)
     assert (data.name, data.shape) == ("levels", (1, 3, 3))
     assert (data.n_train, data.n_val, data.n_test) == (77, 19, 11)
+    assert data.held_out == "test"
     assert data.batches_per_epoch == len(data.train_dataloader()) == 8
     assert data.grey
     assert not ready(array, common, binarize="threshold").grey
@@ -139,6 +140,7 @@ def test_runs_with_different_seeds_are_tested_on_the_same_pixels(array: str, com
 def test_a_split_that_does_not_exist_is_refused(array: str, common: dict[str, Any]) -> None:
     data = ready(array, common, test_fraction=0)
     assert data.n_test == 0
+    assert data.held_out == "val"
     with pytest.raises(DataError, match="no split called 'test', only train, val"):
         data.evaluation_loader("test", "cpu")
 

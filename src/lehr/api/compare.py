@@ -79,33 +79,21 @@ def compare(
 
 def checked(command: Command) -> tuple[dict[str, Any], list[str]]:
     """The configuration, every key, and what is wrong with it; `data` is None where none are named."""
+    from lehr.api.checking import checked_values
     from lehr.api.comparison import folder_problem
-    from lehr.compose.components import component_problems, let_import
-    from lehr.compose.composer import at_home, composed
-    from lehr.config.given import NOTHING, with_stubs
-    from lehr.config.problems import config_problems
+    from lehr.compose.composer import at_home
     from lehr.config.schema import CompareConfig
 
-    others = [word for word in command.overrides if word not in _changes(command)]
-    config, problems = composed(replace(command, overrides=others, given=NOTHING))
-    if config is None:
-        return {}, problems
-    values = {"data": None} | config.values
-    problems += config_problems(CompareConfig, with_stubs(values, command.given))
-    if not problems:
-        let_import(values["trust"])
-        problems += component_problems(values, values["trust"])
-    if values["out"] and not problems:
+    changes = _changes(command)
+    others = [word for word in command.overrides if word not in changes]
+    values, problems = checked_values(replace(command, overrides=others), CompareConfig)
+    if values.get("out") and not problems:
         try:
             values["out"] = at_home("out=", values["out"])
             problems += filter(None, [folder_problem(Path(values["out"]))])
         except ConfigError as error:
             problems += error.problems
-    if not problems and command.given:
-        from lehr.run.objects import with_sections
-
-        values = with_sections(values, command.given)
-    return values, problems
+    return {"data": None} | values if values else {}, problems
 
 
 def _changes(command: Command) -> list[str]:

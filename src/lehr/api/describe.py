@@ -8,11 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lehr.api.checking import checked_values
 from lehr.api.objects import command_of
-from lehr.compose.components import component_problems, let_import
-from lehr.compose.composer import Command, at_home, composed
-from lehr.config.given import NOTHING, Given, with_stubs
-from lehr.config.problems import config_problems
+from lehr.compose.composer import Command, at_home
+from lehr.config.given import NOTHING, Given
 from lehr.config.schema import DescribeConfig, TrainConfig
 from lehr.errors import ConfigError, LehrError, printable
 from lehr.files import write_json
@@ -77,23 +76,12 @@ def checked(command: Command) -> dict[str, Any]:
         DataError: the same of images that are given.
     """
     about_data, problems = _about_data(command.overrides)
-    config, found = composed(replace(command, overrides=about_data, given=NOTHING))
+    values, found = checked_values(replace(command, overrides=about_data), DescribeConfig)
     problems += found
-    if config is None:
-        raise ConfigError(*problems)
-    values = config.values
-    problems += config_problems(DescribeConfig, with_stubs(values, command.given))
     if isinstance(values.get("out"), str) and values["out"].strip():  # else it has been said that it is empty
         problems += _out_problems(values["out"])
-    if not problems:
-        let_import(values["trust"])
-        problems += component_problems(values, values["trust"])
     if problems:
         raise ConfigError(*problems)
-    if command.given:
-        from lehr.run.objects import with_sections
-
-        values = with_sections(values, command.given)
     return {**values, "out": values["out"] and at_home("out=", values["out"])}
 
 

@@ -7,13 +7,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lehr.api.checking import checked_values
 from lehr.api.objects import command_of
-from lehr.compose.components import component_problems, let_import, run_problems
+from lehr.compose.components import run_problems
 from lehr.compose.composer import Command, at_home, composed
-from lehr.config.exchange import ImportConfig
-from lehr.config.given import NOTHING, Given, with_stubs
+from lehr.config.exchange import LIKELIHOOD, ImportConfig
+from lehr.config.given import NOTHING, Given
 from lehr.config.places import located
-from lehr.config.problems import config_problems
 from lehr.errors import ConfigError, LehrError
 from lehr.paths import absolute
 from lehr.startup import quick_imports
@@ -74,23 +74,13 @@ def checked(command: Command) -> dict[str, Any]:
         ConfigError: with a line for each mistake.
         DataError: the same of images that are given.
     """
-    config, problems = composed(Command(command.name, command.config_dir, command.overrides))
-    if config is None:
-        raise ConfigError(*problems)
-    values: dict[str, Any] = {key: None if value == "???" else value for key, value in config.values.items()}
-    problems += config_problems(ImportConfig, with_stubs(values, command.given))
-    if not problems:
-        let_import(values["trust"])
-        problems += component_problems(values, values["trust"])
+    values, problems = checked_values(command, ImportConfig)
     if problems:
         raise ConfigError(*problems)
     values["data"] = values.get("data") or {}
-    if command.given:
-        from lehr.run.objects import with_sections
-
-        values = with_sections(values, command.given)
-    run, problems = composed(Command("train", None, ["likelihood=laplace", "likelihood.scale=0.5", "kl=constant"]))
+    run, problems = composed(Command("train", None, ["kl=constant"]))
     assert run is not None
+    values["likelihood"] = dict(LIKELIHOOD)
     run_values = {**run.values, **values, "dir": absolute(at_home("dir=", values["dir"]))}
     if values["data"] and not command.given:
         problems += run_problems(run_values)

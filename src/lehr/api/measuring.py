@@ -48,7 +48,7 @@ def measure(
     """
     names = short_names(models, [model.path for model in models])
     by_name = dict(zip(names, models, strict=True))
-    split = values["split"] or ("test" if data.n_test else "val" if is_own else ALL)
+    split = values["split"] or (data.held_out if data.n_test or is_own else ALL)
     images = ImageSet(data, split, values["examples"])
     _require_fit(by_name, images)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -7,6 +7,10 @@ from typing import Any, Literal
 from lehr.config.schema import MovedData, Section
 from lehr.limits import NonNegativeInt, PathString
 
+LIKELIHOOD = {"_target_": "lehr.objective.Laplace", "scale": 0.5}
+"""Of what was published. Latent diffusion's absolute error of pixels in [-1, 1]: no file says what its model was
+trained with."""
+
 
 class ExportConfig(Section):
     """Everything `lehr export` can be told."""

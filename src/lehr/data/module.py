@@ -230,6 +230,11 @@ class ImageDataModule(LightningDataModule, ABC):
         return len(self._splits["test"]) if "test" in self._splits else 0
 
     @property
+    def held_out(self) -> str:
+        """The split that a model is judged by: "test", or "val" where there is none."""
+        return "test" if self.n_test else "val"
+
+    @property
     def grey(self) -> bool:
         """Whether pixels other than 0 and 1 reach the model."""
         return self.levels != 2

@@ -88,7 +88,7 @@ class Request:
         samples = _IWAE_SAMPLES_OF_MAPS if len(latent_shape) > 1 else _IWAE_SAMPLES
         full = self.level == "full"
         return Plan(
-            split=self.split or ("test" if data.n_test else "val"),
+            split=self.split or data.held_out,
             full=full,
             examples=self.examples if self.examples or full else QUICK_EXAMPLES,
             iwae_samples=self.iwae_samples or samples[full],

@@ -118,8 +118,7 @@ def finish(
             pictures = draw_grids(components, data, aggregate, options.grids, execution)
             observer.pictures(pictures)
     with _timed(seconds, "test"):
-        split = "test" if data.n_test else "val"
-        measured = measure_split(components, data, split, execution, options.config["seed"], trained.step)
+        measured = measure_split(components, data, data.held_out, execution, options.config["seed"], trained.step)
         observer.metrics(measured, aggregate)
     metrics = {**trained.validated, **measured, **posterior_metrics(aggregate), **trained.speed}
     require_finite(f"metrics after step {trained.step:,}", metrics)

@@ -130,7 +130,7 @@ def groups_of_subject(
     other: LoadedModel | None = None,
 ) -> GroupsFound:
     """The same of a model with this id and its data, into a folder."""
-    split = request.split or ("test" if subject.data.n_test else "val")
+    split = request.split or subject.data.held_out
     what = f"{subject.data.name}, {split}"
     images = subject.data.part(split, request.examples)
     groupings = find_groupings(images, subject.data.classes, request.by, request.column, table, what)

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from lehr.config.command import choices
+from lehr.config.exchange import LIKELIHOOD
 from lehr.errors import CheckpointError, ConfigError
 from lehr.models.first_stage.base import FirstStage
 from lehr.models.first_stage.recognise import difference, image_channels, recognised, shapes_of
@@ -24,8 +25,6 @@ from lehr.tensors import model_id
 
 SIDE = 256
 """Of images, in pixels, where nobody says what the model is for; networks of convolutions take any."""
-LIKELIHOOD = {"_target_": "lehr.objective.Laplace", "scale": 0.5}
-"""Latent diffusion's absolute error of pixels in [-1, 1]: no published file says what its model was trained with."""
 PRIOR = {"_target_": "lehr.objective.StandardNormalPrior"}
 
 

@@ -133,7 +133,7 @@ def probe_published(place: str, data: ImageDataModule, request: ProbeRequest, fo
 
 def probe_subject(subject: Subject, request: ProbeRequest, folder: Path, model: str | None) -> ProbeReport:
     """The same of a model with this id and its data, into a folder."""
-    split = request.split or ("test" if subject.data.n_test else "val")
+    split = request.split or subject.data.held_out
     images = tuple(batch.images.cpu() for batch in subject.batches(split, request.examples))
     sizes = _sizes(subject.model, images[0].shape[1:], request.sizes)
     inputs = ProbeInputs(

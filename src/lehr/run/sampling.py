@@ -99,7 +99,7 @@ def held_out_images(
         DataError: if an index is not there, or the data are not those of the run.
     """
     data = data_of(RunDirectory(run.path), run.config, trust, moved or {}, run.given)
-    split, n = ("test", data.n_test) if data.n_test else ("val", data.n_val)
+    split, n = data.held_out, data.n_test or data.n_val
     for index in indices:
         if not 0 <= index < n:
             raise DataError(f"{data.name}: there is no {split} image {index}, they are 0 to {n - 1}")
