@@ -54,6 +54,7 @@ CATALOGUE = (
     Metric("train/iwae", "importance-weighted", "nats", 2, _UP, "the importance-weighted bound of the batch"),
     Metric("train/mmd", "MMD", "", 4, None, "of z ~ q(z) and p(z), the term of kl=mmd"),
     Metric("train/mmd_weight", "MMD weight", "", 4, None, "what it is multiplied by in the loss"),
+    Metric("train/codes_revived", "codes revived", "", 0, None, "that have begun anew, over the training so far"),
     Metric("train/codebook", "codebook", "", 2, None, "squared distance, drawing codes to the encoder"),
     Metric("train/commitment", "commitment", "", 2, None, "squared distance, drawing the encoder to codes"),
     Metric("train/equivariance", "equivariance", "nats", 2, None, "error of the images of scaled and turned latents"),

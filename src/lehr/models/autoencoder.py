@@ -39,12 +39,16 @@ class Autoencoder(nn.Module):
 
     Attributes:
         codebook_size: how many codes there are where posteriors are `Codes`, else 0.
+        revive, revive_decay: of a model that has a `codebook` (K, k), a parameter, and `Codes`: which of its codes a
+            training has begin anew, see `VQAutoencoder`; 0 for none.
         encoder_input: what the network that encodes is given for pixels of 0 and of 1.
         note: what there is to say before a training, a line, or nothing.
         any_size: whether images and latent maps of other heights and widths may be encoded and decoded.
     """
 
     codebook_size = 0
+    revive = 0.0
+    revive_decay = 0.99
     any_size = False
     encoder_input: tuple[float, float] = (0.0, 1.0)
     note = ""
@@ -92,6 +96,12 @@ class Autoencoder(nn.Module):
 
         Called before the training of new weights. A model that has learnt something already leaves them as they are,
         and so does this one.
+        """
+
+    def start_codes(self, images: Tensor, seed: int) -> None:
+        """Let the codes, where there are some, begin at what the encoder gives for `images` (n, c, h, w) in [0, 1].
+
+        Called before the training of new weights, and never of those that have learnt something. Here nothing.
         """
 
     def compile_networks(self) -> None:

@@ -6,6 +6,7 @@ positions (zh, zw), and (k,) for a flat latent, which is a single position.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -31,6 +32,20 @@ def nearest_code(output: Tensor, codebook: Tensor) -> Tensor:
         codes = codebook.to(vectors.dtype)
         # |v - e|^2 without |v|^2, which is the same for every code
         return (codes.square().sum(1) - 2 * vectors @ codes.T).argmin(-1)
+
+
+def vectors(output: Tensor) -> Tensor:
+    """(b positions, k) what an encoder gives at each position, of its output (b, k, *positions)."""
+    return output.reshape(*output.shape[:2], math.prod(output.shape[2:])).movedim(1, -1).flatten(0, 1)
+
+
+def relative_use(usage: Tensor) -> Tensor:
+    """(K,) float32: how often each code is used, as a multiple of what it would be if all were alike.
+
+    Args:
+        usage: (K,) counts, not all 0.
+    """
+    return usage.float() / usage.sum() * len(usage)
 
 
 def perplexity(usage: Tensor) -> Tensor:
@@ -105,12 +120,11 @@ class Codes(PointPosterior):
     @property
     def usage(self) -> Tensor:
         """(K,) int64: how many positions of the batch have each code. Counts of batches add up."""
-        return torch.bincount(self.indices.flatten(), minlength=self.codebook_size)
+        chosen = self.indices.flatten()
+        # not `bincount`, for which a GPU is waited for
+        return chosen.new_zeros(self.codebook_size).scatter_add_(0, chosen, torch.ones_like(chosen))
 
     @property
     def perplexity(self) -> Tensor:
         """Of the codes of this batch: how many are in use, about."""
         return perplexity(self.usage)
-
-    def diagnostics(self) -> dict[str, Tensor]:
-        return {"perplexity": self.perplexity}

@@ -26,6 +26,7 @@ LATER: dict[str, Any] = {
     "export.weights": None, "start_from": None, "fit_half": False, "stages": [],
     "terms": {}, "data.test_key": None, "data.test_labels_key": None, "data.hidden": "white",
     "data.background": None, "data.enlarge": 1,
+    "model.codebook_start": "uniform", "model.revive": 0.0, "model.revive_decay": 0.99,
     "data.resize": None, "data.scale": [0.25, 1.0], "data.ratio": [0.75, 1.3333333333333333], "data.small": "enlarge",
     "data.buckets": None, "data.train_on": None, "data.train_on_factor": None,
 }  # fmt: skip

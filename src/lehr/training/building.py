@@ -39,6 +39,7 @@ from lehr.training.callbacks.interruption import Interruption
 from lehr.training.callbacks.metrics import Metrics
 from lehr.training.callbacks.samples import SampleGrids
 from lehr.training.checkpoint import AtomicCheckpointIO, batches_seen, require_fit
+from lehr.training.codes import kept_note
 from lehr.training.ddp import RunDirectoryDDP
 from lehr.training.debugging.looking import looking
 from lehr.training.ema import EMAPlan
@@ -146,7 +147,8 @@ class Parts:
                 self._say(fit_weights(self.module.model, self.module.likelihood, self.data))
         if self.data.grey and self.module.likelihood.levels == 2:
             self._say(_GREY)
-        for note in (_single_example(self.data, rate_term), self.module.model.note, drift(self.module.model, plan)):
+        model = self.module.model
+        for note in (_single_example(self.data, rate_term), model.note, drift(model, plan), kept_note(model)):
             if note:
                 self._say(note)
         if saved and checkpoint:
@@ -224,7 +226,7 @@ def _module(
     start: bool,
     learnt: bool,
 ) -> VAEModule:
-    """The module with networks for the images of `data`; with `start` the decoder and the prior begin at these.
+    """The module with networks for the images of `data`; with `start` decoder, codes and prior begin at these.
 
     With `learnt` the model is given the weights of another run, and the prior alone begins at the images.
     """
@@ -241,6 +243,7 @@ def _module(
         images = some_images(data)
         if not learnt:
             model.start_at(likelihood.parameters_at(images.double().mean(0).float()))
+            model.start_codes(images, config["seed"])
         prior.start_at(images)
     return VAEModule(
         model,

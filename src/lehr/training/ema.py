@@ -84,6 +84,13 @@ class EMA:
         for name, buffer in self._all_buffers():
             self._buffers[name].copy_(buffer)
 
+    @torch.no_grad()
+    def renew(self, parameter: Tensor, rows: Tensor) -> None:
+        """Let the average of these rows (n,) of a parameter be what they are now, where something else stood."""
+        for name, own in self._parameters():
+            if own is parameter:
+                self._averages[name][rows] = parameter[rows].to(self._averages[name])
+
     @contextmanager
     def applied(self) -> Iterator[None]:
         """Within it the modules have the averaged weights. Within another such block nothing changes."""
@@ -176,6 +183,11 @@ class Averaging:
         """See `EMA.update`."""
         if self._ema:
             self._ema.update(batch, seen)
+
+    def renew(self, parameter: Tensor, rows: Tensor) -> None:
+        """See `EMA.renew`."""
+        if self._ema:
+            self._ema.renew(parameter, rows)
 
     def applied(self, modules: Mapping[str, nn.Module]) -> AbstractContextManager[None]:
         """Within it the `modules` have the averaged weights, where there are such, if only in a checkpoint."""

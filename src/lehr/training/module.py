@@ -27,6 +27,7 @@ from lehr.objective.prior import Prior, StandardNormalPrior
 from lehr.objective.rate import RateTerm
 from lehr.objective.step import AUTOENCODER, StepInputs, StepResult
 from lehr.posterior.aggregate import AggregatePosterior
+from lehr.training.codes import Revival
 from lehr.training.ema import Averaging, EMAPlan
 from lehr.training.finite import FiniteLoss
 from lehr.training.freezing import freeze_parts
@@ -89,6 +90,7 @@ class VAEModule(MeasuredModule):
         """Optimiser steps from one that is logged to the next; None where nothing is."""
         self.finite = FiniteLoss()
         self.averaging = Averaging(ema or EMAPlan())
+        self.revival = Revival(model, seed)
         if compile:
             model.compile_networks()
             self.objective.compile_networks()
@@ -171,6 +173,7 @@ class VAEModule(MeasuredModule):
 
     def on_fit_start(self) -> None:
         self.averaging.start(self.networks)  # on their device, with what a checkpoint gave them
+        self.revival.start()
 
     def on_train_start(self) -> None:
         # what is frozen stays as it is: running statistics of its norms do not go on, and its dropout drops nothing
@@ -237,6 +240,7 @@ class VAEModule(MeasuredModule):
         self.players.at_step(step)
         self.last_step = result = self.objective.step(inputs, self.components)
         self.players.take_part(result.losses)
+        self.revival.count(result.posterior, batch, step)
         self.finite.check(tuple(result.terms), result.values, step, result.kl_weight)
         # DDP averages gradients over ranks; ranks may have unequal shares of the batch
         loss = result.total * (world / batch.total)
@@ -278,6 +282,8 @@ class VAEModule(MeasuredModule):
             batches = self.length.batches_in_step(batch_idx, self.trainer.accumulate_grad_batches)
             before = self.length.images(self.batches_done - batches)
             self.averaging.update(self.images_seen - before, self.images_seen)
+        if self.revival.is_on and self.players:
+            self.revival.after_step(self.players, self.averaging, self.sum_over_ranks)
 
     def averaged(self) -> AbstractContextManager[None]:
         return self.averaging.applied(self.networks)
@@ -291,9 +297,11 @@ class VAEModule(MeasuredModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         super().on_save_checkpoint(checkpoint)
         self.averaging.save(checkpoint)
+        self.revival.save(checkpoint)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         super().on_load_checkpoint(checkpoint)
         self.averaging.load(checkpoint)
+        self.revival.load(checkpoint)
         if bool(checkpoint.get("ema")) and not self.averaging.plan.is_on:
             self.evaluated = {}  # it is of the average, and from now on the weights are those that are trained

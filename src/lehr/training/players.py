@@ -259,6 +259,13 @@ class Players(torch.optim.Optimizer):
         for player in self.players.values():
             player.clip()
 
+    @torch.no_grad()
+    def forget(self, parameter: Tensor, rows: Tensor) -> None:
+        """Let the running means of these rows (n,) of a parameter be 0: what stands there now is something else."""
+        for value in self.state.get(parameter, {}).values():
+            if isinstance(value, Tensor) and value.shape == parameter.shape:
+                value[rows] = 0
+
     def state_dict(self) -> dict[str, Any]:
         return {name: player.state_dict() for name, player in self.players.items()}
 

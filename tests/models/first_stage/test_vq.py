@@ -5,12 +5,13 @@ from __future__ import annotations
 import torch
 
 from lehr.models import VQAutoencoder
+from lehr.posterior.codes import vectors
 
 
 def small(**values) -> VQAutoencoder:
     torch.manual_seed(0)
     sizes = {"base_channels": 8, "channel_multipliers": (1, 2), "layers": 1, "norm_groups": 4, "codebook_size": 16}
-    return VQAutoencoder((3, 16, 16), **sizes, **values)
+    return VQAutoencoder((3, 16, 16), **sizes | values)
 
 
 def test_codes_and_images_are_those_of_diffusers():
@@ -59,3 +60,34 @@ def test_both_conventions_of_diffusers_are_a_choice_of_weights():
         expected = torch.autograd.grad(loss, [output, theirs.embedding.weight])
         found = torch.autograd.grad(ours, [q.output, model.codebook])
         torch.testing.assert_close(found, expected)
+
+
+def test_codes_that_begin_at_data_are_outputs_of_the_encoder():
+    images = torch.rand(5, 3, 16, 16)
+    model = small(codebook_start="data")
+    with torch.no_grad():
+        given = vectors(model.encode(images).output)
+    before = model.codebook.detach().clone()
+    model.start_codes(images, seed=0)
+    places = [(given == code).all(1).nonzero().flatten().tolist() for code in model.codebook]
+    assert all(len(place) == 1 for place in places)
+    assert len({place[0] for place in places}) == 16
+    assert len({place[0] // 64 for place in places}) == 5  # of all images
+    again, other = small(codebook_start="data"), small(codebook_start="data")
+    again.start_codes(images, seed=0)
+    other.start_codes(images, seed=1)
+    assert torch.equal(again.codebook, model.codebook)
+    assert not torch.equal(other.codebook, model.codebook)
+    few = small(codebook_start="data", codebook_size=100)
+    few.start_codes(images[:1], seed=0)  # 64 positions
+    assert int((few.codebook.abs() > 1 / 100).any(1).sum()) == 64
+    plain = small()
+    plain.start_codes(images, seed=0)
+    assert torch.equal(plain.codebook, before)
+
+
+def test_vectors_are_those_of_each_position_in_turn():
+    output = torch.randn(3, 4, 2, 5)
+    assert torch.equal(vectors(output)[1 * 10 + 1 * 5 + 3], output[1, :, 1, 3])
+    assert vectors(output[:0]).shape == (0, 4)
+    assert torch.equal(vectors(output[:, :, 0, 0]), output[:, :, 0, 0])

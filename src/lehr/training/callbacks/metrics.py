@@ -15,6 +15,7 @@ from lehr.data.loader import Waiting
 from lehr.evaluation.catalogue import COLUMNS
 from lehr.objective.step import AUTOENCODER, StepResult
 from lehr.posterior.aggregate import AggregatePosterior
+from lehr.posterior.codes import perplexity
 from lehr.run.finish import posterior_metrics
 from lehr.training.lean import LeanCallback
 from lehr.training.length import is_over
@@ -171,6 +172,11 @@ class Metrics(LeanCallback):
         metrics = {f"train/{name}": value for name, value in training_metrics(result).items()}
         for name, value in result.posterior.diagnostics().items():
             metrics[f"train/{name}"] = float(module.sum_over_ranks(value * self._share))
+        if (usage := result.posterior.usage) is not None:
+            usage = module.sum_over_ranks(usage)
+            metrics |= {"train/perplexity": float(perplexity(usage)), "train/codes_used": float((usage > 0).sum())}
+        if module.revival.is_on:
+            metrics["train/codes_revived"] = module.revival.revived
         metrics |= _of_players("learning_rate", module.players.learning_rates())
         metrics |= _of_players("gradient_norm", module.players.gradient_norms())
         if (kept := module.averaging.kept) is not None:
