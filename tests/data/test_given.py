@@ -16,6 +16,7 @@ from lehr.data import Digits, GivenDataModule, GivenImages, ImageDataModule
 from lehr.data.collecting import handed_data
 from lehr.data.given import Handed
 from lehr.errors import DataError
+from lehr.run.identity import identity
 
 N = 40
 PIXELS = torch.rand(N, 3, 6, 5, generator=torch.Generator().manual_seed(0))
@@ -186,6 +187,22 @@ def test_a_data_module_of_lehr_s_kind_is_used_as_it_is() -> None:
     assert module.fingerprint is own.fingerprint
     assert handed.problems(section) == []
     (problem,) = handed_data(Digits(**VALUES)).problems(section)
+    assert problem.startswith("data.values=")
+
+
+def test_a_run_of_before_a_data_module_had_an_argument_is_a_run_of_it_at_its_default() -> None:
+    handed = handed_data(Digits(**VALUES))
+    now = handed.section({})
+    before = {**now, "values": {key: value for key, value in now["values"].items() if "train_on" not in key}}
+    assert before != now
+    assert handed.problems(before) == []
+    assert identity({"data": before}) == identity({"data": now})
+    fewer = handed_data(Digits(**VALUES, train_on=[3]))
+    assert fewer.problems(fewer.section({})) == []
+    assert identity({"data": before}) != identity({"data": fewer.section({})})
+    other = {**now, "values": {**now["values"], "train_on_factor": 1}}
+    assert identity({"data": before}) != identity({"data": other})
+    (problem,) = handed.problems(other)
     assert problem.startswith("data.values=")
 
 

@@ -169,6 +169,11 @@ class HandedDataModule(Handed):
             "values": _plain_values(self._module),
         }
 
+    def problems(self, values: Values) -> list[str]:
+        # an argument that the class had not yet when the run was begun has its default there
+        there = {**_plain_defaults(self._module), **(values.get("values") or {})}
+        return super().problems({**values, "values": there})
+
     def build(self, values: Values) -> ImageDataModule:
         own = copy.copy(self._module)  # what trains it is told to the copy
         own.trainer = None
@@ -257,9 +262,19 @@ def _print(part: Part) -> SplitPrint:
 
 def _plain_values(module: ImageDataModule) -> dict[str, Any]:
     """Those of its constructor's arguments that a configuration can hold, by name."""
-    found = {name: getattr(module, name) for name in signature_of(type(module)).parameters if hasattr(module, name)}
+    names = signature_of(type(module)).parameters
+    return _plain({name: getattr(module, name) for name in names if hasattr(module, name)})
+
+
+def _plain_defaults(module: ImageDataModule) -> dict[str, Any]:
+    """The defaults of those of them that have one which a configuration can hold."""
+    parameters = signature_of(type(module)).parameters
+    return _plain({name: parameters[name].default for name in _plain_values(module)})
+
+
+def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
     return {
         name: str(value) if isinstance(value, Path) else value
-        for name, value in found.items()
+        for name, value in values.items()
         if isinstance(value, str | int | float | Path | None)
     }

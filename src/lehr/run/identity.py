@@ -31,6 +31,8 @@ LATER: dict[str, Any] = {
     "data.buckets": None, "data.train_on": None, "data.train_on_factor": None,
 }  # fmt: skip
 """Keys that earlier versions had not, with values that change nothing: a run that has them is the run of before."""
+# of a data module that was given from Python its own arguments stand in data.values
+LATER |= {key.replace("data.", "data.values.", 1): value for key, value in LATER.items() if key.startswith("data.")}
 _NOT_PART_OF_IT = frozenset(NOT_PART_OF_IT)
 # ASCII, since a path may hold bytes that are no text
 _encode = json.JSONEncoder(separators=(",", ":"), sort_keys=True).encode
