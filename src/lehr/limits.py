@@ -26,7 +26,12 @@ class IsPath:
     """Marks text that is a path, which a configuration keeps as an absolute one."""
 
 
+class IsPattern(IsPath):
+    """Marks a path that may also be a pattern for several files, as `lehr.data.tar.shards_of` reads it."""
+
+
 PathString = Annotated[str, MinLen(1), IsPath()]
+PathPattern = Annotated[str, MinLen(1), IsPattern()]
 
 _RELATIONS = {"<": (operator.lt, "less than"), "<=": (operator.le, "at most")}
 
@@ -126,6 +131,11 @@ class OneOf:
 
 Limit = Order | Together | Apart | OneOf
 """What limits two values of a component."""
+
+
+def is_marked(annotation: Any, mark: type) -> bool:
+    """Whether an annotation says that a value is `mark`ed, also where the value may be null or one of a list."""
+    return isinstance(annotation, mark) or any(is_marked(one, mark) for one in get_args(annotation))
 
 
 def _written(value: Any) -> str:

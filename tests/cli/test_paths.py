@@ -11,11 +11,13 @@ import numpy as np
 import pytest
 import yaml
 
+from lehr.compose.composer import Command, composed
 from lehr.config.places import located, path_keys
 from lehr.errors import ConfigError
 from lehr.paths import absolute, expanded
 from lehr.sweeps.directory import SweepDirectory
 from lehr.sweeps.point import Point
+from lehr.training.preflight import combination_problems
 
 QUICK = ("kl=constant", "evaluate=none", "model.hidden=[8]", "logger=none", "callbacks.samples=null",
          "trainer.max_epochs=1", "data=arrays", "likelihood=gaussian")  # fmt: skip
@@ -86,6 +88,33 @@ def test_the_paths_of_a_users_own_class_are_those_that_it_says(tmp_path, monkeyp
     assert node["folder"] == "a"  # what is given is not changed
     assert list(path_keys(config | {"trust": []})) == []
     sys.modules.pop("owndata")
+
+
+PATTERNED = """
+from typing import Any
+from lehr.data import ImageFolder
+from lehr.limits import PathPattern
+
+class Patterned(ImageFolder):
+    def __init__(self, path: PathPattern | None = None, **common: Any):
+        super().__init__(path=path, **common)
+"""
+
+
+def test_a_path_may_be_a_pattern_where_its_class_says_so(monkeypatch):
+    Path("patterned.py").write_text(PATTERNED)
+    monkeypatch.syspath_prepend(str(Path.cwd()))
+    for name in ("a-0.tar", "a-1.tar"):
+        Path(name).touch()
+
+    def problems(*words):
+        return combination_problems(composed(Command("train", None, ["likelihood=gaussian", *words]))[0].values)
+
+    for words in (["data=shards"], ["data=images", "data._target_=patterned.Patterned", "trust=[patterned]"]):
+        assert problems(*words, "data.path='a-{0..1}.tar'") == []
+        assert problems(*words, "data.path='a-{1..2}.tar'") == [f"data.path: there is no shard {absolute('a-2.tar')}"]
+    assert problems("data=images", "data.path='a-*.tar'") == ["data.path=a-*.tar: there is no such file or folder"]
+    sys.modules.pop("patterned")
 
 
 @pytest.mark.slow

@@ -17,7 +17,7 @@ from lehr.config.schema import schema_of
 from lehr.config.signature import Signature
 from lehr.config.stages import kept_again, stage_names, stage_of
 from lehr.errors import ConfigError
-from lehr.limits import IsPath
+from lehr.limits import IsPath, is_marked
 from lehr.paths import absolute
 
 _BY_NAME = ("path", "test_path", "root")
@@ -89,6 +89,4 @@ def _says(annotation: Any) -> bool:
 
 
 def _is_path(annotation: Any) -> bool:
-    if annotation is Path or isinstance(annotation, IsPath):
-        return True
-    return any(_is_path(one) for one in get_args(annotation))
+    return Path in (annotation, *get_args(annotation)) or is_marked(annotation, IsPath)

@@ -17,7 +17,7 @@ from lehr.data.sources import Source
 from lehr.data.splits import Splits
 from lehr.data.tar import Shard, list_shard, shards_of, shards_problem
 from lehr.errors import DataError
-from lehr.limits import PathString, Text
+from lehr.limits import PathPattern, Text
 
 WITHOUT = "samples without a picture"
 """Why a sample is left out."""
@@ -42,8 +42,8 @@ class Shards(PictureDataModule):
     def __init__(
         self,
         *,
-        path: PathString,
-        test_path: PathString | None = None,
+        path: PathPattern,
+        test_path: PathPattern | None = None,
         extension: Text | None = None,
         label: Text = "label",
         verify: bool = False,

@@ -16,6 +16,7 @@ from lehr.config.registry import GROUPS, components
 from lehr.config.signature import Signature
 from lehr.data.tar import shards_problem
 from lehr.errors import ConfigError
+from lehr.limits import IsPattern, is_marked
 from lehr.needs import TWO_EXAMPLES, WHOLE_BATCH, samples_problem
 from lehr.objective.annealing import Annealing
 from lehr.objective.bits import levels_problem
@@ -40,14 +41,15 @@ def combination_problems(config: Config) -> list[str]:
             for name, node in (config.get("terms") or {}).items()
             if node
         }
+        data = signature("data", config["data"]["_target_"], config["trust"])
     except ConfigError as error:
         return list(error.problems)
     of_components = [*_length(config, signatures), *_levels(config, signatures), *_needs(config, signatures, terms)]
     if terms:
         of_components += [*_samples(config, signatures), *_files(config, terms), *_starts(config, terms)]
     return [
-        *of_components, *_average(config), *_exported(config), *_packages(config), *_paths(config),
-        *_pretrained(config), *_devices(config),
+        *of_components, *_average(config), *_exported(config), *_packages(config),
+        *_paths(config, data), *_pretrained(config), *_devices(config),
     ]  # fmt: skip
 
 
@@ -172,23 +174,22 @@ def _processes(trainer: Config) -> int:
     return int(trainer["devices"] * trainer["num_nodes"]) if isinstance(trainer["devices"], int) else 0
 
 
-_SHARDS = "lehr.data.Shards"
-
-
-def _paths(config: Config) -> list[str]:
+def _paths(config: Config, data: Signature) -> list[str]:
     problems = []
     for name in ("path", "test_path", "root"):
-        if config["data"].get("_target_") == _SHARDS:  # where a path may be a pattern
-            problem = shards_problem(text) if isinstance(text := config["data"].get(name), str) and text else None
+        if not (isinstance(text := config["data"].get(name), str) and text):
+            continue
+        if name in data.parameters and is_marked(data.parameters[name].annotation, IsPattern):
+            problem = shards_problem(text)
             problems += [f"data.{name}: {problem}"] if problem else []
-        elif isinstance(text := config["data"].get(name), str) and text:
-            try:
-                path = expanded(text)
-            except ConfigError as error:
-                problems += [f"data.{name}={problem}" for problem in error.problems]
-                continue
-            if name != "root" and not path.exists():  # what is not in there is downloaded
-                problems.append(f"data.{name}={text}: there is no such file or folder")
+            continue
+        try:
+            path = expanded(text)
+        except ConfigError as error:
+            problems += [f"data.{name}={problem}" for problem in error.problems]
+            continue
+        if name != "root" and not path.exists():  # what is not in there is downloaded
+            problems.append(f"data.{name}={text}: there is no such file or folder")
     return problems
 
 
