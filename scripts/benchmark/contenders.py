@@ -162,7 +162,7 @@ def train_lehr(task: Task) -> list[float]:
     """The shipped configuration, built and trained as `lehr train` does; when each epoch started."""
     starts: list[float] = []
     with TemporaryDirectory() as folder:
-        parts = Parts(configuration(*task.overrides, f"dir={folder}"), RunDirectory(folder), None, ())
+        parts = Parts(configuration(*task.overrides, f"dir={folder}"), RunDirectory(folder), None)
         # a hook of the module's own: one more callback would cost lehr time at every step
         parts.module.on_train_epoch_start = lambda: starts.append(now(task))
         parts.trainer.fit(parts.module, datamodule=parts.data)

@@ -29,7 +29,8 @@ from lehr.objective.terms.laplacian import pyramid
 from lehr.objective.terms.patchgan import PatchGAN
 from lehr.run.directory import RunDirectory
 from lehr.run.model_files import build_model
-from lehr.training.building import Extras, Parts
+from lehr.training.building import Parts
+from lehr.training.extras import Extras
 
 BATCH, SHAPE, WARM_UP = 8, (3, 64, 64), 5
 WORDS = ("experiment=ldm_kl_f8_small", "terms.adversarial.start=0", "terms.adversarial.lr=1e-3",
@@ -69,7 +70,7 @@ def lehr_ends(folder: Path, steps: int) -> list[float]:
     own = (f"data.path={folder / 'images.npy'}", "data.test_fraction=0", f"data.batch_size={BATCH}")
     config["data"] = values("data=arrays", *own)["data"]
     clock = Clock()
-    parts = Parts(config, RunDirectory(folder / "run"), None, (), Extras(callbacks=(clock,)))
+    parts = Parts(config, RunDirectory(folder / "run"), None, Extras(callbacks=(clock,)))
     parts.trainer.fit(parts.module, datamodule=parts.data)
     return clock.ends
 

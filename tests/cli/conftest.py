@@ -63,8 +63,8 @@ def trainings(monkeypatch) -> list[Training]:
     """The trainings that commands would have started, which they now do not."""
     started: list[Training] = []
 
-    def train(config, directory, resume=False, trust=(), import_seconds=0.0, claim=None, extras=None, given=None):
-        started.append(Training(config, directory.path, resume, trust))
+    def train(config, directory, resume, extras):
+        started.append(Training(config, directory.path, resume, extras.trust))
         return {"test/elbo": -1.0}
 
     monkeypatch.setattr("lehr.training.session.train", train)

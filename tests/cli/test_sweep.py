@@ -68,9 +68,7 @@ def here(monkeypatch):
             self.retries.append(retry and "9")  # within one second nothing is before now
             return self
 
-        def train(
-            self, config, directory, resume=False, trust=(), import_seconds=0.0, claim=None, extras=None, given=None
-        ):
+        def train(self, config, directory, resume, extras):
             write_json(directory.status, {"state": "running"})
             if error := self.fails.get(config["seed"]):
                 raise error

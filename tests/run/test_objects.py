@@ -28,6 +28,7 @@ from lehr.run.objects import given_objects, with_sections
 from lehr.run.status import DONE
 from lehr.sweeps.point import Point
 from lehr.sweeps.runner import run_point
+from lehr.training.extras import Extras
 from lehr.training.session import train
 
 WORDS = ("trainer.max_epochs=2", "kl.warmup=0", "kl.hold=0", "callbacks.progress=null", "logger=none")
@@ -89,7 +90,7 @@ def configured(path: Path, given: dict[str, object], **values: Any) -> dict[str,
 
 
 def trained(path: Path, given: dict[str, object], **values: Any) -> Path:
-    train(configured(path, given, **values), RunDirectory(path), given=given)
+    train(configured(path, given, **values), RunDirectory(path), extras=Extras(given=given))
     return path
 
 
@@ -135,11 +136,11 @@ def test_a_run_goes_on_with_the_same_images_and_with_no_others(digits, run, tmp_
         (given_objects(data=digits["data"]), "data.digest=.*: the run has"),
     ):
         with pytest.raises(DataError, match=reason):
-            train(longer, RunDirectory(path), resume=True, given=wrong)
+            train(longer, RunDirectory(path), True, Extras(given=wrong))
     assert (path / "status.json").read_bytes() == before  # a slip leaves the run as it is
     assert main(["train", f"resume={path}", "trainer.max_epochs=2"]) == 1
     assert "lehr train: data: this run was given its images" in capsys.readouterr().err
-    train(longer, RunDirectory(path), resume=True, given=given)
+    train(longer, RunDirectory(path), True, Extras(given=given))
     assert numbers(path) == numbers(run)
 
 
@@ -208,9 +209,9 @@ def test_a_run_of_a_module_goes_on_to_the_same_bits(run_of_net, net, tmp_path):
     longer = configured(path, given)
     before = (path / "status.json").read_bytes()
     with pytest.raises(ConfigError, match=r"not built like that of the run: decoder.weight is \(64, 12\) there"):
-        train(longer, RunDirectory(path), resume=True, given=given_objects(model=net(width=5)))
+        train(longer, RunDirectory(path), True, Extras(given=given_objects(model=net(width=5))))
     assert (path / "status.json").read_bytes() == before
-    train(longer, RunDirectory(path), resume=True, given=given_objects(model=net()))  # other weights, soon replaced
+    train(longer, RunDirectory(path), True, Extras(given=given_objects(model=net())))  # other weights, soon replaced
     assert numbers(path) == numbers(whole)
 
 
@@ -236,7 +237,7 @@ def test_what_cannot_be_given_is_refused_a_line_each(digits, tmp_path, net):
     with pytest.raises(ConfigError, match=r"trainer.devices: with data given from Python a run has one process, not 2"):
         trained(tmp_path / "two", given, trainer__devices=2)
     with pytest.raises(DataError, match=r"data: the run has its own, lehr.data.Digits; leave data=images out"):
-        train(composition(), RunDirectory(tmp_path / "plain"), given=given)
+        train(composition(), RunDirectory(tmp_path / "plain"), extras=Extras(given=given))
     assert not list(tmp_path.iterdir())
 
 

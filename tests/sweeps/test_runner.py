@@ -32,9 +32,9 @@ FORK = multiprocessing.get_context("fork")
 def train(monkeypatch):
     """Trains in place of the real thing: notes what it was told, does what is set, and ends well."""
 
-    def fake(config, directory, resume=False, trust=(), import_seconds=0.0, claim=None, extras=None, given=None):
-        fake.calls.append({"config": config, "resume": resume, "trust": trust, "extras": extras})
-        assert claim is not None
+    def fake(config, directory, resume, extras):
+        fake.calls.append({"config": config, "resume": resume, "extras": extras})
+        assert extras.claim is not None
         assert is_claimed(directory.path)
         write_json(directory.status, {"state": "running"})
         if fake.does:
@@ -60,7 +60,11 @@ def test_a_point_is_trained_from_its_directory_alone(run_dir, train):
     assert run_point(run_dir) == "done"
     (call,) = train.calls
     assert call["config"] == {**CONFIG, "dir": str(run_dir), "resume": None, "resume_from": "last"}
-    assert (call["resume"], call["trust"], dict(call["extras"].hyperparameters)) == (False, ("mine",), {"seed": 3})
+    assert (call["resume"], call["extras"].trust, dict(call["extras"].hyperparameters)) == (
+        False,
+        ("mine",),
+        {"seed": 3},
+    )
     assert not is_claimed(run_dir)
 
 

@@ -103,9 +103,10 @@ def carry_out(begun: Start, since: float | None = None, given: Given = NOTHING) 
             evaluate_finished(values, directory, trust, given)
         return dict(read_json(directory.metrics))
     with quick_imports():
+        from lehr.training.extras import Extras
         from lehr.training.stages import train as train_stages
     imported = time.perf_counter() - since if since is not None else 0.0
-    return train_stages(values, directory, resume=begun.resume, trust=trust, import_seconds=imported, given=given)
+    return train_stages(values, directory, begun.resume, Extras(trust, given, import_seconds=imported))
 
 
 def _wait_for_the_first_rank(directory: RunDirectory) -> None:

@@ -93,25 +93,25 @@ def _evaluate(point: Point, directory: RunDirectory, given: Given) -> None:
 
 def _train(point: Point, directory: RunDirectory, claim: Claim, devices: int | None, given: Given) -> None:
     with quick_imports():
-        from lehr.training.building import Extras
         from lehr.training.callbacks.pruning import Pruned, Pruning
+        from lehr.training.extras import Extras
         from lehr.training.stages import train
 
     config = {**point.config, "dir": absolute(directory.path), "resume": None, "resume_from": "last"}
     if devices is not None:
         config["trainer"] = {**config["trainer"], "devices": devices}
-    extras = Extras(point.swept, (Pruning(point.trial),) if point.trial else ())
-    trust = tuple(config["trust"])
+    pruning = (Pruning(point.trial),) if point.trial else ()
+    extras = Extras(tuple(config["trust"]), given, claim, hyperparameters=point.swept, callbacks=pruning)
     resume = directory.state() in (RUNNING, INTERRUPTED, FAILED, PRUNED) and has_begun(directory)
     with suppress(Pruned):
         try:
-            train(config, directory, resume, trust, claim=claim, extras=extras, given=given)
+            train(config, directory, resume, extras)
         except CheckpointError as error:
             if not resume:
                 raise
             # what an earlier attempt left cannot be gone on with: better trained anew than not at all
             print(f"note: {error}; the run starts again", file=sys.stderr)
-            train(config, directory, False, trust, claim=claim, extras=extras, given=given)
+            train(config, directory, False, extras)
 
 
 @contextmanager

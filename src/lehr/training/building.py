@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from torch import Tensor
 
 from lehr import randomness
 from lehr.config.build import build, find_class
-from lehr.config.given import NOTHING, Given
+from lehr.config.given import Given
 from lehr.config.schema import plan_of
 from lehr.data.module import ImageDataModule
 from lehr.errors import ConfigError
@@ -44,6 +43,7 @@ from lehr.training.ddp import RunDirectoryDDP
 from lehr.training.debugging.looking import looking
 from lehr.training.ema import EMAPlan
 from lehr.training.export import Exported
+from lehr.training.extras import NO_EXTRAS, Extras
 from lehr.training.fitting import fit_weights
 from lehr.training.freezing import drift
 from lehr.training.history_logger import HistoryLogger
@@ -67,28 +67,6 @@ _GREY = (
 )
 
 
-@dataclass(frozen=True)
-class Extras:
-    """What a sweep adds to a run.
-
-    Attributes:
-        hyperparameters: what loggers show that the run is compared by; None for what people compare most.
-        callbacks: after those of the configuration.
-        stage, stages: which of how many stages of the run this training is; 0 is the first.
-        before: what is done once this run can start, and before its directory is touched.
-    """
-
-    hyperparameters: Mapping[str, Any] | None = None
-    callbacks: tuple[Callback, ...] = ()
-    stage: int = 0
-    stages: int = 1
-    before: Callable[[], None] | None = None
-
-    def of_run(self, fraction: float) -> float:
-        """How much of the run is done where so much of this training is."""
-        return (self.stage + fraction) / self.stages
-
-
 class Parts:
     """What a run is made of, built from its configuration; a wrong device is found before the data are read.
 
@@ -96,10 +74,8 @@ class Parts:
         config: resolved.
         directory: of the run.
         checkpoint: what to resume from, if anything.
-        trust: packages whose classes may be built.
-        extras: what a sweep adds.
+        extras: what it is trained with beside that.
         place: of this process among the ranks of the run; None where it starts the others, if there are any.
-        given: what the run was given in place of names.
 
     Attributes:
         data: read and split.
@@ -118,12 +94,10 @@ class Parts:
         config: Config,
         directory: RunDirectory,
         checkpoint: Path | None,
-        trust: tuple[str, ...],
-        extras: Extras | None = None,
+        extras: Extras = NO_EXTRAS,
         place: Place | None = None,
-        given: Given = NOTHING,
     ) -> None:
-        extras = extras or Extras()
+        trust, given = extras.trust, extras.given
         run = start_of(config, directory)
         start = None if checkpoint else Start.read(run) if run else Pretrained.of(config)
         self.data = build_data(config, trust, given)

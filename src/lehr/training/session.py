@@ -16,7 +16,6 @@ from typing import Any
 from lightning.pytorch import Trainer
 from torch import Tensor
 
-from lehr.config.given import NOTHING, Given
 from lehr.config.stages import stage_names
 from lehr.errors import ConfigError
 from lehr.posterior.aggregate import AggregatePosterior
@@ -35,11 +34,12 @@ from lehr.run.status import DONE, Status
 from lehr.signals import ending_in_order
 from lehr.surroundings import Place, hidden
 from lehr.training.beginning import beginning
-from lehr.training.building import Config, Extras, Parts
+from lehr.training.building import Config, Parts
 from lehr.training.callbacks.at_end import execution_of
 from lehr.training.ddp import RunDirectoryDDP
 from lehr.training.ending import ending_recorded
 from lehr.training.export import Exported, export, wanted
+from lehr.training.extras import NO_EXTRAS, Extras
 from lehr.training.launched import place_from_outside
 from lehr.training.loggers.all import ending_told, run_loggers
 from lehr.training.memory import shortage_told
@@ -49,14 +49,7 @@ from lehr.training.starting import started_from
 
 
 def train(
-    config: Config,
-    directory: RunDirectory,
-    resume: bool = False,
-    trust: tuple[str, ...] = (),
-    import_seconds: float = 0.0,
-    claim: Claim | None = None,
-    extras: Extras | None = None,
-    given: Given = NOTHING,
+    config: Config, directory: RunDirectory, resume: bool = False, extras: Extras = NO_EXTRAS
 ) -> dict[str, float]:
     """Train the configured VAE into `directory` and return its final metrics.
 
@@ -64,11 +57,7 @@ def train(
         config: the resolved configuration, plain values.
         directory: where everything is written.
         resume: go on from the checkpoint there that `resume_from` names, the last one where nothing does.
-        trust: packages of the user's own whose classes may be built.
-        import_seconds: what starting the program took, for the record.
-        claim: to the directory, where the caller has it already.
-        extras: what a sweep adds.
-        given: what stands in place of names of the configuration, see `lehr.run.objects`.
+        extras: what it is trained with beside that.
 
     Raises:
         LehrError: for a mistake of the user's, and for a loss that is not finite.
@@ -77,49 +66,47 @@ def train(
     """
     checkpoint = directory.require_checkpoint(config.get("resume_from", "last")) if resume else None
     config = {**config, "resume_from": "last"}  # when it is gone on with once more
+    given = extras.given
     require_given(config, given, directory.path, anew=not resume)
     if checkpoint and "model" in given:
         require_fit(given, read_checkpoint(checkpoint)["state_dict"])
-    if claim is not None:  # the caller has begun this run alone, whatever was started beside it
+    if extras.claim is not None:  # the caller has begun this run alone, whatever was started beside it
         with hidden(), ending_in_order():
             require_one_process(config, None, given)
-            return _train(config, directory, checkpoint, trust, import_seconds, claim, extras or Extras(), None, given)
+            return _train(config, directory, checkpoint, extras, extras.claim, None)
     place = place_from_outside(config)
     require_one_process(config, place, given)
     with hidden(place), ending_in_order():
         if place and place.rank:
             # of what the ranks share only the first one's is written; that they have the same configuration is checked
-            return _take_part(config, directory, checkpoint, trust, place)
+            return _take_part(config, directory, checkpoint, extras.trust, place)
         with directory.claimed() as claim:
             if checkpoint is None and goes_on(config, directory):
                 checkpoint = directory.require_checkpoint()
-            return _train(config, directory, checkpoint, trust, import_seconds, claim, extras or Extras(), place, given)
+            return _train(config, directory, checkpoint, extras, claim, place)
 
 
 def _train(
     config: Config,
     directory: RunDirectory,
     checkpoint: Path | None,
-    trust: tuple[str, ...],
-    import_seconds: float,
-    claim: Claim,
     extras: Extras,
+    claim: Claim,
     place: Place | None,
-    given: Given,
 ) -> dict[str, float]:
     """`train`, as the process that writes."""
     started = time.perf_counter()
-    status, seconds = Status(directory.status), {"import": import_seconds}
+    status, seconds = Status(directory.status), {"import": extras.import_seconds}
     with ExitStack() as told:  # loggers, which may take their time, once the directory says how it has ended
         with ExitStack() as at_last, ending_recorded(status, directory, seconds), shortage_told(config), quiet():
-            parts = _prepare(config, directory, checkpoint, trust, extras, status, place, given)
+            parts = _prepare(config, directory, checkpoint, extras, status, place)
             at_last.callback(_end_other_ranks, parts.trainer, seconds=0)
             told.enter_context(ending_told(parts.trainer))
             claim.fraction = lambda: extras.of_run(parts.fraction())
             seconds["set_up"] = time.perf_counter() - started
             finished = _train_and_finish(parts, directory, checkpoint, seconds)
             _end_other_ranks(parts.trainer)
-        seconds["total"] = import_seconds + time.perf_counter() - started
+        seconds["total"] = extras.import_seconds + time.perf_counter() - started
         # what an evaluation makes of it does not change that the training is done
         status.exported = parts.exported.record() if parts.exported else None
         status.finish(DONE, model=finished.model, seconds=seconds)
@@ -138,7 +125,7 @@ def _take_part(
 ) -> dict[str, float]:
     """Train and finish as a rank that writes nothing."""
     with quiet():
-        parts = Parts(config, directory, checkpoint, trust, place=place)
+        parts = Parts(config, directory, checkpoint, Extras(trust), place)
         return _train_and_finish(parts, directory, checkpoint, {}).metrics
 
 
@@ -154,18 +141,16 @@ def _prepare(
     config: Config,
     directory: RunDirectory,
     checkpoint: Path | None,
-    trust: tuple[str, ...],
     extras: Extras,
     status: Status,
     place: Place | None,
-    given: Given,
 ) -> Parts:
     """Build the run and begin its directory; what an earlier run left is touched only once this one can start."""
     started = started_from(config, directory, resume=checkpoint is not None)
     has_something_to_lose = checkpoint is not None or directory.is_run() or extras.before is not None
     if not has_something_to_lose:
         begin(directory, config, status, started)
-    parts = Parts(config, directory, checkpoint, trust, extras, place, given)
+    parts = Parts(config, directory, checkpoint, extras, place)
     if extras.before:
         extras.before()
     if has_something_to_lose:

@@ -7,36 +7,29 @@ again, and what was interrupted goes on, whether it was killed within a stage or
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import Any
 
 import torch
 
-from lehr.config.given import NOTHING, Given
 from lehr.config.stages import stage_names, stage_of
 from lehr.errors import ConfigError
 from lehr.paths import absolute
-from lehr.run.claim import Claim, holder
+from lehr.run.claim import holder
 from lehr.run.directory import RunDirectory
 from lehr.run.model_files import build_model
 from lehr.run.status import DONE, Status
 from lehr.training import session
-from lehr.training.building import Config, Extras
+from lehr.training.building import Config
 from lehr.training.debugging.values import debugged
 from lehr.training.ending import ending_recorded
+from lehr.training.extras import NO_EXTRAS, Extras
 from lehr.training.starting import weights_differ
 
 
 def train(
-    config: Config,
-    directory: RunDirectory,
-    resume: bool = False,
-    trust: tuple[str, ...] = (),
-    import_seconds: float = 0.0,
-    claim: Claim | None = None,
-    extras: Extras | None = None,
-    given: Given = NOTHING,
+    config: Config, directory: RunDirectory, resume: bool = False, extras: Extras = NO_EXTRAS
 ) -> dict[str, float]:
     """Train the stages of a configuration, or the whole of it where it has none; the final metrics of the last.
 
@@ -44,19 +37,19 @@ def train(
     """
     names = stage_names(config)
     if len(names) < 2:
-        return session.train(config, directory, resume, trust, import_seconds, claim, extras, given)
+        return session.train(config, directory, resume, extras)
     with ExitStack() as held:
-        if claim is None:
+        if (claim := extras.claim) is None:
             claim = held.enter_context(directory.claimed())
             resume = resume or session.goes_on(config, directory)
         anew = not resume and directory.is_run()
         left = [i for i in range(len(names) - 1) if anew or _stage(directory, names[i]).state() != DONE]
         if left:
-            if "model" not in given:
-                _require_one_model(config, names, trust)
+            if "model" not in extras.given:
+                _require_one_model(config, names, extras.trust)
             status = Status(directory.status)
 
-            def replace() -> None:
+            def clear() -> None:
                 directory.clear(but_status=True)
                 session.begin(directory, config, status, None)
 
@@ -64,14 +57,12 @@ def train(
                 if not anew:
                     session.begin(directory, config, status, None)
                 for i in left:
-                    before = replace if anew and i == 0 else None
-                    _train_stage(config, directory, i, trust, import_seconds, claim, given, before)
-                    import_seconds = 0.0
+                    before = clear if anew and i == 0 else None
+                    _train_stage(config, directory, i, replace(extras, claim=claim, before=before))
+                    extras = replace(extras, import_seconds=0.0)
         _say(directory, names, len(names) - 1)
-        extras = extras or Extras()
-        extras = Extras(extras.hyperparameters, extras.callbacks, stage=len(names) - 1, stages=len(names))
-        resume = directory.last_checkpoint.exists()
-        return session.train(config, directory, resume, trust, import_seconds, claim, extras, given)
+        extras = replace(extras, claim=claim, stage=len(names) - 1, stages=len(names))
+        return session.train(config, directory, directory.last_checkpoint.exists(), extras)
 
 
 def configuration(config: Config, directory: RunDirectory, number: int) -> dict[str, Any]:
@@ -85,17 +76,8 @@ def configuration(config: Config, directory: RunDirectory, number: int) -> dict[
     return debugged({**values, **own, "evaluate": "none"})
 
 
-def _train_stage(
-    config: Config,
-    directory: RunDirectory,
-    number: int,
-    trust: tuple[str, ...],
-    import_seconds: float,
-    claim: Claim,
-    given: Given,
-    before: Callable[[], None] | None = None,
-) -> None:
-    """Train one stage; of an earlier run in `directory` nothing is touched until `before` is called."""
+def _train_stage(config: Config, directory: RunDirectory, number: int, extras: Extras) -> None:
+    """Train one stage; of an earlier run in `directory` nothing is touched until `extras.before` is called."""
     names = stage_names(config)
     stage = _stage(directory, names[number])
 
@@ -103,11 +85,14 @@ def _train_stage(
         found = holder(stage.path)
         return (number + ((found.fraction if found else None) or 0.0)) / len(names)
 
-    claim.fraction = fraction
+    assert extras.claim is not None
+    extras.claim.fraction = fraction
     _say(directory, names, number)
-    values = {**configuration(config, directory, number), "overwrite": before is not None}
-    resume = before is None and stage.last_checkpoint.exists()
-    session.train(values, stage, resume, trust, import_seconds, extras=Extras(before=before), given=given)
+    anew = extras.before is not None
+    values = {**configuration(config, directory, number), "overwrite": anew}
+    # the stage claims its own directory, and a sweep compares and prunes by the last one
+    own = replace(extras, claim=None, hyperparameters=None, callbacks=())
+    session.train(values, stage, not anew and stage.last_checkpoint.exists(), own)
 
 
 def _require_one_model(config: Config, names: list[str], trust: tuple[str, ...]) -> None:
