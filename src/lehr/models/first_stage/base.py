@@ -8,11 +8,12 @@ Shapes: b batch, c h w image, zc zh zw latent map.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from torch import Tensor
 
-from lehr.limits import check_word
+from lehr.limits import Order, check_order, check_word
 from lehr.models.autoencoder import Autoencoder
 from lehr.models.first_stage.fit import Fit, fitted, fitting_sides, note, restored
 from lehr.models.first_stage.tiling import tiled
@@ -125,30 +126,46 @@ class FirstStage(Autoencoder):
         self.decoder.compile()
 
 
-def posterior_of(
-    kind: PosteriorKind,
-    mean: Tensor,
-    logvar: Tensor | None,
-    std: float,
-    logvar_min: float | None,
-    logvar_max: float | None,
-) -> Posterior:
-    """The posterior of a kind.
+LOGVAR_ORDER = (Order("logvar_min", "<", "logvar_max"),)
 
-    Args:
-        kind: which.
-        mean: (b, zc, zh, zw).
-        logvar: (b, zc, zh, zw) of "gaussian"; of the others it does not count.
-        std: of "fixed".
-        logvar_min, logvar_max: bounds of the log-variance; None for no bound.
+
+@dataclass(frozen=True)
+class PosteriorForm:
+    """Which posterior a model gives, of what its encoder comes to.
+
+    Attributes:
+        kind: "gaussian"; "fixed", of standard deviation `std`; "point", deterministic.
+        std: of the fixed posterior.
+        logvar_min, logvar_max: bounds of the log-variance of a Gaussian one; None for no bound.
+
+    Raises:
+        ValueError: for another kind, or bounds the wrong way round.
     """
-    if kind == "point":
-        return Point(at_least_float32(mean))
-    if kind == "fixed":
-        return FixedVariance(at_least_float32(mean), std)
-    assert logvar is not None
-    if logvar_min is None and logvar_max is None:
-        return DiagonalGaussian(at_least_float32(mean), at_least_float32(logvar))
-    low = -float("inf") if logvar_min is None else logvar_min
-    high = float("inf") if logvar_max is None else logvar_max
-    return DiagonalGaussian.bounded(mean, logvar, low, high)
+
+    kind: PosteriorKind
+    std: float
+    logvar_min: float | None
+    logvar_max: float | None
+
+    def __post_init__(self) -> None:
+        check_word("model.posterior", self.kind, PosteriorKind)
+        check_order(LOGVAR_ORDER, "model", logvar_min=self.logvar_min, logvar_max=self.logvar_max)
+
+    def of(self, encoded: Tensor, halves: bool) -> Posterior:
+        """The posterior of what an encoder gives.
+
+        Args:
+            encoded: (b, zc, zh, zw), the means; with `halves` (b, 2 zc, zh, zw).
+            halves: whether log-variances follow the means; only a Gaussian posterior heeds them.
+        """
+        mean, logvar = encoded.chunk(2, dim=1) if halves else (encoded, None)
+        if self.kind == "point":
+            return Point(at_least_float32(mean))
+        if self.kind == "fixed":
+            return FixedVariance(at_least_float32(mean), self.std)
+        assert logvar is not None
+        if self.logvar_min is None and self.logvar_max is None:
+            return DiagonalGaussian(at_least_float32(mean), at_least_float32(logvar))
+        low = -float("inf") if self.logvar_min is None else self.logvar_min
+        high = float("inf") if self.logvar_max is None else self.logvar_max
+        return DiagonalGaussian.bounded(mean, logvar, low, high)

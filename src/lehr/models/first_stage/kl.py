@@ -11,8 +11,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from lehr.limits import Order, PositiveFloat, check_order, check_word
-from lehr.models.first_stage.base import PosteriorKind, posterior_of
+from lehr.limits import Order, PositiveFloat
+from lehr.models.first_stage.base import LOGVAR_ORDER, PosteriorForm, PosteriorKind
 from lehr.models.first_stage.residual import ResidualAutoencoder
 from lehr.needs import DENSITY, Need
 from lehr.posterior.posterior import Posterior
@@ -37,7 +37,7 @@ class KLAutoencoder(ResidualAutoencoder):
         ValueError: if the values do not fit together.
     """
 
-    ordered: ClassVar[tuple[Order, ...]] = (Order("logvar_min", "<", "logvar_max"),)
+    ordered: ClassVar[tuple[Order, ...]] = LOGVAR_ORDER
     provides: ClassVar[tuple[Need, ...]] = (DENSITY.unless(posterior="point"),)
 
     def __init__(
@@ -50,17 +50,12 @@ class KLAutoencoder(ResidualAutoencoder):
         logvar_max: float | None = 20.0,
         **others: Any,
     ) -> None:
-        check_word("model.posterior", posterior, PosteriorKind)
-        if logvar_min is not None and logvar_max is not None:
-            check_order(self.ordered, "model", logvar_min=logvar_min, logvar_max=logvar_max)
+        form = PosteriorForm(posterior, std, logvar_min, logvar_max)
         super().__init__(image_shape, **others)
         channels = self.latent_shape[0]
         self.quant_conv = nn.Conv2d(2 * channels, 2 * channels, 1) if quant_conv else None
         self.post_quant_conv = nn.Conv2d(channels, channels, 1) if quant_conv else None
-        self.posterior: PosteriorKind = posterior
-        self.std = std
-        self.logvar_min = logvar_min
-        self.logvar_max = logvar_max
+        self.form = form
         self.loaded()
 
     def diffusers_config(self) -> dict[str, Any]:
@@ -71,14 +66,14 @@ class KLAutoencoder(ResidualAutoencoder):
     @torch.no_grad()
     def loaded(self) -> None:
         """Let the weights of the log-variance give that of a posterior which has no variances of its own."""
-        if self.posterior == "gaussian":
+        if self.form.kind == "gaussian":
             return
         last = self.encoder.conv_out if self.quant_conv is None else self.quant_conv
         assert isinstance(last, nn.Conv2d)
         assert last.bias is not None
         half = self.latent_shape[0]
         last.weight[half:] = 0.0
-        last.bias[half:] = 2 * math.log(self.std) if self.posterior == "fixed" else _POINT_LOGVAR
+        last.bias[half:] = 2 * math.log(self.form.std) if self.form.kind == "fixed" else _POINT_LOGVAR
 
     @property
     def _encoder_channels(self) -> int:
@@ -92,5 +87,4 @@ class KLAutoencoder(ResidualAutoencoder):
         return self._decoder_output(z if self.post_quant_conv is None else self.post_quant_conv(z))
 
     def _posterior(self, encoded: Tensor) -> Posterior:
-        mean, logvar = encoded.chunk(2, dim=1)
-        return posterior_of(self.posterior, mean, logvar, self.std, self.logvar_min, self.logvar_max)
+        return self.form.of(encoded, halves=True)

@@ -13,8 +13,8 @@ from annotated_types import MinLen
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from lehr.limits import NonNegativeInt, Order, PositiveFloat, PositiveInt, Text, check_order, check_word
-from lehr.models.first_stage.base import FirstStage, PosteriorKind, posterior_of
+from lehr.limits import NonNegativeInt, Order, PositiveFloat, PositiveInt, Text
+from lehr.models.first_stage.base import LOGVAR_ORDER, FirstStage, PosteriorForm, PosteriorKind
 from lehr.models.first_stage.fit import Fit
 from lehr.needs import DENSITY, Need
 from lehr.posterior.posterior import Posterior
@@ -47,7 +47,7 @@ class TinyAutoencoder(FirstStage):
         ValueError: if the values do not fit together.
     """
 
-    ordered: ClassVar[tuple[Order, ...]] = (Order("logvar_min", "<", "logvar_max"),)
+    ordered: ClassVar[tuple[Order, ...]] = LOGVAR_ORDER
     provides: ClassVar[tuple[Need, ...]] = (DENSITY.unless(posterior="point"),)
 
     def __init__(
@@ -66,9 +66,7 @@ class TinyAutoencoder(FirstStage):
         fit: Fit = "pad",
         pretrained: Text | None = None,
     ) -> None:
-        check_word("model.posterior", posterior, PosteriorKind)
-        if logvar_min is not None and logvar_max is not None:
-            check_order(self.ordered, "model", logvar_min=logvar_min, logvar_max=logvar_max)
+        form = PosteriorForm(posterior, std, logvar_min, logvar_max)
         super().__init__(image_shape, latent_channels, 1 << (len(blocks) - 1), tile, fit, pretrained)
         from diffusers.models.autoencoders.vae import DecoderTiny, EncoderTiny
 
@@ -81,17 +79,14 @@ class TinyAutoencoder(FirstStage):
             for layers, first in ((self.encoder.layers, last - blocks[-1]), (self.decoder.layers, 2)):
                 for i in range(first, first + blocks[-1]):
                     layers[i] = _GlobalBlock(layers[i], base_channels)
-        self.posterior: PosteriorKind = posterior
-        self.std = std
-        self.logvar_min = logvar_min
-        self.logvar_max = logvar_max
+        self.form = form
         self.gradient_checkpointing = gradient_checkpointing
         self.base_channels = base_channels
         self.blocks = tuple(blocks)
         self.global_branch = global_branch
 
     def diffusers_config(self) -> dict[str, Any]:
-        if self.global_branch or self.posterior == "gaussian":
+        if self.global_branch or self.form.kind == "gaussian":
             raise ValueError("model: diffusers has no tiny autoencoder with a global branch or a Gaussian posterior")
         said = super().diffusers_config()
         del said["sample_size"]
@@ -120,8 +115,7 @@ class TinyAutoencoder(FirstStage):
         return x
 
     def _posterior(self, encoded: Tensor) -> Posterior:
-        mean, logvar = encoded.chunk(2, dim=1) if self.posterior == "gaussian" else (encoded, None)
-        return posterior_of(self.posterior, mean, logvar, self.std, self.logvar_min, self.logvar_max)
+        return self.form.of(encoded, halves=self.form.kind == "gaussian")
 
     def compile_networks(self) -> None:
         self.encoder.layers.compile()
