@@ -19,7 +19,7 @@ NOT_PART_OF_IT = (
 `terms.lpips.sha256` is, and says what is in the file.
 """
 LATER: dict[str, Any] = {
-    "kl.convention": "nats",
+    "kl.convention": "nats", "model.mean_bound": None,
     "ema._target_": "lehr.training.EMAPlan", "ema.decay": None, "ema.half_life": None, "optimizer.freeze": [],
     "trainer.check_val_every_n_steps": None, "trainer.limit_examples": None, "trainer.overfit_batches": 0,
     "trainer.channels_last": False,

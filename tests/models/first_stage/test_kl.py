@@ -7,6 +7,7 @@ import torch
 
 from lehr.errors import NoDensity
 from lehr.models import KLAutoencoder
+from lehr.models.first_stage.base import PosteriorForm
 
 SMALL = {"base_channels": 8, "channel_multipliers": (1, 2), "layers": 1, "norm_groups": 4}
 
@@ -45,6 +46,20 @@ def test_a_posterior_without_variances_of_its_own_says_its_variance_in_the_weigh
         torch.testing.assert_close(moments[:, 4:].exp().sqrt(), torch.full((2, 4, 8, 8), 0.3))
     with pytest.raises(NoDensity):
         small(posterior="point").encode(x).kl()
+
+
+@pytest.mark.parametrize("posterior", ["gaussian", "fixed", "point"])
+def test_means_stay_within_their_bound_and_only_gradients_that_lead_back_count(posterior):
+    form = PosteriorForm(posterior, 0.1, None, None, mean_bound=8.0)
+    encoded = torch.tensor([-9.0, -8.0, 3.0, 20.0, 20.0]).view(1, 5, 1, 1).repeat(1, 2, 1, 1).requires_grad_()
+    mean = form.of(encoded, halves=True).mean
+    assert mean.flatten().tolist() == [-8.0, -8.0, 3.0, 8.0, 8.0]
+    (mean.flatten() * torch.tensor([1.0, 1.0, 1.0, -1.0, 1.0])).sum().backward()  # descent goes the other way
+    assert encoded.grad[0, :5].flatten().tolist() == [0.0, 1.0, 1.0, 0.0, 1.0]
+    x = torch.rand(2, 3, 16, 16)
+    free = small(posterior=posterior).encode(x).mean
+    most = free.abs().max().item() / 2
+    assert torch.equal(small(posterior=posterior, mean_bound=most).encode(x).mean, free.clamp(-most, most))
 
 
 @pytest.mark.parametrize(("fit", "sides"), [("pad", (9, 6)), ("crop", (8, 5))])

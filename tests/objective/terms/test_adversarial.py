@@ -268,6 +268,7 @@ def test_with_a_head_start_it_learns_before_it_counts():
     ("values", "said"),
     [
         ({"adaptive": True, "per": "pixel"}, "adaptive=true and per=pixel: .* say per=example or adaptive=false"),
+        ({"adaptive": True, "per": "gradient"}, "adaptive=true and per=gradient: .* say per=example"),
         ({"r2": 10.0}, "r2=10 and norm=batch: the penalty is of the logits of one image"),
         ({"loss": "wgan"}, "loss='wgan': expected one of hinge, vanilla, relativistic"),
     ],

@@ -8,12 +8,15 @@ import pytest
 import torch
 
 from lehr import randomness
+from lehr.compose.components import run_problems
+from lehr.compose.composer import Command, composed
 from lehr.errors import ConfigError
 from lehr.models import Components
 from lehr.models.autoencoder import Autoencoder
 from lehr.objective import ELBO, IWAE, AnnealedKL, Gaussian, Laplace, StandardNormalPrior
 from lehr.objective.step import AUTOENCODER, StepInputs
 from lehr.objective.terms import LatentMagnitude, LossTerm, TermResult, TrainingLength, WithTerms
+from lehr.objective.terms.balance import of_gradient
 from lehr.objective.terms.timing import Onset
 from lehr.posterior import DiagonalGaussian
 
@@ -116,6 +119,59 @@ def test_with_a_term_per_pixel_the_loss_is_that_of_latent_diffusion(likelihood, 
     # -log p of a Laplace has log(2 scale) = s for each pixel; of a Gaussian log(scale sqrt(2 pi)) = s / 2 + a constant
     constant = 0.0 if power == 1 else 12 * (0.5 * torch.log(torch.tensor(2 * torch.pi / 8)).item() - s / 2)
     assert result.losses[AUTOENCODER].item() / B == pytest.approx(ldm.item() + constant, rel=1e-6)
+
+
+class Absolute(LossTerm):
+    """`scale` times the mean of |x - y| over pixels in [-1, 1]."""
+
+    compares_images = True
+
+    def __init__(self, scale, per, weight=0.7):
+        super().__init__(weight)
+        self.scale, self.per = scale, per
+
+    def forward(self, inputs):
+        error = (2 * (inputs.images - inputs.reconstruction)).abs().flatten(1).mean(1)
+        return TermResult(self.scale * error)
+
+
+@pytest.mark.parametrize("likelihood", [Laplace(0.5), Laplace(0.2)])
+def test_a_weight_of_the_gradient_is_one_of_the_absolute_error_whatever_the_scale_of_the_term(likelihood):
+    def found(scale, per):
+        result, held, *_ = step({"own": Absolute(scale, per)}, likelihood)
+        result.total.backward()
+        return [held.model.encoder.weight.grad, held.model.decoder.weight.grad, result.losses[AUTOENCODER].detach()]
+
+    by_pixel = found(1.0, "pixel")
+    for scale in (1.0, 1e3, 1e-3):
+        torch.testing.assert_close(found(scale, "gradient"), by_pixel)
+
+
+def test_a_weight_of_the_gradient_is_of_all_examples_and_0_where_there_is_none():
+    y = randomness.uniform(0, "y", 0, (B, *SHAPE)).requires_grad_()
+    errors = (y * torch.tensor([1.0, 2.0, 3.0, 4.0]).view(B, 1, 1, 1)).square().flatten(1).sum(1)
+    given = StepInputs(y, lambda shape: y, {}, 0, B, 50, 1, lambda sums: sums)
+    value, factor = of_gradient(y, errors, given)
+    assert torch.equal(value, errors)
+    (gradient,) = torch.autograd.grad((factor * value).sum(), y)
+    norms = gradient.flatten(1).norm(dim=1)
+    assert norms.square().mean().sqrt().item() == pytest.approx(2 * 12**0.5)
+    (own,) = torch.autograd.grad((y * torch.tensor([1.0, 2.0, 3.0, 4.0]).view(B, 1, 1, 1)).square().sum(), y)
+    torch.testing.assert_close(gradient, factor * own)
+    assert of_gradient(y, (0 * y).flatten(1).sum(1), given)[1] == 0
+
+
+def test_terms_that_are_not_of_the_reconstruction_alone_have_no_such_weight():
+    def problems(*words):
+        return run_problems(composed(Command("train", None, words))[0].values)
+
+    assert problems("terms=magnitude", "terms.magnitude.per=gradient") == [
+        "terms.magnitude.per=gradient: must be 'example' or 'pixel'"
+    ]
+    words = ["terms=[laplacian,adversarial]", "terms.laplacian.per=gradient", "terms.adversarial.per=gradient"]
+    assert problems(*words, "terms.adversarial.adaptive=false") == []
+    (line,) = problems(*words)
+    assert "adaptive=true and per=gradient: gradients weigh the term; say per=example or adaptive=false" in line
 
 
 def test_a_learned_scale_is_moved_by_a_term_per_pixel():

@@ -17,7 +17,7 @@ from lehr.limits import Order, check_order, check_word
 from lehr.models.autoencoder import Autoencoder
 from lehr.models.first_stage.fit import Fit, fitted, fitting_sides, note, restored
 from lehr.models.first_stage.tiling import tiled
-from lehr.posterior.gaussian import DiagonalGaussian, FixedVariance
+from lehr.posterior.gaussian import DiagonalGaussian, FixedVariance, bound
 from lehr.posterior.point import Point
 from lehr.posterior.posterior import Posterior, at_least_float32
 
@@ -137,6 +137,7 @@ class PosteriorForm:
         kind: "gaussian"; "fixed", of standard deviation `std`; "point", deterministic.
         std: of the fixed posterior.
         logvar_min, logvar_max: bounds of the log-variance of a Gaussian one; None for no bound.
+        mean_bound: the largest absolute value of a mean; None for any.
 
     Raises:
         ValueError: for another kind, or bounds the wrong way round.
@@ -146,6 +147,7 @@ class PosteriorForm:
     std: float
     logvar_min: float | None
     logvar_max: float | None
+    mean_bound: float | None = None
 
     def __post_init__(self) -> None:
         check_word("model.posterior", self.kind, PosteriorKind)
@@ -159,13 +161,16 @@ class PosteriorForm:
             halves: whether log-variances follow the means; only a Gaussian posterior heeds them.
         """
         mean, logvar = encoded.chunk(2, dim=1) if halves else (encoded, None)
+        mean = at_least_float32(mean)
+        if self.mean_bound is not None:
+            mean = bound(mean, -self.mean_bound, self.mean_bound)
         if self.kind == "point":
-            return Point(at_least_float32(mean))
+            return Point(mean)
         if self.kind == "fixed":
-            return FixedVariance(at_least_float32(mean), self.std)
+            return FixedVariance(mean, self.std)
         assert logvar is not None
         if self.logvar_min is None and self.logvar_max is None:
-            return DiagonalGaussian(at_least_float32(mean), at_least_float32(logvar))
+            return DiagonalGaussian(mean, at_least_float32(logvar))
         low = -float("inf") if self.logvar_min is None else self.logvar_min
         high = float("inf") if self.logvar_max is None else self.logvar_max
         return DiagonalGaussian.bounded(mean, logvar, low, high)

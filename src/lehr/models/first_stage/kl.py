@@ -31,6 +31,8 @@ class KLAutoencoder(ResidualAutoencoder):
         std: of the fixed posterior.
         logvar_min: lower bound of the posterior's log-variance; None for none, as FLUX has it.
         logvar_max: the upper bound.
+        mean_bound: the largest absolute value of the posterior's mean, AuraEquiVAE's is 8; None for any. Beyond it only
+            gradients that lead back count.
         others: as of `ResidualAutoencoder`.
 
     Raises:
@@ -48,9 +50,10 @@ class KLAutoencoder(ResidualAutoencoder):
         std: PositiveFloat = 0.1,
         logvar_min: float | None = -30.0,
         logvar_max: float | None = 20.0,
+        mean_bound: PositiveFloat | None = None,
         **others: Any,
     ) -> None:
-        form = PosteriorForm(posterior, std, logvar_min, logvar_max)
+        form = PosteriorForm(posterior, std, logvar_min, logvar_max, mean_bound)
         super().__init__(image_shape, **others)
         channels = self.latent_shape[0]
         self.quant_conv = nn.Conv2d(2 * channels, 2 * channels, 1) if quant_conv else None

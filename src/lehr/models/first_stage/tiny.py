@@ -37,6 +37,8 @@ class TinyAutoencoder(FirstStage):
         std: of the fixed posterior.
         logvar_min: lower bound of the log-variance of a Gaussian posterior; None for none.
         logvar_max: the upper bound.
+        mean_bound: the largest absolute value of the posterior's mean, AuraEquiVAE's is 8; None for any. Beyond it only
+            gradients that lead back count.
         gradient_checkpointing: compute activations once more in the backward pass, in place of keeping them.
         tile: in evaluation, the side in pixels of the tiles that larger images are coded in; None for whole images.
         fit: of sides that the down-sampling does not divide: "pad" repeats the last row and column, "crop" leaves out
@@ -61,12 +63,13 @@ class TinyAutoencoder(FirstStage):
         std: PositiveFloat = 0.1,
         logvar_min: float | None = -30.0,
         logvar_max: float | None = 20.0,
+        mean_bound: PositiveFloat | None = None,
         gradient_checkpointing: bool = False,
         tile: PositiveInt | None = None,
         fit: Fit = "pad",
         pretrained: Text | None = None,
     ) -> None:
-        form = PosteriorForm(posterior, std, logvar_min, logvar_max)
+        form = PosteriorForm(posterior, std, logvar_min, logvar_max, mean_bound)
         super().__init__(image_shape, latent_channels, 1 << (len(blocks) - 1), tile, fit, pretrained)
         from diffusers.models.autoencoders.vae import DecoderTiny, EncoderTiny
 

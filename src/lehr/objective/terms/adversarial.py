@@ -28,11 +28,13 @@ from lehr.objective.step import StepInputs
 from lehr.objective.terms.balance import adaptive_weight, norms_at, through
 from lehr.objective.terms.gan_losses import Loss, discriminator_loss, generator_loss, gradient_penalty, lecam, of_each
 from lehr.objective.terms.patchgan import Norm, PatchGAN, smallest_side
-from lehr.objective.terms.term import LossTerm, PlayerOptions, TermInputs, TermResult
+from lehr.objective.terms.term import LossTerm, PerOfReconstruction, PlayerOptions, TermInputs, TermResult
 from lehr.objective.terms.timing import TrainingLength, Unit
 
 PLAYER = "discriminator"
 _OF_ONE = "the penalty is of the logits of one image, which others have a part in then; say norm=none or norm=spectral"
+
+_WEIGHED = "gradients weigh the term; say per=example or adaptive=false"
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ class Adversarial(LossTerm):
 
     Args:
         image_shape: (c, h, w).
-        weight, start, unit: of the term in the autoencoder's loss, as of `LossTerm`.
+        weight, start, unit, per: of the term in the autoencoder's loss, as of `LossTerm`.
         loss: "hinge", "vanilla" or "relativistic": see `gan_losses`.
         adaptive: multiply the weight by |gradient of what compares images| / |gradient of this term| at the decoder's
             last layer, in every batch.
@@ -80,7 +82,8 @@ class Adversarial(LossTerm):
 
     unit_of_value = "logits"
     ordered = (
-        Apart("adaptive", True, "per", "pixel", "gradients weigh the term; say per=example or adaptive=false"),
+        Apart("adaptive", True, "per", "pixel", _WEIGHED),
+        Apart("adaptive", True, "per", "gradient", _WEIGHED),
         Apart("r1", None, "norm", "batch", _OF_ONE),
         Apart("r2", None, "norm", "batch", _OF_ONE),
     )
@@ -91,6 +94,7 @@ class Adversarial(LossTerm):
         weight: NonNegativeFloat = 0.5,
         start: NonNegativeFloat = 0.3,
         unit: Unit = "fraction",
+        per: PerOfReconstruction = "example",
         loss: Loss = "hinge",
         adaptive: bool = True,
         adaptive_most: PositiveFloat = 1e4,
@@ -109,8 +113,9 @@ class Adversarial(LossTerm):
         **options: Any,
     ) -> None:
         super().__init__(weight=weight, start=start, unit=unit, **options)
+        self.per = per
         check_word("loss", loss, Loss)
-        check_order(self.ordered, "terms.adversarial", adaptive=adaptive, per=self.per, r1=r1, r2=r2, norm=norm)
+        check_order(self.ordered, "terms.adversarial", adaptive=adaptive, per=per, r1=r1, r2=r2, norm=norm)
         self.loss: Loss = loss
         self.adaptive, self.adaptive_most, self.head_start = adaptive, adaptive_most, head_start
         self.r1, self.r2, self.lecam, self.lecam_decay = r1, r2, lecam, lecam_decay

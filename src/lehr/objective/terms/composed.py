@@ -20,7 +20,7 @@ from lehr.objective.bounds import Draw, Objective
 from lehr.objective.likelihood import Likelihood
 from lehr.objective.rate import RateTerm
 from lehr.objective.step import AUTOENCODER, Parts, StepInputs, StepResult, Term
-from lehr.objective.terms.balance import norms_at
+from lehr.objective.terms.balance import norms_at, of_gradient
 from lehr.objective.terms.term import LossTerm, PlayerOptions, TermInputs, TermResult
 from lehr.objective.terms.timing import TrainingLength
 from lehr.posterior.density import LatentDensity
@@ -100,7 +100,7 @@ class WithTerms(Objective):
                 continue
             given = TermInputs(inputs, parts, posterior, draw.z, reconstruction, fidelity)
             given = replace(given, compare=partial(self._compared, given))
-            if (found := term(given)) is None:
+            if (found := _found(term, given)) is None:
                 continue
             weight = _weight(term, parts, inputs) * found.factor
             weighted = weight * found.value.sum()
@@ -119,7 +119,7 @@ class WithTerms(Objective):
         given = replace(given, step=inputs, reconstruction=likelihood.mean(parameters))
         for term in self.named_terms().values():
             fits = term.compares_images and term.is_active(inputs.step) and min(images.shape[2:]) >= term.least_side
-            if fits and (found := term(given)) is not None:
+            if fits and (found := _found(term, given)) is not None:
                 total = total + _weight(term, given.parts, inputs) * found.factor * found.value
         return total
 
@@ -142,12 +142,22 @@ def _nothing_fitted(likelihood: Likelihood) -> Iterator[None]:
         likelihood.train(training)
 
 
+def _found(term: LossTerm, given: TermInputs) -> TermResult | None:
+    """What a term comes to, brought to the scale that its weight is of where that is of its gradient."""
+    found = term(given)
+    if found is None or term.per != "gradient" or not found.value.requires_grad:
+        return found
+    value, factor = of_gradient(given.reconstruction, found.value, given.step)
+    return replace(found, value=value, factor=found.factor * factor)
+
+
 def _weight(term: LossTerm, parts: Parts, inputs: StepInputs) -> Tensor | float:
     """Of a term's value at this step, in nats: with a gradient to a scale that is learned."""
     weight = term.onset(inputs.step)
     if term.per == "example":
         return weight
-    return weight * math.prod(inputs.images.shape[1:]) * parts.likelihood.error_weight()
+    size = math.prod(inputs.images.shape[1:]) if term.per == "pixel" else 1
+    return weight * size * parts.likelihood.error_weight()
 
 
 def _plain(weight: Tensor | float) -> Tensor | float:

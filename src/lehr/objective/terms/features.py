@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from lehr.errors import ConfigError
 from lehr.limits import PathString, Text, check_word
-from lehr.objective.terms.term import LossTerm, Per, TermInputs, TermResult
+from lehr.objective.terms.term import LossTerm, PerOfReconstruction, TermInputs, TermResult
 
 Scale = Literal["normalised", "raw"]
 _EPS = 1e-8  # of a square, so that there is a gradient where a position has no feature at all
@@ -48,10 +48,11 @@ class FeatureDistance(LossTerm):
         image_shape: tuple[int, int, int],
         layers: Sequence[Text] = (),
         scale: Scale = "normalised",
-        per: Per = "pixel",
+        per: PerOfReconstruction = "pixel",
         **options: Any,
     ) -> None:
-        super().__init__(per=per, **options)
+        super().__init__(**options)
+        self.per = per
         check_word("terms.features.scale", scale, Scale)
         self.least_side = min(image_shape[1:])
         self.scale = scale

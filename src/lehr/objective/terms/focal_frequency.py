@@ -12,7 +12,7 @@ from torch import Tensor
 
 from lehr.errors import ConfigError
 from lehr.limits import NonNegativeFloat, PositiveInt
-from lehr.objective.terms.term import LossTerm, Per, TermInputs, TermResult
+from lehr.objective.terms.term import LossTerm, PerOfReconstruction, TermInputs, TermResult
 
 
 def patches(images: Tensor, factor: int) -> Tensor:
@@ -60,10 +60,11 @@ class FocalFrequency(LossTerm):
         image_shape: tuple[int, int, int],
         alpha: NonNegativeFloat = 1.0,
         patch_factor: PositiveInt = 1,
-        per: Per = "pixel",
+        per: PerOfReconstruction = "pixel",
         **options: Any,
     ) -> None:
-        super().__init__(per=per, **options)
+        super().__init__(**options)
+        self.per = per
         _, h, w = image_shape
         if h % patch_factor or w % patch_factor:
             raise ConfigError(

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lehr.limits import PositiveInt
-from lehr.objective.terms.term import LossTerm, Per, TermInputs, TermResult
+from lehr.objective.terms.term import LossTerm, PerOfReconstruction, TermInputs, TermResult
 
 _BINOMIAL = (1.0, 4.0, 6.0, 4.0, 1.0)  # of Burt & Adelson 1983, over 16
 
@@ -57,8 +57,9 @@ class Laplacian(LossTerm):
     compares_images = True
     unit_of_value = "per pixel value in [-1, 1]"
 
-    def __init__(self, levels: PositiveInt = 5, per: Per = "pixel", **options: Any) -> None:
-        super().__init__(per=per, **options)
+    def __init__(self, levels: PositiveInt = 5, per: PerOfReconstruction = "pixel", **options: Any) -> None:
+        super().__init__(**options)
+        self.per = per
         self.levels = levels
 
     def forward(self, inputs: TermInputs) -> TermResult:

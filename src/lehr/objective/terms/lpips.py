@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from lehr.errors import ConfigError, in_a_line
 from lehr.limits import PathString, Text
-from lehr.objective.terms.term import LossTerm, Per, TermInputs, TermResult
+from lehr.objective.terms.term import LossTerm, PerOfReconstruction, TermInputs, TermResult
 from lehr.objective.terms.vgg import BLOCKS, LEAST_SIDE, VGG16
 from lehr.weights import WeightsFile
 
@@ -96,10 +96,11 @@ class LPIPS(LossTerm):
         image_shape: tuple[int, int, int],
         weights: PathString | None = None,
         sha256: Text = "397923af",
-        per: Per = "pixel",
+        per: PerOfReconstruction = "pixel",
         **options: Any,
     ) -> None:
-        super().__init__(per=per, **options)
+        super().__init__(**options)
+        self.per = per
         c, h, w = image_shape
         if c not in (1, 3):
             raise ConfigError(f"terms.lpips: looks at images of 1 or 3 channels, and these have {c}; {_INSTEAD}")

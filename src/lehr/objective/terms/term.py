@@ -19,6 +19,8 @@ from lehr.objective.terms.timing import Onset, TrainingLength, Unit
 from lehr.posterior.posterior import Posterior
 
 Per = Literal["example", "pixel"]
+PerOfReconstruction = Literal["example", "pixel", "gradient"]
+"""What the weight of a term may be of whose gradient reaches the model through the reconstruction alone."""
 
 
 def _nothing_to_compare_by(images: Tensor, parameters: Tensor) -> Tensor:
@@ -104,7 +106,9 @@ class LossTerm(nn.Module):
         unit: of both: image (seen by then), step, epoch or fraction (of the whole training).
         per: what the weight is of: "example", of the value as it is, in a loss of nats per example; "pixel", of the
             value at each pixel value of the image, beside an error of pixels in [-1, 1]: the weight in nats is then
-            weight * c h w * `Likelihood.error_weight()`, as LDM adds LPIPS to the error of every pixel.
+            weight * c h w * `Likelihood.error_weight()`, as LDM adds LPIPS to the error of every pixel. A class
+            of what is seen in the reconstruction alone may take "gradient" too: of the norm of its gradient at the
+            reconstructions of a batch, where 1 stands for that of |x - y| at every pixel value, see `of_gradient`.
     """
 
     needs: ClassVar[tuple[Need, ...]] = ()
@@ -127,7 +131,8 @@ class LossTerm(nn.Module):
         per: Per = "example",
     ) -> None:
         super().__init__()
-        self.weight, self.start, self.warmup, self.unit, self.per = weight, start, warmup, unit, per
+        self.weight, self.start, self.warmup, self.unit = weight, start, warmup, unit
+        self.per: PerOfReconstruction = per
         self.onset = Onset(weight)
         self._kept: dict[str, nn.Module] = {}
 
