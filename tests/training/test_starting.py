@@ -136,6 +136,13 @@ def test_a_run_goes_on_without_the_pretrained_weights_that_it_began_with(lehr, t
     assert "there is no such file or folder" in err
     code, _, err = lehr("train", f"resume={run}", "trainer.max_steps=2")
     assert code == 0, err
+    code, _, err = lehr("train", f"resume={run}", "trainer.max_steps=3", f"model.pretrained={tmp_path / 'elsewhere'}")
+    assert code == 2
+    assert err == (
+        f"lehr train: model.pretrained={tmp_path / 'elsewhere'}: a resumed run keeps its own "
+        f"model.pretrained={before}: it has begun with what that says; a new run (dir=OTHER) can begin with other "
+        "weights\n"
+    )
 
 
 def test_pretrained_weights_are_known_by_what_they_hold_and_not_by_where_they_lie(tmp_path, monkeypatch):

@@ -15,10 +15,12 @@ _COUNTED = "batches, steps and images are counted by it"
 _SPLIT = "it says which images are held out"
 _PIXELS = "it says what the pixels are"
 _SCORE = "the best ELBO so far is of it"
+_BEGUN = "it has begun with what that says; a new run (dir=OTHER) can begin with other weights"
 KEPT = {
     "seed": "every random number follows from it",
-    "start_from": "it has begun with those weights",
-    "fit_half": "it has begun with those weights",
+    "start_from": _BEGUN,
+    "fit_half": _BEGUN,
+    "model.pretrained": _BEGUN,
     "data.batch_size": _COUNTED,
     "trainer.accumulate_grad_batches": _COUNTED,
     "data.seed": _SPLIT,
