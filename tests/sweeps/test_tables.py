@@ -177,6 +177,19 @@ def test_names_of_other_scripts_keep_the_columns_aligned(tmp_path):
     ]
 
 
+def test_of_long_paths_the_end_is_shown_without_the_folders_that_all_lie_in(tmp_path):
+    folder = "/home/somebody/experiments/first stages"
+    long = "very_long_names_of_models_that_go_on_and_on/vae.safetensors"
+    for i, path in enumerate([f"{folder}/a/vae.safetensors", f"{folder}/b/vae.safetensors", f"{folder}/{long}", None]):
+        config = configuration(**{"model.pretrained": path})
+        add(tmp_path, {"model.pretrained": path}, {"test/elbo": -1.25 - i}, config=config)
+    sweep_yaml(tmp_path, "model.pretrained")
+    lines = terminal_table(answer(read_runs(tmp_path)), 80).splitlines()
+    named = [line.split("  ")[1] for line in lines if line.endswith("  1")]
+    assert named == ["null", "…/a/vae.safetensors", "…/b/vae.safetensors", f"…{long[-39:]}"]
+    assert "| …/a/vae.safetensors |" in markdown_table(answer(read_runs(tmp_path)))
+
+
 def test_one_run_each_is_shown_without_deviations(tmp_path):
     add(tmp_path, {"kl.weight": 1}, {"test/elbo": -97.123456})
     sweep_yaml(tmp_path, "kl.weight")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import csv
 import math
+import os
 import shutil
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from statistics import median
-from typing import IO
+from typing import IO, Any
 
 from lehr.run.status import DONE
 from lehr.sweeps.comparable import differing, measured_on
@@ -86,7 +87,7 @@ def _columns(table: Answer, beneath: bool) -> list[_Column]:
     for place, key in enumerate(table.by):
         values = [row.values[place] for row in rows]
         section, _, head = key.replace("/", ".").rpartition(".")
-        texts = [[_cut(shown(value)) if row.runs[0].swept else "?"] for value, row in zip(values, rows, strict=True)]
+        texts = [[text] if row.runs[0].swept else ["?"] for text, row in zip(_texts(values), rows, strict=True)]
         numeric = all(value is None or isinstance(value, int | float) for value in values)
         columns.append(_Column(key, section, head, texts, right=numeric))
     single = table.query.runs
@@ -258,8 +259,23 @@ def _pad(text: str, width: int, right: bool) -> str:
     return blank + text if right else text + blank
 
 
+def _texts(values: Sequence[Any]) -> list[str]:
+    """The values of a column, none wider than there is room for.
+
+    Where one is too long, paths are without the folders that all of them lie in, and of a long one the end is shown.
+    """
+    texts = [shown(value) for value in values]
+    if max(map(len, texts), default=0) <= _VALUE_WIDTH:
+        return texts
+    paths = [text for text in texts if text.startswith("/")]
+    above = os.path.commonpath([os.path.dirname(path) for path in paths]).rstrip("/") if paths else ""
+    return [_cut(f"…{text[len(above) :]}" if above and text.startswith("/") else text) for text in texts]
+
+
 def _cut(text: str) -> str:
-    return text if len(text) <= _VALUE_WIDTH else text[: _VALUE_WIDTH - 1] + "…"
+    if len(text) <= _VALUE_WIDTH:
+        return text
+    return f"…{text[1 - _VALUE_WIDTH :]}" if text.startswith(("/", "…/")) else f"{text[: _VALUE_WIDTH - 1]}…"
 
 
 def write_groups_csv(stream: IO[str], table: Answer) -> None:
