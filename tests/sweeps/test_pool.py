@@ -10,6 +10,7 @@ from multiprocessing.connection import Listener, arbitrary_address
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from lehr.sweeps import pool
 from lehr.sweeps.pool import Slot, slots, visible_gpus
@@ -168,3 +169,18 @@ def test_sockets_have_room_for_their_names_however_long_the_folder_for_temporary
         Listener(tempfile.mktemp(prefix="listener-", dir=tempfile.mkdtemp(prefix="pymp-")), "AF_UNIX")
     pool._give_sockets_short_names()
     Listener(arbitrary_address("AF_UNIX"), "AF_UNIX").close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "fault", [[], ["trainer.precision=64-true", "kl.weight=1e300", "optimizer.lr=1e300"]], ids=["done", "failed"]
+)
+def test_a_process_ends_although_others_decode_for_it(commands, tmp_path, fault):
+    """multiprocessing waits for the processes that its own have started, and these wait for pictures to decode."""
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for i in range(12):
+        Image.new("L", (8, 8), i * 20).save(folder / f"{i}.png")
+    images = ("data=images", f"data.path={folder}", "data.size=8", "data.workers=1", "data.batch_size=4")
+    sweep = commands.sweep("pool", *images, "pool.workers=1", "seed=1,2", *fault)
+    assert sweep.states() == dict.fromkeys((1, 2), "failed" if fault else "done"), sweep.err

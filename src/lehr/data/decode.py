@@ -14,6 +14,7 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import TypeVar
+from weakref import WeakSet
 
 import numpy as np
 
@@ -160,10 +161,21 @@ class Decoder:
 
     @cached_property
     def _pool(self) -> ProcessPoolExecutor:
+        _OPEN.add(self)
         return ProcessPoolExecutor(self.workers, initializer=_become_worker)
 
     def __getstate__(self) -> dict[str, object]:
         return {key: value for key, value in self.__dict__.items() if key != "_pool"}
+
+
+_OPEN: WeakSet[Decoder] = WeakSet()
+"""Those that have processes, or had."""
+
+
+def close_all() -> None:
+    """End the processes of all decoders: a process of multiprocessing would wait for them for ever before it ends."""
+    for decoder in list(_OPEN):
+        decoder.close()
 
 
 def _become_worker() -> None:
