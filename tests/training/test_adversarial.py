@@ -43,7 +43,7 @@ class Eights(Tiny):
         return with_test_held_out("eights", ArrayImages(pixels), 0.2, self.split_seed)
 
 
-def module(**options):
+def module(compile=False, **options):
     one = vae(warmup=0)
     with randomness.seeded(0, "weights"):
         model = MLP((1, 8, 8), latent_dim=2, hidden=[8])
@@ -53,7 +53,7 @@ def module(**options):
     objective = WithTerms(ELBO(), {"adversarial": term, "magnitude": LatentMagnitude(0.01)})
     players = {"discriminator": PlayerPlan(torch.optim.Adam, {"lr": 1e-2, "betas": (0.5, 0.9)}, clip=1.0)}
     plan = PlayerPlan(torch.optim.Adam, {"lr": 1e-2})
-    return VAEModule(model, Laplace(0.5), one.rate_term, plan, objective=objective, players=players)
+    return VAEModule(model, Laplace(0.5), one.rate_term, plan, compile=compile, objective=objective, players=players)
 
 
 class Watch(Callback):
@@ -320,3 +320,19 @@ def test_another_term_changes_no_first_weight_of_the_discriminator(monkeypatch):
     alone, beside, other = found
     assert torch.equal(alone, beside)
     assert not torch.equal(alone, other)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore:The .grad attribute")
+def test_compiled_both_players_train_as_they_do_uncompiled(tmp_path):
+    """From the first step on, with the adaptive weight, which is computed of gradients within the step."""
+    ends = []
+    for compiled in (False, True):
+        one = module(start=0, compile=compiled)
+        assert (one.objective.players["discriminator"]._compiled_call_impl is not None) == compiled
+        fit(tmp_path / str(compiled), module=one, data=Eights(), max_epochs=2)
+        ends.append({name: weight.clone() for name, weight in one.state_dict().items()})
+    eager, compiled = ends
+    assert any("discriminator" in name for name in eager)
+    for name, weight in eager.items():
+        torch.testing.assert_close(compiled[name], weight, rtol=1e-3, atol=1e-4, msg=name)

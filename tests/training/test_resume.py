@@ -130,6 +130,27 @@ def folder_of_images(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
+def test_two_processes_on_batches_of_several_sizes_go_on_to_the_same_bits(undisturbed, disturbed, tmp_path):
+    """Aspect buckets: 23 square, 13 wide and 5 high pictures, in batches of 6 of one shape that two ranks share."""
+    folder = tmp_path / "shapes"
+    folder.mkdir()
+    sizes = [(16, 16)] * 23 + [(24, 16)] * 13 + [(16, 24)] * 5
+    for i, (width, height) in enumerate(sizes):
+        pixels = np.random.default_rng(i).integers(0, 256, (height, width, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{i:02}.png")
+    overrides = (
+        "data=images", f"data.path={folder}", "data.size=16", "data.buckets=[[16,16],[16,24],[24,16]]",
+        "data.crop=random", "data.batch_size=6", "data.eval_batch_size=5", "data.workers=1", "data.test_fraction=0",
+        "model=tiny_small", "likelihood=laplace", "likelihood.scale=0.5", "kl=constant", "kl.weight=0",
+        "trainer.max_epochs=3", "trainer.check_val_every_n_epoch=1", "trainer.accumulate_grad_batches=2",
+        "trainer.log_every_n_steps=1", "trainer.devices=2", "trainer.accelerator=cpu", "callbacks.samples=null",
+        "callbacks.checkpoints.every_seconds=0", "evaluate=none",
+    )  # fmt: skip
+    moments = [("step", 2), ("validation", 0)]
+    assert differences(undisturbed(*overrides), disturbed(moments, *overrides)) == []
+
+
 @pytest.fixture(scope="module")
 def shards_of_images(folder_of_images, tmp_path_factory):
     """The same images in three shards."""
