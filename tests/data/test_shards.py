@@ -181,7 +181,7 @@ def overwritten(folder: Path) -> None:
     ],
     ids=["truncated", "between", "overwritten", "text", "empty", "gzip"],
 )
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_damaged_shard_is_one_line_and_skipped_where_that_is_asked_for(
     shards: Path, common: dict[str, Any], damage: Any, line: str, left: int, workers: int
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from copy import deepcopy
 from pathlib import Path
 
 import numpy as np
@@ -251,25 +252,27 @@ def test_a_checkpoint_with_another_term_that_has_weights_is_refused_in_a_line():
     require_fit(saved, with_term, Path("run"))
 
 
+@pytest.fixture(scope="module")
+def adversarial():
+    """A configuration with a discriminator. Not to be changed; copy it."""
+    return composed(Command("train", None, ["terms=adversarial", "kl=constant", "trainer.max_epochs=5"]))[0].values
+
+
 @pytest.mark.parametrize(
     ("changes", "problem"),
     [
-        (("start=5", "unit=epoch"), r"start=5 \(epochs\): the training ends before that, after 5 epochs;"),
+        ({"start": 5, "unit": "epoch"}, r"start=5 \(epochs\): the training ends before that, after 5 epochs;"),
         (
-            ("start=0.6", "warmup=0.4"),
+            {"start": 0.6, "warmup": 0.4},
             r"start=0\.6 \+ terms\.adversarial\.warmup=0\.4 \(of the training\): .* 1, the whole",
         ),
-        (("start=7", "unit=step"), None),  # which the data decide
+        ({"start": 7, "unit": "step"}, None),  # which the data decide
     ],
 )
-def test_a_start_after_the_end_is_found_before_the_data_are_read(changes, problem):
-    words = [
-        "terms=adversarial",
-        "kl=constant",
-        "trainer.max_epochs=5",
-        *(f"terms.adversarial.{change}" for change in changes),
-    ]
-    found = combination_problems(composed(Command("train", None, words))[0].values)
+def test_a_start_after_the_end_is_found_before_the_data_are_read(adversarial, changes, problem):
+    config = deepcopy(adversarial)
+    config["terms"]["adversarial"] |= changes
+    found = combination_problems(config)
     assert [re.search(problem, line) is not None for line in found] == [True] if problem else found == []
 
 

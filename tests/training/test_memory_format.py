@@ -8,7 +8,8 @@ from safetensors.torch import load_file
 from lehr.training.module import VAEModule
 
 CONV = ("model=conv", "model.channels=[8,8]", "model.hidden=0", "kl=constant", "trainer.max_epochs=null",
-        "trainer.max_steps=4", "evaluate=none", "callbacks.samples=null", "callbacks.aggregate=null")  # fmt: skip
+        "trainer.max_steps=4", "evaluate=none", "callbacks.samples=null", "callbacks.aggregate=null",
+        "logger=none")  # fmt: skip
 
 
 def test_channels_last_changes_no_number_beyond_rounding(lehr, tmp_path, monkeypatch):

@@ -110,21 +110,13 @@ def test_the_same_command_goes_on_where_it_was_stopped(staged, tmp_path, lehr, m
     assert "holds a finished run" in err
 
 
-def test_to_begin_anew_is_to_begin_with_the_first_stage(staged, tmp_path, lehr):
+def test_an_earlier_run_is_replaced_once_the_first_stage_can_start(staged, tmp_path, lehr):
+    """All of its stages, and it may be what that stage begins with."""
     run = shutil.copytree(staged, tmp_path / "run")
+    there = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
     code, _, err = lehr("train", f"dir={run}", *COMMON, "overwrite=true", "stages=[{name:one,seed2:1},{name:two}]")
     assert code == 2
     assert "stages.one: seed2: unknown key" in err
-    assert (run / "stages" / "low").is_dir()
-    code, _, err = lehr("train", f"dir={run}", *COMMON, "overwrite=true", "stages=[{name:one},{name:two}]")
-    assert code == 0, err
-    assert [path.name for path in (run / "stages").iterdir()] == ["one"]
-
-
-def test_an_earlier_run_is_replaced_once_the_first_stage_can_start(staged, tmp_path, lehr):
-    """And may be what that stage begins with."""
-    run = shutil.copytree(staged, tmp_path / "run")
-    there = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
     command = ("train", f"dir={run}", *COMMON, f"start_from={run}", "overwrite=true")
     code, _, err = lehr(*command, "model.hidden=[8]", "stages=[{name:low},{name:all}]")
     assert code == 1
@@ -151,12 +143,18 @@ def test_stages_of_different_models_are_refused_before_the_first(tmp_path, lehr)
     ("stages", "said"),
     [
         ("[{name:a,data.sise:3},{name:b}]", "stages.a: data.sise: unknown key; did you mean data."),
-        ("[{name:a,optimizer.lr:-1},{name:b}]", "stages.a: optimizer.lr=-1: must be greater than 0"),
+        pytest.param(
+            "[{name:a,optimizer.lr:-1},{name:b}]",
+            "stages.a: optimizer.lr=-1: must be greater than 0",
+            marks=pytest.mark.slow,
+        ),
         ("[{name:a},{name:a}]", "stages.a: there are two of this name"),
-        ("[{name:../a},{name:b}]", "stages.0: must be values and a name of letters"),
         ("[{optimizer.lr:1},3]", "stages.1: must be values and a name of letters"),
+        pytest.param(
+            "[{name:../a},{name:b}]", "stages.0: must be values and a name of letters", marks=pytest.mark.slow
+        ),
         ("[{name:a,seed:3},{name:b}]", "stages.a: seed is of the whole run; say it outside of the stages"),
-        ("3", "stages=3: must be a list"),
+        pytest.param("3", "stages=3: must be a list", marks=pytest.mark.slow),
     ],
 )
 def test_a_list_that_is_wrong_is_said_before_anything_is_trained(tmp_path, lehr, stages, said):
