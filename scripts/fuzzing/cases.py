@@ -11,12 +11,24 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from fuzzing.known import default, keys_of, options, sweep_keys, train_keys
+from fuzzing.known import default, keys_of, keys_of_choice, options, sweep_keys, train_keys
 from fuzzing.values import at_limits, good, hostile, misspelt, wrong
+from lehr.config.exchange import ExportConfig, ImportConfig
 from lehr.config.registry import GROUPS
-from lehr.config.schema import EvaluateConfig, GroupsConfig, ProbeConfig, ResultsConfig, SampleConfig, Section
+from lehr.config.schema import (
+    CompareConfig,
+    EvaluateConfig,
+    GroupsConfig,
+    ProbeConfig,
+    ResultsConfig,
+    SampleConfig,
+    Section,
+)
 
-COMMANDS = {"train": 45, "train -m": 18, "sample": 11, "evaluate": 9, "results": 9, "completion": 8}
+COMMANDS = {
+    "train": 45, "train -m": 18, "sample": 11, "evaluate": 9, "results": 9, "completion": 8,
+    "compare": 10, "import": 9, "export": 8, "probe": 8, "groups": 7,
+}  # fmt: skip
 """And how often each is tried."""
 TINY = (
     "trainer.max_steps=2", "kl.hold=0", "kl.warmup=0", "evaluate=none", "callbacks.samples.n=4",
@@ -137,8 +149,23 @@ def _train(rng: random.Random, command: str) -> _Draft:
 
 def _of_a_run(schema: type[Section], *cheap: str) -> Callable[[random.Random, str], _Draft]:
     def start(rng: random.Random, command: str) -> _Draft:
-        run = rng.choice(("done",) * 6 + ("interrupted", "nowhere", "empty", "sweep", "x.npy"))
+        run = rng.choice(("done",) * 4 + ("published",) * 2 + ("interrupted", "nowhere", "empty", "sweep", "x.npy"))
         return _Draft(rng, command, [f"run={run}", *cheap], keys_of(schema))
+
+    return start
+
+
+def _with_images(schema: type[Section], places: tuple[int, ...], *cheap: str) -> Callable[[random.Random, str], _Draft]:
+    """Of a command that takes as many autoencoders as one of `places`, and images by name, or none."""
+
+    def start(rng: random.Random, command: str) -> _Draft:
+        found = ("vae",) * 6 + ("done",) * 4 + ("published", "vae/config.json", "nowhere", "empty", "x.npy", "pictures")
+        words = [rng.choice(found) for _ in range(rng.choice(places))] + list(cheap)
+        name = rng.choice((None, *_DATA))
+        words += [f"data={name}", *_DATA[name]] if name else []
+        keys = {key: annotation for key, annotation in keys_of(schema).items() if key != "data"}
+        keys |= keys_of_choice("data", name) if name else {}
+        return _Draft(rng, command, words, keys, ("data",))
 
     return start
 
@@ -161,6 +188,9 @@ _STARTS = {
     "evaluate": _of_a_run(EvaluateConfig, "level=quick", "examples=20", "iwae_samples=2", "features=pca"),
     "groups": _of_a_run(GroupsConfig, "examples=40"),
     "probe": _of_a_run(ProbeConfig, "examples=8"),
+    "compare": _with_images(CompareConfig, (2, 2, 2, 3, 1), "examples=4", "pictures=2"),
+    "import": _with_images(ImportConfig, (1, 1, 1, 0, 2), "dir=new"),
+    "export": _of_a_run(ExportConfig, "out=new"),
     "results": _results,
     "completion": _completion,
 }

@@ -19,9 +19,16 @@ def train_keys(chosen: Mapping[str, str]) -> dict[str, Any]:
     keys = {name: annotation for name, annotation in keys_of(TrainConfig).items() if name not in (*GROUPS, "trainer")}
     keys |= keys_of(Trainer, "trainer")
     for group, choice in chosen.items():
-        for path, node in nodes(group, choice):
-            if schema := schema_of(group, str(node.get("_target_"))):
-                keys |= keys_of(schema, path)
+        keys |= keys_of_choice(group, choice)
+    return keys
+
+
+def keys_of_choice(group: str, choice: str) -> dict[str, Any]:
+    """Key -> type, of the components of a choice."""
+    keys: dict[str, Any] = {}
+    for path, node in nodes(group, choice):
+        if schema := schema_of(group, str(node.get("_target_"))):
+            keys |= keys_of(schema, path)
     return keys
 
 

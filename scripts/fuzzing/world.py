@@ -14,10 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image
 
 from lehr.cli.main import main
 from lehr.config.registry import conf_dir
+from lehr.models import TinyAutoencoder
+from lehr.run.diffusers_folder import write_diffusers
 
 _SMALL = (
     "trainer.max_steps=2",
@@ -46,6 +49,8 @@ _PROCESSES = ("os.system", "os.exec", "os.posix_spawn", "subprocess.Popen", "os.
 class World:
     """The folder `home` that every case finds copied: `done`, `interrupted`, `sweep`, `empty`, `pictures`, files.
 
+    `vae` is an autoencoder of diffusers, and `published` the run that was made of it.
+
     Args:
         folder: an empty one.
         run: a finished run of the digits; None to train one, and a sweep.
@@ -65,6 +70,10 @@ class World:
             Image.fromarray(image).save(path)
         _write_idx(self.home / "idx", images)
         (self.home / "empty").mkdir()
+        torch.manual_seed(0)
+        write_diffusers(self.home / "vae", TinyAutoencoder((1, 8, 8), base_channels=4, blocks=(0, 1)))
+        with _inside(self.home, self.folder):
+            assert main(["import", "vae", "dir=published"]) == 0
         if run is not None:
             for name in ("done", "sweep/one", "sweep/other"):
                 shutil.copytree(run, self.home / name)

@@ -180,7 +180,7 @@ def test_the_command_prints_what_is_recorded_and_what_is_measured(lehr, finished
 @pytest.mark.parametrize(
     ("words", "lines"),
     [
-        (["RUN"], ["say two models or more: runs, diffusers folders or files; there are 1"]),
+        (["RUN"], ["say two models or more: runs, diffusers folders or files; RUN is one"]),
         (["RUN", "nothere"], ["nothere: is no run directory and no autoencoder: there is no such file or folder"]),
         (
             ["RUN", "RUN", "splitt=test", "examples=1"],

@@ -114,7 +114,8 @@ def compared(
     """
     problems = list(problems)
     if len(models) < 2:
-        problems.append(f"say two models or more: runs, diffusers folders or files; there are {len(models)}")
+        only = f"{getattr(models[0], 'path', models[0])} is one" if models else "there is none"
+        problems.append(f"say two models or more: runs, diffusers folders or files; {only}")
     problems += [
         f"compare: got {type(one).__name__}, expected a model, or the path of one"
         for one in models

@@ -29,7 +29,7 @@ def main(argv: list[str]) -> int:
         found = compared(places, values, command, problems)
         folder = found.save(place_of(found, values["out"]))
     except Exception as error:
-        return told(error, "compare", wants_traceback(bool(values.get("debug"))))
+        return told(error, "compare", wants_traceback(values.get("debug") is True))
     if values["format"] == "json":
         print_text(json.dumps(found.plain(), indent=1) + "\n")
         print(folder, file=sys.stderr)

@@ -63,7 +63,9 @@ def summary(run: Run) -> str:
             f"  scaling_factor {factors.scaling_factor:.5g}, shift_factor {factors.shift_factor:.5g}, {source}"
         )
     lines += [
-        f"  {named(key)[0]} {shown(key, run.metrics[key])} {named(key)[1]}" for key in _SHOWN if key in run.metrics
+        f"  {named(key)[0]} {shown(key, run.metrics[key])} {named(key)[1]}".rstrip()
+        for key in _SHOWN
+        if key in run.metrics
     ]
     if not run.config["data"]:
         lines.append(f"  no images were named: {MEASURED_BY}")

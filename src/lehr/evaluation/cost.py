@@ -96,8 +96,8 @@ def _cost(model: Autoencoder, size: int, precision: str, device: torch.device, r
     if not model.any_size and (height, width) != (size, size):
         return Cost(size, precision, note=f"takes images of {height} x {width} alone")
     shape = (1, channels, size, size)
-    images = randomness.uniform(0, "cost", 0, shape, device)
     try:
+        images = randomness.uniform(0, "cost", 0, shape, device)
         latents = model.encode(images).mean  # also the warm-up
         model.decode(latents)
         encode_ms, decode_ms = (
