@@ -8,8 +8,10 @@ import os
 from lehr.compose.grid import SEARCH, Grid
 from lehr.config.given import NOTHING, Given
 from lehr.config.problems import section_problems
+from lehr.config.schema import FusedLauncher as FusedSettings
 from lehr.config.schema import RayLauncher as RaySettings
 from lehr.surroundings import places
+from lehr.sweeps.fused import Fused
 from lehr.sweeps.here import Here
 from lehr.sweeps.launching import Launcher
 from lehr.sweeps.pool import Pool, slots, visible_gpus
@@ -26,6 +28,9 @@ def launcher(found: Grid, count: int, retry: str | None, given: Given = NOTHING)
     pool = found.pool
     if found.launcher_name == "pool":
         return Pool(slots(count, **pool, devices=found.devices), retry)
+    if found.launcher_name == "fused":
+        others = Pool(slots(count, **pool, devices=found.devices), retry)
+        return Fused(others, FusedSettings.model_validate(found.launcher).lanes, retry)
     if found.launcher_name == "ray":
         from lehr.sweeps.ray_launcher import RayLauncher
 
@@ -56,9 +61,11 @@ def launcher_problems(found: Grid, given: Given = NOTHING) -> list[str]:
         if importlib.util.find_spec("ray") is None:
             return ["hydra/launcher=ray: Ray is not installed; pip install 'lehr[ray]'"]
         return section_problems(RaySettings, found.launcher, "hydra.launcher")
-    if found.launcher_name != "pool":
+    if found.launcher_name == "fused" and (problems := section_problems(FusedSettings, found.launcher, "hydra.launcher")):
+        return problems
+    if found.launcher_name not in ("pool", "fused"):
         return []
-    if others := [key for key in found.launcher if key != "_target_"]:
+    if found.launcher_name == "pool" and (others := [key for key in found.launcher if key != "_target_"]):
         own = ", ".join(f"pool.{key}" for key in found.pool)
         return [f"hydra.launcher.{others[0]}: is of another launcher; the pool has {own}"]
     wanted, gpus, devices = found.pool["gpus"], found.pool["gpus_per_run"], found.devices

@@ -39,7 +39,7 @@ Many runs, with -m:
   sweep.retry=failed       try again what has failed
   pool.workers=auto        runs at once on CPUs; pool.gpus, pool.gpus_per_run and pool.per_gpu on GPUs
   hydra.sweep.dir=auto     the directory of all of them; auto for the same whenever the grid is
-  hydra/launcher=pool      or basic, joblib, submitit_local, submitit_slurm, ray
+  hydra/launcher=pool      or fused, basic, joblib, submitit_local, submitit_slurm, ray
   hydra/sweeper=optuna     a search: 'kl.weight=tag(log, interval(0.1,10))'
 
 Groups and their choices:

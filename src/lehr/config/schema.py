@@ -206,6 +206,12 @@ class Sweep(Section):
     retry: Literal["none", "failed"]
 
 
+class FusedLauncher(Component):
+    """`hydra.launcher` of points that are trained as one program."""
+
+    lanes: PositiveInt
+
+
 class RayLauncher(Component):
     """`hydra.launcher` of Ray."""
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice, tee
 from time import perf_counter
 from typing import Any
@@ -95,6 +96,45 @@ class TrainingLoader:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Nothing to restore."""
+
+
+@dataclass(frozen=True)
+class Awaited:
+    """A batch of training that nobody has fetched yet.
+
+    Attributes:
+        share: which examples it has.
+        fetch: fetches it.
+        key: batches of one key and one `share.counter` are equal.
+    """
+
+    share: Share
+    fetch: Callable[[], Batch]
+    key: tuple[Any, ...]
+
+    @property
+    def total(self) -> int:
+        """As of `Batch`."""
+        return self.share.total
+
+    def __len__(self) -> int:
+        return len(self.share.indices)
+
+    def to(self, device: torch.device | str) -> Batch:
+        """The batch itself, on `device`."""
+        return self.fetch().to(device)
+
+
+class AwaitedLoader(TrainingLoader):
+    """A training loader that leaves it to others to fetch its batches: many runs may share one."""
+
+    def _batches(self, order: Iterable[Share], epoch: int | None) -> Iterator[Awaited]:  # type: ignore[override]
+        key = (id(self._images), self._seed, self._binarization)
+        for share in order:
+            yield Awaited(share, partial(self._fetched, share, epoch), key)
+
+    def _fetched(self, share: Share, epoch: int | None) -> Batch:
+        return next(super()._batches(iter([share]), epoch))
 
 
 class EvaluationLoader:

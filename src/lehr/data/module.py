@@ -88,6 +88,8 @@ class ImageDataModule(LightningDataModule, ABC):
         """At most so many examples of each split are used, chosen at random; None for all."""
         self.overfit_batches = 0
         """If not 0, training sees the first so many batches again and again, always the same pixels of each image."""
+        self.training_loader = TrainingLoader
+        """The class of what `train_dataloader` gives."""
         self.waiting = Waiting()
         """How long training has waited for its batches."""
         self._splits: dict[str, Images] = {}
@@ -269,7 +271,7 @@ class ImageDataModule(LightningDataModule, ABC):
         return images.subset(rows.sort().values)
 
     def train_dataloader(self) -> TrainingLoader:
-        return TrainingLoader(
+        return self.training_loader(
             self._split("train"),
             self._training_order(),
             self._position,

@@ -80,6 +80,7 @@ class BetaTC(Controlled):
     """
 
     needs = (RATE, DENSITY, STANDARD_NORMAL_PRIOR, WHOLE_BATCH, TWO_EXAMPLES)
+    numbers = ("weight", "beta")
     annealed = ANNEALED
 
     def __init__(

@@ -24,6 +24,7 @@ class Capacity(Controlled):
         unit: of `hold` and `warmup`: epoch, step or fraction (of the whole training).
     """
 
+    numbers = ("capacity", "gamma")
     annealed = ("hold", "warmup", "shape", "unit")
 
     def __init__(

@@ -30,6 +30,7 @@ class GECO(Controlled):
         max_weight: its upper limit.
     """
 
+    numbers = ("target_distortion", "speed", "alpha", "weight", "min_weight", "max_weight")
     ordered = (Order("min_weight", "<=", "weight"), Order("weight", "<=", "max_weight"))
     distance: Tensor
     batches_seen: Tensor
@@ -90,6 +91,7 @@ class ControlVAE(Controlled):
         max_weight: its upper limit.
     """
 
+    numbers = ("target_rate", "kp", "ki", "min_weight", "max_weight")
     ordered = (Order("min_weight", "<=", "max_weight"),)
     integral: Tensor
 

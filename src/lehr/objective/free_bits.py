@@ -35,6 +35,7 @@ class FreeBits(Controlled):
 
     # the whole rate is known for any prior, its parts are not
     needs = (RATE, DENSITY, STANDARD_NORMAL_PRIOR.unless(groups="all"))
+    numbers = ("weight", "free_nats")
     annealed = ANNEALED
 
     def __init__(

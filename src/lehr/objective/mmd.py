@@ -73,6 +73,7 @@ class MMD(RateTerm):
 
     needs = (RATE, DENSITY, STANDARD_NORMAL_PRIOR, WHOLE_BATCH, TWO_EXAMPLES)
     ordered = (Together("alpha", "lambda_", 1.0),)
+    numbers = ("weight", "alpha", "lambda_")
     annealed = ANNEALED
 
     def __init__(

@@ -88,6 +88,8 @@ class RateTerm(KeepsFloat32):
     """RATE and DENSITY unless the cost is the rate times a weight that is a function of the step alone;
     STANDARD_NORMAL_PRIOR where the rate is taken apart in a way that holds for that prior alone; WHOLE_BATCH and
     TWO_EXAMPLES where the examples of a batch are compared with each other."""
+    numbers: ClassVar[tuple[str, ...]] = ("weight",)
+    """Which of its arguments come in through `values`, or a buffer, alone: one program serves runs with others."""
     annealed: ClassVar[tuple[str, ...]] = ()
     """Which of its arguments are those of `Annealing`, so that they can be checked against the length of training."""
 

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from time import sleep
 from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
@@ -23,7 +21,7 @@ from omegaconf import DictConfig, open_dict, read_write
 from lehr.errors import DiskFull, Interrupted, LehrError, in_a_line
 from lehr.run.status import INTERRUPTED
 from lehr.sweeps.directory import WAITING, state_of
-from lehr.sweeps.launching import Finished, Jobs, record_end
+from lehr.sweeps.launching import Finished, Jobs, batches, record_end
 from lehr.sweeps.runner import run_point
 
 
@@ -44,7 +42,7 @@ class HydraLauncher:
 
     def launch(self, jobs: Jobs, finished: Finished) -> None:
         number = 0
-        for batch in _batches(jobs, self._at_once):
+        for batch in batches(jobs, self._at_once):
             todo = batch
             while todo:
                 if self._launch(todo, number) and len(todo) > 1:
@@ -103,21 +101,6 @@ def train_here(config: DictConfig, retry: str | None, coordinator: int) -> str:
         if own_process:  # that was stopped, and not the sweep
             return INTERRUPTED
         raise
-
-
-def _batches(jobs: Jobs, at_once: int | None) -> Iterator[list[Path]]:
-    """What there is to do, as often as there is something."""
-    batch: list[Path] = []
-    for job in jobs:
-        if job is not None:
-            batch.append(job)
-        if batch and (job is None or len(batch) == at_once):
-            yield batch
-            batch = []
-        elif job is None:
-            sleep(1.0)
-    if batch:
-        yield batch
 
 
 def let_be_in(config: DictConfig, folder: Path) -> None:

@@ -17,6 +17,7 @@ from lehr.sweeps.runner import LOG
 FILE_SECONDS = 60.0
 """Until what another machine has written is seen here: so long a client of NFS may keep what it knows of a folder."""
 _LOOK_SECONDS = 0.5
+_WAIT_SECONDS = 1.0
 
 Jobs = Iterator[Path | None]
 """Run directories that are ready to be trained, pulled when there is room; None while there may be one later."""
@@ -35,6 +36,21 @@ class Launcher(Protocol):
             DiskFull: as soon as one job has stopped for want of space.
             Interrupted: after a signal has come and all that runs has been stopped.
         """
+
+
+def batches(jobs: Jobs, at_once: int | None = None) -> Iterator[list[Path]]:
+    """What there is to do, all of it or so many at once, as often as there is something."""
+    batch: list[Path] = []
+    for job in jobs:
+        if job is not None:
+            batch.append(job)
+        if batch and (job is None or len(batch) == at_once):
+            yield batch
+            batch = []
+        elif job is None:
+            time.sleep(_WAIT_SECONDS)
+    if batch:
+        yield batch
 
 
 def record_end(run_dir: Path, problem: str | None = None) -> None:

@@ -9,6 +9,7 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lehr.config.given import NOTHING, Given
 from lehr.errors import CheckpointError, DiskFull, in_a_line
@@ -22,6 +23,9 @@ from lehr.streams import need_no_reader
 from lehr.sweeps.point import Point
 from lehr.training.beginning import has_begun
 
+if TYPE_CHECKING:
+    from lehr.training.fused.lanes import Lane
+
 LOG = "log.txt"
 
 
@@ -31,6 +35,7 @@ def run_point(
     own_process: bool = True,
     devices: int | None = None,
     given: Given = NOTHING,
+    lane: Lane | None = None,
 ) -> str:
     """Train the point in `run_dir`, unless that is done or another process is at it.
 
@@ -40,6 +45,7 @@ def run_point(
         own_process: whether this process is there for the point alone, so that all of its output belongs to it.
         devices: in place of `trainer.devices`.
         given: what stands in place of names of the point's configuration, see `lehr.run.objects`.
+        lane: where it is trained in step with other points.
 
     Returns:
         The state in which the point is then, as of `state_of`. What it printed is in log.txt.
@@ -66,7 +72,7 @@ def run_point(
                 if state == DONE:
                     _evaluate(point, directory, given)
                 else:
-                    _train(point, directory, claim, devices, given)
+                    _train(point, directory, claim, devices, given, lane)
             except Exception as error:
                 if is_disk_full(error, run_dir):
                     raise DiskFull(f"{run_dir}: there is no space left on the disk") from error
@@ -91,7 +97,9 @@ def _evaluate(point: Point, directory: RunDirectory, given: Given) -> None:
     evaluate_finished(point.config, directory, tuple(point.config["trust"]), given)
 
 
-def _train(point: Point, directory: RunDirectory, claim: Claim, devices: int | None, given: Given) -> None:
+def _train(
+    point: Point, directory: RunDirectory, claim: Claim, devices: int | None, given: Given, lane: Lane | None
+) -> None:
     with quick_imports():
         from lehr.training.callbacks.pruning import Pruned, Pruning
         from lehr.training.extras import Extras
@@ -101,7 +109,7 @@ def _train(point: Point, directory: RunDirectory, claim: Claim, devices: int | N
     if devices is not None:
         config["trainer"] = {**config["trainer"], "devices": devices}
     pruning = (Pruning(point.trial),) if point.trial else ()
-    extras = Extras(tuple(config["trust"]), given, claim, hyperparameters=point.swept, callbacks=pruning)
+    extras = Extras(tuple(config["trust"]), given, claim, hyperparameters=point.swept, callbacks=pruning, lane=lane)
     resume = directory.state() in (RUNNING, INTERRUPTED, FAILED, PRUNED) and has_begun(directory)
     with suppress(Pruned):
         try:

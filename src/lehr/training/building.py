@@ -6,7 +6,7 @@ import math
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from lightning.pytorch import Callback, Trainer
@@ -18,6 +18,7 @@ from lehr import randomness
 from lehr.config.build import build, find_class
 from lehr.config.given import Given
 from lehr.config.schema import plan_of
+from lehr.data.loader import AwaitedLoader
 from lehr.data.module import ImageDataModule
 from lehr.errors import ConfigError
 from lehr.models.autoencoder import Autoencoder
@@ -58,6 +59,9 @@ from lehr.training.players import PlayerPlan
 from lehr.training.ranks import Ranks, devices_of, first_place
 from lehr.training.resuming import Resumption
 from lehr.training.starting import Start, start_of
+
+if TYPE_CHECKING:
+    from lehr.training.fused.lanes import Lane
 
 Config = Mapping[str, Any]
 
@@ -101,16 +105,21 @@ class Parts:
         run = start_of(config, directory)
         start = None if checkpoint else Start.read(run) if run else Pretrained.of(config)
         self.data = build_data(config, trust, given)
+        if extras.lane:
+            self.data = extras.lane.shared(config["data"], self.data)
+            self.data.training_loader = AwaitedLoader
         rate_term = build(config["kl"], RateTerm, key="kl", trust=trust)
         plan = player_plan(config["optimizer"], config["trainer"]["gradient_clip_val"], trust)
         ema = build(node, EMAPlan, key="ema", trust=trust) if (node := config.get("ema")) else None
         saved = read_checkpoint(checkpoint) if checkpoint else None
         self.metrics, self.interruption = Metrics(config, extras.hyperparameters), Interruption()
+        if extras.lane:
+            extras.lane.interruption = self.interruption
         configured = callbacks(config["callbacks"], trust)
         self.options, self.pictures = _wanted_at_end(config, configured)
         every = [*configured, self.metrics, *extras.callbacks, self.interruption]
         every += looking(config, directory)
-        self.trainer = _trainer(config, directory, checkpoint, trust, every, place)
+        self.trainer = _trainer(config, directory, checkpoint, trust, every, place, extras.lane)
         length = self._read_data(config, directory, saved, trust)
         self.module = _module(
             config, self.data, rate_term, plan, ema, trust, given, start=not checkpoint, learnt=bool(start)
@@ -282,6 +291,7 @@ def _trainer(
     trust: tuple[str, ...],
     callbacks: list[Callback],
     place: Place | None,
+    lane: Lane | None = None,
 ) -> Trainer:
     values = config["trainer"]
     accelerator, devices = devices_of(config, place)
@@ -309,7 +319,13 @@ def _trainer(
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
     )
-    LeanEpochLoop.install(trainer, values.get("check_val_every_n_steps"))
+    validate_every = values.get("check_val_every_n_steps")
+    if lane:
+        from lehr.training.fused.loop import LaneEpochLoop
+
+        LaneEpochLoop.of_lane(trainer, lane, validate_every)
+    else:
+        LeanEpochLoop.install(trainer, validate_every)
     return trainer
 
 

@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.plugins.io import TorchCheckpointIO
-from torch import nn
+from torch import Tensor, nn
+from torch.utils._pytree import tree_map_only
 
 from lehr.errors import CheckpointError
 from lehr.files import replacing
@@ -24,12 +25,18 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
         with replacing(Path(path)) as temporary, temporary.open("wb") as file:
-            torch.save(checkpoint, file)
+            torch.save(tree_map_only(torch.Tensor, _cut_out, checkpoint), file)
             file.flush()
             os.fsync(file.fileno())
 
     def load_checkpoint(self, path: str | Path, map_location: Any = None, weights_only: bool | None = None) -> Any:
         return read_checkpoint(Path(path), map_location)
+
+
+def _cut_out(tensor: Tensor) -> Tensor:
+    """A tensor without what it is a part of, which would be saved with it."""
+    is_part = tensor.untyped_storage().nbytes() > tensor.nbytes
+    return tensor.detach().clone() if is_part else tensor
 
 
 def batches_seen(checkpoint: Mapping[str, Any]) -> int:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lightning.pytorch import Callback
 
 from lehr.config.given import NOTHING, Given
 from lehr.run.claim import Claim
+
+if TYPE_CHECKING:
+    from lehr.training.fused.lanes import Lane
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,7 @@ class Extras:
         callbacks: after those of the configuration.
         stage, stages: which of how many stages of the run this training is; 0 is the first.
         before: what is done once this run can start, and before its directory is touched.
+        lane: where the run is trained in step with others.
     """
 
     trust: tuple[str, ...] = ()
@@ -36,6 +40,7 @@ class Extras:
     stage: int = 0
     stages: int = 1
     before: Callable[[], None] | None = None
+    lane: Lane | None = None
 
     def of_run(self, fraction: float) -> float:
         """How much of the run is done where so much of this training is."""

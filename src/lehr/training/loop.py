@@ -66,9 +66,12 @@ class LeanEpochLoop(_TrainingEpochLoop):
         if not self._is_lean or self.restarting:
             super().advance(data_fetcher)
             return
+        self.val_loop.restarting = False
+        self._advance_lean(data_fetcher)
+
+    def _advance_lean(self, data_fetcher: Any) -> None:
         module, progress = self.trainer.lightning_module, self.batch_progress
         assert isinstance(module, VAEModule)
-        self.val_loop.restarting = False
         profile = self.trainer.profiler.profile  # does nothing, unless a profile was asked for
         with profile("train_dataloader_next"):
             batch, _, _ = next(data_fetcher)

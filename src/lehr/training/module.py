@@ -118,8 +118,8 @@ class VAEModule(MeasuredModule):
         self._require_what_terms_train()
         self._require_sizes(getattr(self.datamodule, "buckets", None) or [])
         self.length = Length.of(self.trainer, self.datamodule)
-        self._n_train = self.datamodule.n_train
-        require_two_examples(self.rate_term, self.datamodule.batch_size, self._n_train)
+        self.n_train = self.datamodule.n_train
+        require_two_examples(self.rate_term, self.datamodule.batch_size, self.n_train)
         self.rate_term.start(self.length.total_steps, self.length.steps_per_epoch)
         self.objective.begin(self.length.of_training(self.trainer.accumulate_grad_batches))
 
@@ -231,7 +231,7 @@ class VAEModule(MeasuredModule):
             values=self.rate_term.values(step),
             step=step,
             total=batch.total,
-            n_train=self._n_train,
+            n_train=self.n_train,
             world=world,
             sum_over_ranks=self.sum_over_ranks,
             uniform=uniform,

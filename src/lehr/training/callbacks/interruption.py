@@ -67,6 +67,10 @@ class Interruption(LeanCallback):
             signal.signal(signum, signal.SIG_DFL)
             signal.raise_signal(signum)
 
+    def remember(self, signum: int) -> None:
+        """Take a signal for come, which has come to the program around."""
+        self._signum = self._signum or signum
+
     def check(self) -> None:
         """Raise `Interrupted` if a signal has come: where everything that is to be kept is on disk already."""
         signum = self._signum

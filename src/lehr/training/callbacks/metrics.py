@@ -41,6 +41,7 @@ class Metrics(LeanCallback):
         self._config = config
         self._hyperparameters = _hyperparameters(config) if hyperparameters is None else _shown(hyperparameters)
         self._mark = 0.0
+        self._done = 0, 0  # batches and images at the mark
         self._seconds = 0.0  # spent in training steps and in fetching their batches, in this process
         self._steps = 0
         self._images = 0
@@ -99,18 +100,18 @@ class Metrics(LeanCallback):
         logger.show_text("config", yaml.safe_dump(dict(self._config), sort_keys=False), images_seen)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: VAEModule) -> None:  # type: ignore[override]
-        self._mark = time.perf_counter()
+        self._mark, self._done = time.perf_counter(), _done(pl_module)
 
     def on_train_batch_end(  # type: ignore[override]
         self, trainer: Trainer, pl_module: VAEModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        now = time.perf_counter()
+        now, done = time.perf_counter(), _done(pl_module)
         if self._mark:  # a run resumed within an epoch starts its clock with its first step
             self._seconds += now - self._mark
-            self._steps += 1
-            self._images += batch.total
+            self._steps += done[0] - self._done[0]
+            self._images += done[1] - self._done[1]
             self._waited += self._waiting.seconds - self._waited_mark
-        self._mark, self._waited_mark = now, self._waiting.seconds
+        self._mark, self._done, self._waited_mark = now, done, self._waiting.seconds
         self._share = len(batch) / batch.total
         if trainer.global_step % self._every == 0 and not trainer.fit_loop._should_accumulate():
             self._log_training(trainer, pl_module)
@@ -132,7 +133,7 @@ class Metrics(LeanCallback):
         if kl is not None:
             for logger in run_loggers(trainer):
                 logger.show_histogram("val/kl_per_dimension", kl, pl_module.images_seen)
-        self._mark = time.perf_counter()
+        self._mark, self._done = time.perf_counter(), _done(pl_module)
 
     def on_test_end(self, trainer: Trainer, pl_module: VAEModule) -> None:  # type: ignore[override]
         self.log_final(trainer, pl_module, pl_module.evaluated, pl_module.aggregate)
@@ -213,6 +214,11 @@ def training_metrics(result: StepResult) -> dict[str, float]:
         if name not in ("distortion", "rate") and term.weight is not None and not _is_one(term.weight):
             found[f"{name}_weight"] = float(term.weight)
     return found
+
+
+def _done(module: VAEModule) -> tuple[int, int]:
+    """Batches and images of the training up to now."""
+    return module.batches_done, module.images_seen
 
 
 def _of_players(name: str, values: Mapping[str, float]) -> dict[str, float]:

@@ -1,0 +1,111 @@
+"""The launcher `fused`: points that are one program with other numbers are trained as one, in this process.
+
+Each is a lane of it, with a run directory like any other. What cannot be fused is trained as the pool does.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lehr.errors import DiskFull, Interrupted, in_a_line
+from lehr.startup import quick_imports
+from lehr.sweeps.launching import Finished, Jobs, Launcher, batches, record_end
+from lehr.sweeps.point import Point
+from lehr.sweeps.runner import run_point
+
+if TYPE_CHECKING:
+    from lehr.training.fused.lanes import Lane
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What becomes of some points.
+
+    Attributes:
+        waves: lanes that are trained at the same time, one wave after another.
+        groups: how many programs these are.
+        others: what is not fused.
+        reasons: why, and how many points of each.
+    """
+
+    waves: Sequence[Sequence[Path]]
+    groups: int
+    others: Sequence[Path]
+    reasons: Counter[str]
+
+    def told(self) -> str:
+        """A line for each thing to say."""
+        lanes = sum(map(len, self.waves))
+        s = "" if self.groups == 1 else "s"
+        waves = "" if len(self.waves) == self.groups else f", in {len(self.waves):,} waves"
+        lines = [f"fused: {lanes:,} runs as {self.groups:,} program{s}{waves}"]
+        lines += [f"not fused: {count:,} runs with {reason}" for reason, count in self.reasons.most_common()]
+        return "\n".join(lines if lanes else lines[1:])
+
+
+class Fused:
+    """Trains points in step with each other, in this process.
+
+    Args:
+        others: trains what cannot be fused.
+        lanes: the most runs of a wave.
+        retry: try again what has failed before this time; as of `run_point`.
+    """
+
+    def __init__(self, others: Launcher, lanes: int, retry: str | None = None) -> None:
+        self._others, self._lanes, self._retry = others, lanes, retry
+
+    def launch(self, jobs: Jobs, finished: Finished) -> None:
+        for batch in batches(jobs):
+            plan = planned(batch, self._lanes)
+            print(plan.told(), file=sys.stderr, flush=True)
+            for wave in plan.waves:
+                self._train(wave, finished)
+            if plan.others:
+                self._others.launch(iter(plan.others), finished)
+
+    def _train(self, wave: Sequence[Path], finished: Finished) -> None:
+        with quick_imports():
+            from lehr.training.fused.conductor import Conductor
+
+        def ended(number: int, problem: BaseException | None) -> None:
+            if isinstance(problem, DiskFull):
+                full.append(problem)
+            elif not isinstance(problem, Interrupted):
+                record_end(wave[number], None if problem is None else in_a_line(problem))
+                finished(wave[number])
+
+        full: list[DiskFull] = []
+        run = partial(run_point, retry=self._retry, own_process=False)
+        Conductor([partial(_as_lane, run, run_dir) for run_dir in wave], ended).run()
+        if full:
+            raise full[0]
+
+
+def _as_lane(run: Callable[..., object], run_dir: Path, lane: Lane) -> None:
+    run(run_dir, lane=lane)
+
+
+def planned(run_dirs: Sequence[Path], lanes: int) -> Plan:
+    """Which of these points are trained together, at most `lanes` at a time."""
+    with quick_imports():
+        from lehr.training.fused.kinds import kind, obstacle
+
+    groups: dict[str, list[Path]] = {}
+    others: list[Path] = []
+    reasons: Counter[str] = Counter()
+    for run_dir in run_dirs:
+        config = Point.read(run_dir).config
+        if reason := obstacle(config):
+            others.append(run_dir)
+            reasons[reason] += 1
+        else:
+            groups.setdefault(kind(config), []).append(run_dir)
+    waves = [members[i : i + lanes] for members in groups.values() for i in range(0, len(members), lanes)]
+    return Plan(waves, len(groups), others, reasons)

@@ -1,0 +1,129 @@
+"""A run that is trained in step with others: a thread of its own, which waits wherever it would take a step.
+
+A lane is a whole run: it is claimed, begun, trained by Lightning, finished and recorded by the same functions as one
+that is alone. Only where its loop would take a step it asks for some and waits until they have been taken for all
+lanes at once. One thread runs at a time: each hands on to the conductor, and that to the next.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import sys
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from lehr.data.loader import Awaited, Waiting
+from lehr.data.module import ImageDataModule
+from lehr.objective.step import StepResult
+
+if TYPE_CHECKING:
+    from lehr.training.callbacks.interruption import Interruption
+    from lehr.training.module import VAEModule
+
+
+class Steps:
+    """What a lane asks for.
+
+    Args:
+        module: that is trained.
+        batches: one for each step.
+        step: the optimiser step that the first of them is for.
+        counter: the number of the first batch, over all epochs.
+
+    Attributes:
+        result: what the last step was, once it is taken.
+        error: what has gone wrong with it.
+    """
+
+    def __init__(self, module: VAEModule, batches: Sequence[Awaited], step: int, counter: int) -> None:
+        self.module, self.batches, self.step, self.counter = module, list(batches), step, counter
+        self.result: StepResult | None = None
+        self.error: Exception | None = None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing is left to wait for."""
+        return self.error is not None or not self.batches
+
+    def taken(self, number: int) -> None:
+        """So many steps more have been taken."""
+        self.batches = self.batches[number:]
+        self.step += number
+        self.counter += number
+
+
+class Lane:
+    """A run among others that are trained in step with it.
+
+    Args:
+        work: what it does from start to end, in its own thread.
+        turn: of the conductor, who waits for it while the lane runs.
+        datasets: what lanes have read, by their configuration.
+    """
+
+    def __init__(
+        self, work: Callable[[Lane], object], turn: threading.Semaphore, datasets: dict[str, ImageDataModule]
+    ) -> None:
+        self._conductor, self._own, self._datasets = turn, threading.Semaphore(0), datasets
+        self._thread = threading.Thread(target=self._run, args=(work,), name="lane", daemon=True)
+        self._streams = sys.stdout, sys.stderr
+        self.asked: Steps | None = None
+        """What it waits for."""
+        self.interruption: Interruption | None = None
+        """What can end its training in order, once there is one."""
+        self.problem: BaseException | None = None
+        """What has ended it, where that was not its own to record."""
+        self.has_ended = False
+
+    def _run(self, work: Callable[[Lane], object]) -> None:
+        self._own.acquire()
+        try:
+            work(self)
+        except BaseException as problem:
+            self.problem = problem
+        self.has_ended = True
+        self._conductor.release()
+
+    def take(self, asked: Steps) -> StepResult:
+        """Wait until these steps have been taken: what the last of them was. Called in the thread of the lane.
+
+        Raises:
+            NonFiniteLoss: if a step has become NaN or infinite; that one was not taken.
+        """
+        self.asked = asked
+        self._conductor.release()
+        self._own.acquire()
+        self.asked = None
+        if asked.error is not None:
+            raise asked.error
+        assert asked.result is not None
+        return asked.result
+
+    def shared(self, config: Mapping[str, Any], data: ImageDataModule) -> ImageDataModule:
+        """`data`, or what an earlier lane has read for the same configuration, in an object of its own."""
+        known = self._datasets.setdefault(json.dumps(config, sort_keys=True, default=str), data)
+        if known is data:
+            return data
+        found = copy.copy(known)
+        found.trainer, found.waiting = None, Waiting()
+        return found
+
+    def go_on(self) -> None:
+        """Let the run go on until it asks for steps or has ended. Called by the conductor."""
+        mine = sys.stdout, sys.stderr
+        sys.stdout, sys.stderr = self._streams  # each may have redirected its own
+        if self._thread.ident is None:
+            self._thread.start()
+        self._own.release()
+        self._conductor.acquire()
+        self._streams = sys.stdout, sys.stderr
+        sys.stdout, sys.stderr = mine
+        if self.has_ended:
+            self._thread.join()
+
+    def interrupt(self, signum: int) -> None:
+        """Let the run write a checkpoint where it can be gone on with, and end."""
+        if self.interruption is not None:
+            self.interruption.remember(signum)
