@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+import signal
 
 import pytest
 import torch
 from harness import Tiny, fit, vae
 from lightning.pytorch import Callback
+from safetensors.torch import load_file
 
 from lehr import randomness
 from lehr.data import Digits
 from lehr.objective import Gaussian
 from lehr.run.measure import one_sample
 from lehr.training import AggregateStatistics, SampleGrids
+from lehr.training.module import VAEModule
 
 PRECISIONS = ("32-true", "bf16-mixed", "bf16-true", "64-true")
 WIDE = {"64-true": torch.float64}
@@ -141,3 +144,25 @@ def test_a_run_in_another_precision_learns_the_same(lehr, finished_run, tmp_path
     )
     found, usual = (json.loads((run / "metrics.json").read_text()) for run in (tmp_path / "run", finished_run))
     assert found["test/elbo"] == pytest.approx(usual["test/elbo"], rel=1e-3 if precision == "64-true" else 0.03)
+
+
+def test_a_run_in_64_bits_is_gone_on_with_in_64_bits(lehr, tmp_path, monkeypatch):
+    """Weights are restored before Lightning converts the module: what it loads them into must be as wide by then."""
+    words = ("trainer.precision=64-true", "trainer.max_epochs=3", "kl.hold=0", "kl.warmup=1", "model.hidden=[8]",
+             "trainer.limit_examples=100", "callbacks.samples=null", "evaluate=none")  # fmt: skip
+    step, ends = VAEModule.training_step, {}
+
+    def stopped(module, batch, batch_idx):
+        if module.trainer.global_step == 3:
+            signal.raise_signal(signal.SIGINT)
+        return step(module, batch, batch_idx)
+
+    monkeypatch.setattr(VAEModule, "training_step", stopped)
+    assert lehr("train", *words, f"dir={tmp_path}/resumed")[0] == 128 + signal.SIGINT
+    monkeypatch.undo()
+    for name in ("whole", "resumed"):
+        assert lehr("train", *words, f"dir={tmp_path}/{name}")[0] == 0
+        ends[name] = load_file(tmp_path / name / "model" / "model.safetensors")
+    for name, weight in ends["whole"].items():
+        assert weight.dtype == torch.float64
+        assert torch.equal(ends["resumed"][name], weight), name

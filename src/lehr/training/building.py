@@ -124,6 +124,8 @@ class Parts:
         self.module = _module(
             config, self.data, rate_term, plan, ema, trust, given, start=not checkpoint, learnt=bool(start)
         )
+        if config["trainer"]["precision"] == "64-true":
+            self.module.double()  # before weights come in, which Lightning restores first and converts then
         if start:
             start.give(self.module, config)
             if config.get("fit_half"):

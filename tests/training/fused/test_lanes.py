@@ -1,0 +1,138 @@
+"""A lane of a program ends in what it would have ended in alone."""
+
+from __future__ import annotations
+
+import json
+import signal
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from lehr.errors import Interrupted
+from lehr.run.directory import RunDirectory
+from lehr.sweeps.directory import state_of
+from lehr.sweeps.runner import run_point
+from lehr.training.fused import conductor
+
+
+def weights(run_dir):
+    return load_file(next((run_dir / "model").glob("*.safetensors")))
+
+
+def metrics(run_dir):
+    found = json.loads((run_dir / "metrics.json").read_text())
+    return {name: value for name, value in found.items() if not name.startswith("time/")}
+
+
+def history(run_dir):
+    lines = [json.loads(line) for line in (run_dir / "history.jsonl").read_text().splitlines()]
+    return [{name: value for name, value in line.items() if not name.startswith("time/")} for line in lines]
+
+
+def checkpoint(run_dir, which="last"):
+    return torch.load(run_dir / "checkpoints" / f"{which}.ckpt", weights_only=True)
+
+
+def assert_same(one, other, rtol=1e-10):
+    """Weights, metrics and curves of two runs."""
+    left, right = weights(one), weights(other)
+    assert left.keys() == right.keys()
+    for name, weight in left.items():
+        torch.testing.assert_close(right[name], weight, rtol=rtol, atol=rtol, msg=name)
+    assert metrics(other) == pytest.approx(metrics(one), rel=rtol, abs=rtol)
+    assert len(history(one)) == len(history(other)) > 3
+    for before, after in zip(history(one), history(other), strict=True):
+        assert after == pytest.approx(before, rel=rtol, abs=rtol)
+
+
+def test_lanes_end_in_what_they_end_in_alone(three):
+    for alone, fused in zip(three.alone, three.fused, strict=True):
+        assert_same(alone, fused)
+    assert metrics(three.fused[0]) != metrics(three.fused[1])
+
+
+def test_directories_hold_the_same_files(three):
+    def files(run_dir):
+        return {
+            str(path.relative_to(run_dir))
+            for path in run_dir.rglob("*")
+            if path.is_file() and not path.name.startswith("events.")
+        }
+
+    for alone, fused in zip(three.alone, three.fused, strict=True):
+        assert files(alone) == files(fused)
+        assert state_of(fused) == "done"
+        assert len(list(fused.glob("events.*"))) == len(list(alone.glob("events.*")))
+
+
+def test_checkpoints_hold_what_is_the_lanes_own_and_no_more(three):
+    alone, fused = checkpoint(three.alone[1]), checkpoint(three.fused[1])
+    assert fused["loops"] == alone["loops"]
+    states = fused["optimizer_states"][0]["autoencoder"]["state"]
+    for name, state in alone["optimizer_states"][0]["autoencoder"]["state"].items():
+        assert float(states[name]["step"]) == float(state["step"]) == fused["global_step"] == 20
+        torch.testing.assert_close(states[name]["exp_avg_sq"], state["exp_avg_sq"], rtol=1e-9, atol=1e-15)
+        assert states[name]["exp_avg"].untyped_storage().nbytes() == state["exp_avg"].nbytes
+    sizes = [(run / "checkpoints" / "last.ckpt").stat().st_size for run in (three.alone[1], three.fused[1])]
+    assert sizes[1] == pytest.approx(sizes[0], rel=0.01)
+
+
+def test_a_lane_that_becomes_nan_fails_and_the_others_do_not_notice(trainings):
+    points = [("seed=0",), ("seed=0", "optimizer.lr=1e12"), ("seed=0", "kl.weight=3")]
+    run_dirs = trainings.fused(points)
+    assert [state_of(run_dir) for run_dir in run_dirs] == ["done", "failed", "done"]
+    assert "NonFiniteLoss: step" in json.loads((run_dirs[1] / "status.json").read_text())["error"]
+    for run_dir, without in zip(run_dirs[::2], trainings.fused(points[::2]), strict=True):
+        assert all(torch.equal(weight, weights(without)[name]) for name, weight in weights(run_dir).items())
+
+
+def test_a_signal_lets_each_lane_write_a_checkpoint_that_it_goes_on_from_alone_or_fused(trainings, three, monkeypatch):
+    step, seen = conductor._step, []
+
+    def signalled(*arguments):
+        seen.append(1)
+        if len(seen) == 7:
+            signal.raise_signal(signal.SIGINT)
+        step(*arguments)
+
+    monkeypatch.setattr(conductor, "_step", signalled)
+    run_dirs = trainings.prepare("interrupted", three.points)
+    with pytest.raises(Interrupted):
+        trainings.go_on(run_dirs)
+    monkeypatch.setattr(conductor, "_step", step)
+    assert [state_of(run_dir) for run_dir in run_dirs] == ["interrupted"] * 3
+    assert {checkpoint(run_dir)["global_step"] for run_dir in run_dirs} == {9}  # the end of what was asked for
+    run_point(run_dirs[0], own_process=False)
+    trainings.go_on(run_dirs[1:])
+    for alone, run_dir in zip(three.alone, run_dirs, strict=True):
+        assert_same(alone, run_dir)
+
+
+def test_what_was_begun_alone_goes_on_fused(trainings, three, monkeypatch):
+    from lehr.training.module import VAEModule
+
+    step, seen = VAEModule.training_step, []
+
+    def signalled(*arguments):
+        seen.append(1)
+        if len(seen) == 8:
+            signal.raise_signal(signal.SIGINT)
+        return step(*arguments)
+
+    run_dirs = trainings.prepare("begun", three.points)
+    monkeypatch.setattr(VAEModule, "training_step", signalled)
+    with pytest.raises(Interrupted):
+        run_point(run_dirs[0], own_process=False)
+    monkeypatch.setattr(VAEModule, "training_step", step)
+    trainings.go_on(run_dirs)  # one of them at step 8, two at the start
+    for alone, run_dir in zip(three.alone, run_dirs, strict=True):
+        assert_same(alone, run_dir)
+
+
+def test_a_mistake_in_one_lane_is_its_own(trainings):
+    run_dirs = trainings.prepare("one", [("seed=0",), ("seed=1",)])
+    RunDirectory(run_dirs[0]).last_checkpoint.parent.mkdir()
+    (run_dirs[0] / "model").write_text("in the way of a folder")
+    trainings.go_on(run_dirs)
+    assert [state_of(run_dir) for run_dir in run_dirs] == ["failed", "done"]
