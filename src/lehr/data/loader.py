@@ -98,9 +98,8 @@ class TrainingLoader:
         """Nothing to restore."""
 
 
-@dataclass(frozen=True)
 class Awaited:
-    """A batch of training that nobody has fetched yet.
+    """A batch of training that nobody has fetched yet. No dataclass, for the same reason as `Batch`.
 
     Attributes:
         share: which examples it has.
@@ -108,9 +107,10 @@ class Awaited:
         key: batches of one key and one `share.counter` are equal.
     """
 
-    share: Share
-    fetch: Callable[[], Batch]
-    key: tuple[Any, ...]
+    __slots__ = ("fetch", "key", "share")
+
+    def __init__(self, share: Share, fetch: Callable[[], Batch], key: tuple[Any, ...]) -> None:
+        self.share, self.fetch, self.key = share, fetch, key
 
     @property
     def total(self) -> int:

@@ -83,12 +83,12 @@ class Fused:
 
         full: list[DiskFull] = []
         run = partial(run_point, retry=self._retry, own_process=False)
-        Conductor([partial(_as_lane, run, run_dir) for run_dir in wave], ended).run()
+        Conductor([partial(as_lane, run, run_dir) for run_dir in wave], ended).run()
         if full:
             raise full[0]
 
 
-def _as_lane(run: Callable[..., object], run_dir: Path, lane: Lane) -> None:
+def as_lane(run: Callable[..., object], run_dir: Path, lane: Lane) -> None:
     run(run_dir, lane=lane)
 
 

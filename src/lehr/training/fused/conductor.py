@@ -62,11 +62,10 @@ class Conductor:
         cohorts = _cohorts([lane for lane in started if not lane.has_ended])
         while cohorts:
             for cohort in cohorts:
-                if self._signum is not None:
-                    for lane in cohort.lanes:
-                        lane.interrupt(self._signum)
                 cohort.advance()
                 for lane in cohort.lanes:
+                    if self._signum is not None:
+                        lane.interrupt(self._signum)
                     if lane.asked is not None and lane.asked.is_over:
                         self._let(lane)
                 cohort.lanes = [lane for lane in cohort.lanes if not lane.has_ended]

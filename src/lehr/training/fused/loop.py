@@ -41,14 +41,14 @@ class LaneEpochLoop(LeanEpochLoop):
             tracked.ready += number
             tracked.started += number
             tracked.processed += number
+            tracked.completed += number - 1  # as a checkpoint has it while the last of them is looked at
         taken = self.automatic_optimization.optim_progress.optimizer.step
         for tracked in (taken.total, taken.current):
             tracked.increment_by(number)
         self._batches_that_stepped += number - 1  # the last is counted when it has ended
         for callback in self._listeners:
             callback.on_train_batch_end(trainer, module, None, batches[-1], index + number)
-        for tracked in (progress.total, progress.current):
-            tracked.completed += number
+        progress.increment_completed()
 
     def _until_looked_at(self, module: VAEModule, step: int) -> int:
         """Steps from `step` on until something is logged, validated or over."""
