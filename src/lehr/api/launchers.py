@@ -61,7 +61,9 @@ def launcher_problems(found: Grid, given: Given = NOTHING) -> list[str]:
         if importlib.util.find_spec("ray") is None:
             return ["hydra/launcher=ray: Ray is not installed; pip install 'lehr[ray]'"]
         return section_problems(RaySettings, found.launcher, "hydra.launcher")
-    if found.launcher_name == "fused" and (problems := section_problems(FusedSettings, found.launcher, "hydra.launcher")):
+    if found.launcher_name == "fused" and (
+        problems := section_problems(FusedSettings, found.launcher, "hydra.launcher")
+    ):
         return problems
     if found.launcher_name not in ("pool", "fused"):
         return []

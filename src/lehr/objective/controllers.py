@@ -118,7 +118,8 @@ class ControlVAE(Controlled):
     def cost(self, inputs: RateInputs, values: Values) -> Cost:
         kp, low, high = values["kp"], values["min_weight"], values["max_weight"]
         error = values["target_rate"] - inputs.means[1].double()
-        self.integral.sub_(values["ki"] * error).clamp_(-kp, high - low)  # type: ignore[arg-type]  # all may be tensors
+        integral = self.integral - values["ki"] * error
+        self.integral.copy_(integral.clamp(-kp, high - low))  # type: ignore[arg-type]  # all may be tensors
         weight = kp * (-error).sigmoid() + self.integral + low
         weight = self.remember(weight.clamp(low, high))  # type: ignore[arg-type]
         rate = inputs.terms.rate

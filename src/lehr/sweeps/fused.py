@@ -41,12 +41,17 @@ class Plan:
 
     def told(self) -> str:
         """A line for each thing to say."""
-        lanes = sum(map(len, self.waves))
-        s = "" if self.groups == 1 else "s"
-        waves = "" if len(self.waves) == self.groups else f", in {len(self.waves):,} waves"
-        lines = [f"fused: {lanes:,} runs as {self.groups:,} program{s}{waves}"]
-        lines += [f"not fused: {count:,} runs with {reason}" for reason, count in self.reasons.most_common()]
-        return "\n".join(lines if lanes else lines[1:])
+        lines = []
+        if self.waves:
+            waves = "" if len(self.waves) == self.groups else f", in {len(self.waves):,} waves"
+            lanes, programs = _count(sum(map(len, self.waves)), "run"), _count(self.groups, "program")
+            lines.append(f"fused: {lanes} as {programs}{waves}")
+        lines += [f"not fused: {_count(count, 'run')} with {reason}" for reason, count in self.reasons.most_common()]
+        return "\n".join(lines)
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 class Fused:

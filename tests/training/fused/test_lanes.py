@@ -7,43 +7,13 @@ import signal
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from alike import assert_same, checkpoint, metrics, weights
 
 from lehr.errors import Interrupted
 from lehr.run.directory import RunDirectory
 from lehr.sweeps.directory import state_of
 from lehr.sweeps.runner import run_point
 from lehr.training.fused import conductor
-
-
-def weights(run_dir):
-    return load_file(next((run_dir / "model").glob("*.safetensors")))
-
-
-def metrics(run_dir):
-    found = json.loads((run_dir / "metrics.json").read_text())
-    return {name: value for name, value in found.items() if not name.startswith("time/")}
-
-
-def history(run_dir):
-    lines = [json.loads(line) for line in (run_dir / "history.jsonl").read_text().splitlines()]
-    return [{name: value for name, value in line.items() if not name.startswith("time/")} for line in lines]
-
-
-def checkpoint(run_dir, which="last"):
-    return torch.load(run_dir / "checkpoints" / f"{which}.ckpt", weights_only=True)
-
-
-def assert_same(one, other, rtol=1e-10):
-    """Weights, metrics and curves of two runs."""
-    left, right = weights(one), weights(other)
-    assert left.keys() == right.keys()
-    for name, weight in left.items():
-        torch.testing.assert_close(right[name], weight, rtol=rtol, atol=rtol, msg=name)
-    assert metrics(other) == pytest.approx(metrics(one), rel=rtol, abs=rtol)
-    assert len(history(one)) == len(history(other)) > 3
-    for before, after in zip(history(one), history(other), strict=True):
-        assert after == pytest.approx(before, rel=rtol, abs=rtol)
 
 
 def test_lanes_end_in_what_they_end_in_alone(three):

@@ -15,6 +15,7 @@ _ALLOWED: dict[str, tuple[Any, ...]] = {
     "model._target_": ("lehr.models.MLP", "lehr.models.Conv", "lehr.models.Linear"),
     "data._target_": _IN_MEMORY,
     "objective._target_": ("lehr.objective.ELBO", "lehr.objective.IWAE"),
+    "objective.gradient": (None, "standard"),  # the other one hangs on a hook, which vmap does not call
     "optimizer._target_": ("torch.optim.Adam", "torch.optim.AdamW"),
     "optimizer.freeze": ([],),
     "terms": ({},),
@@ -35,8 +36,8 @@ _ALLOWED: dict[str, tuple[Any, ...]] = {
 _OF_A_PROCESS = ("lehr.training.WandB", "lehr.training.MLflow")
 """Loggers of which a process can have one at a time."""
 _OF_A_LANE = (
-    "seed", "data.seed", "optimizer.lr", "optimizer.betas", "optimizer.eps", "optimizer.weight_decay", "optimizer.decay",
-    "optimizer.final_lr", "trainer.gradient_clip_val", "export", "callbacks",
+    "seed", "data.seed", "optimizer.lr", "optimizer.betas", "optimizer.eps", "optimizer.weight_decay",
+    "optimizer.decay", "optimizer.final_lr", "trainer.gradient_clip_val", "export", "callbacks",
 )  # fmt: skip
 """What may be another in each lane, besides the numbers of the rate term and what no number depends on."""
 _SAME_IN_ALL = ("trainer.log_every_n_steps", "trainer.accelerator")
@@ -68,7 +69,9 @@ def kind(config: Mapping[str, Any]) -> str:
 
 def _looks_at_steps(key: str, value: Any) -> bool:
     """Whether a class takes part that is not known to look at no step, and to keep nothing for the process."""
-    return key.endswith("._target_") and (not str(value).startswith(("lehr.", "torch.optim.")) or value in _OF_A_PROCESS)
+    return key.endswith("._target_") and (
+        not str(value).startswith(("lehr.", "torch.optim.")) or value in _OF_A_PROCESS
+    )
 
 
 def _is_below(key: str, names: tuple[str, ...]) -> bool:

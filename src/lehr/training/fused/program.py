@@ -220,9 +220,9 @@ class Program:
             diagnosed = dict(result.posterior.diagnostics()) if facts.is_logged else {}
             return result.losses[AUTOENCODER], result.values, weights, rate, diagnosed
 
-        losses, found, weights, rate, diagnosed = torch.vmap(one, in_dims=(0, images.dim, noise.dim, 0))(
-            tensors, images.tensor, noise.tensor, numbers
-        )
+        # what a term draws by its own seed is the same for all
+        over_lanes = torch.vmap(one, in_dims=(0, images.dim, noise.dim, 0), randomness="same")
+        losses, found, weights, rate, diagnosed = over_lanes(tensors, images.tensor, noise.tensor, numbers)
         loss = losses * (1 / facts.total)
         grads = torch.autograd.grad(loss.sum(), self._leaves, allow_unused=True)
         finite = found.isfinite().all(1).tolist()
@@ -234,7 +234,7 @@ class Program:
         rows = self._rows
         for grad, (a, b) in zip(grads, self._spans, strict=True):
             if grad is not None:
-                rows["grads"][:, a:b] = grad.flatten(1)
+                rows["grads"][:, a:b] = grad.reshape(len(grad), -1)
         self._clip()
         for module in self.modules:
             assert module.players is not None

@@ -1,0 +1,88 @@
+"""The launcher `fused`: which points are lanes of which program, and what becomes of the others."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+
+import pytest
+
+from lehr.compose.composer import Command, composed
+from lehr.sweeps.directory import state_of
+from lehr.sweeps.fused import Fused, planned
+from lehr.sweeps.point import Point
+
+TINY = ("trainer.limit_examples=100", "model.hidden=[8]", "kl.hold=0", "kl.warmup=1", "trainer.max_epochs=2",
+        "evaluate=none", "callbacks.samples=null", "logger=none")  # fmt: skip
+
+
+class Others:
+    """Trains what is not fused; here it notes what that is."""
+
+    def __init__(self):
+        self.jobs = []
+
+    def launch(self, jobs, finished):
+        for job in jobs:
+            self.jobs.append(job)
+            finished(job)
+
+
+@pytest.fixture
+def prepare(tmp_path):
+    def of(*points):
+        found = []
+        for i, words in enumerate(points):
+            made, problems = composed(Command("train", None, [*TINY, *words.split()]))
+            assert made is not None, problems
+            run_dir = tmp_path / str(i)
+            run_dir.mkdir()
+            Point(dict(made.values), {"point": i}).write(run_dir)
+            found.append(run_dir)
+        return found
+
+    return of
+
+
+def test_points_are_grouped_by_what_fixes_the_program_and_trained_in_waves(prepare):
+    numbers = [f"kl.weight={weight} seed={seed}" for weight in (1, 2) for seed in (0, 1, 2)]
+    run_dirs = prepare(*numbers, "model.hidden=[4]", "ema.decay=0.9", "ema.decay=0.99", "compile=true")
+    plan = planned(run_dirs, lanes=4)
+    assert [[run_dirs.index(run_dir) for run_dir in wave] for wave in plan.waves] == [[0, 1, 2, 3], [4, 5], [6]]
+    assert [run_dirs.index(run_dir) for run_dir in plan.others] == [7, 8, 9]
+    assert plan.reasons == Counter({"ema.decay=0.9": 1, "ema.decay=0.99": 1, "compile=True": 1})
+    assert plan.told().splitlines()[0] == "fused: 7 runs as 2 programs, in 3 waves"
+    assert "not fused: 1 run with compile=True" in plan.told()
+
+
+def test_lanes_are_trained_here_and_the_others_by_the_others(prepare, capsys):
+    run_dirs = prepare("kl.weight=1", "compile=true", "kl.weight=1e39 optimizer.lr=1e30", "kl.weight=2 seed=3")
+    others, ended = Others(), []
+    Fused(others, lanes=64).launch(iter([*run_dirs, None]), ended.append)
+    assert [state_of(run_dir) for run_dir in run_dirs] == ["done", "waiting", "failed", "done"]
+    assert others.jobs == [run_dirs[1]]
+    assert sorted(ended) == sorted(run_dirs)
+    assert capsys.readouterr().err == "fused: 3 runs as 1 program\nnot fused: 1 run with compile=True\n"
+    assert "kl_weight" in (run_dirs[0] / "history.jsonl").read_text()
+
+
+def test_a_sweep_that_is_fused_goes_on_and_ends_in_the_table(lehr, tmp_path):
+    words = ("train", "-m", "hydra/launcher=fused", f"hydra.sweep.dir={tmp_path / 'sweep'}", *TINY, "seed=0,1")
+    code, out, err = lehr(*words, "kl.weight=1,2")
+    assert code == 0, err
+    assert "4 done" in out
+    assert "fused: 4 runs as 1 program" in err
+    code, out, err = lehr(*words, "kl.weight=1,2,3")
+    assert code == 0, err
+    assert "6 done" in out
+    assert "fused: 2 runs as 1 program" in err
+    seeds = [json.loads(path.read_text())["config"]["seed"] for path in (tmp_path / "sweep").glob("*/point.json")]
+    assert sorted(seeds) == [0, 0, 0, 1, 1, 1]
+
+
+def test_how_many_lanes_is_checked(lehr, tmp_path):
+    where = f"hydra.sweep.dir={tmp_path / 'sweep'}"
+    code, _, err = lehr("train", "-m", "hydra/launcher=fused", "hydra.launcher.lanes=0", "seed=0,1", where)
+    assert code == 2
+    assert "hydra.launcher.lanes" in err
+    assert not (tmp_path / "sweep").exists()
