@@ -59,6 +59,7 @@ class Diagnosed:
     """What is left of a posterior once it has been looked at."""
 
     found: Mapping[str, Tensor]
+    usage: None = None  # of codes, which lanes have none of
 
     def diagnostics(self) -> Mapping[str, Tensor]:
         """As those of `Posterior`."""
