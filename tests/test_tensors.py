@@ -55,3 +55,9 @@ def test_two_ids_that_are_known_must_agree(tmp_path):
         require_same_model(tmp_path, written, model, "do this")
     with pytest.raises(CheckpointError, match="belongs to another model than the weights in model/; do this"):
         require_same_model(tmp_path, "abc", "abd", "do this")
+
+
+def test_whoever_may_read_other_files_may_read_tensors(tmp_path):
+    (plain := tmp_path / "plain").touch()
+    write_tensors(tmp_path / "t.safetensors", {"x": torch.zeros(2)}, "id")
+    assert (tmp_path / "t.safetensors").stat().st_mode == plain.stat().st_mode

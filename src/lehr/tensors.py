@@ -34,9 +34,17 @@ def model_id(weights: Mapping[str, Tensor]) -> str:
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], model: str | None) -> None:
     """Write `tensors` with the id `model` of what they belong to, None where that has none."""
     own = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+    # a single entry: several are written in an order that is another each time
+    save_tensors(path, own, None if model is None else {MODEL: model})
+
+
+def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None) -> None:
+    """Write tensors as safetensors does, for whoever may read other files here: its own are their owner's alone."""
     with replacing(path) as temporary:
-        # a single entry: several are written in an order that is another each time
-        save_file(own, temporary, None if model is None else {MODEL: model})
+        temporary.touch()
+        mode = temporary.stat().st_mode
+        save_file(tensors, temporary, metadata)
+        temporary.chmod(mode)
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], str | None]:

@@ -7,10 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import save_file
-
 from lehr.errors import ConfigError
-from lehr.files import replacing
 from lehr.models.autoencoder import Autoencoder
 from lehr.models.first_stage.layouts import diffusers_to_ldm, diffusers_to_taesd
 from lehr.models.first_stage.residual import ResidualAutoencoder
@@ -18,6 +15,7 @@ from lehr.models.first_stage.tiny import TinyAutoencoder
 from lehr.run.diffusers_folder import diffusers_config, said_factors
 from lehr.run.factors import Factors
 from lehr.run.published import SAID
+from lehr.tensors import save_tensors
 
 _TINY = "AutoencoderTiny"
 
@@ -45,5 +43,4 @@ def write_single_file(
     else:
         raise ConfigError(f"{type(model).__name__}: latent diffusion has no such model")
     weights = {name: t.detach().float().cpu().contiguous() for name, t in rename(model.state_dict()).items()}
-    with replacing(path) as temporary:
-        save_file(weights, temporary, {SAID: json.dumps(said)})
+    save_tensors(path, weights, {SAID: json.dumps(said)})
