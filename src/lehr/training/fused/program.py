@@ -1,15 +1,16 @@
-"""The weights of many modules of one kind as rows of a matrix, and a step of training for all of them at once.
+"""The weights of many modules of one kind in tensors that all share, and a step of training for all of them at once.
 
-`torch.func.vmap` runs the objective over the rows, so that a step of L small models costs the calls of one. What a lane
-gets is what it would get alone, to rounding: its noise, its batches, its KL weight, its learning rate, its clipping.
+`torch.func.vmap` runs the objective over the lanes, so that a step of L small models costs the calls of one. What a
+lane gets is what it would get alone, to rounding: its noise, batches, KL weight, learning rate, clipping.
 
-Shapes: L lanes, P numbers of each that are trained, b examples of a batch, c h w image, k terms.
+Shapes: L lanes, b examples of a batch, c h w image, k terms.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -114,67 +115,78 @@ class _Template(nn.Module):
         return self.objective.step(inputs, self)
 
 
-class Program:
-    """Modules whose weights, buffers and optimizer states are from now on rows of tensors that they share.
+@dataclass(frozen=True)
+class _Block:
+    """A parameter of all lanes.
 
-    What each module, and its optimizer, holds are views of its row: so whatever looks at a lane between two steps, a
+    Attributes:
+        name: of the parameter.
+        group: the number of the optimizer's group that it is in.
+        weights: (L, *shape)
+        states: the moments that Adam keeps, each (L, *shape), by name.
+    """
+
+    name: str
+    group: int
+    weights: Tensor
+    states: Mapping[str, Tensor]
+
+    @classmethod
+    def of(cls, group: int, player: Sequence[Player], parameters: Sequence[nn.Parameter]) -> _Block:
+        """Move a parameter of each lane, and what its optimizer knows of it, into one; they become views of that."""
+        weights = torch.stack([parameter.detach() for parameter in parameters])
+        states = {name: torch.zeros_like(weights) for name in _STATES}
+        for lane, (own, parameter) in enumerate(zip(player, parameters, strict=True)):
+            known = own.optimizer.state[parameter]
+            for name, block in states.items():
+                if name in known:
+                    block[lane].copy_(known[name])
+                known[name] = block[lane]
+            parameter.data, parameter.grad = weights[lane], None
+        return cls(player[0].names[parameters[0]], group, weights.requires_grad_(), states)
+
+    @cached_property
+    def by_lane(self) -> list[tuple[Tensor, ...]]:
+        """Weights and moments of each lane."""
+        return list(zip(*(block.unbind() for block in (self.weights.detach(), *self.states.values())), strict=True))
+
+
+class Program:
+    """Modules whose weights, buffers and optimizer states are from now on parts of tensors that they share.
+
+    What each module, and its optimizer, holds are views of its part: so whatever looks at a lane between two steps, a
     validation or a checkpoint, finds what it has come to.
 
     Args:
-        modules: with their optimizers, all alike but for numbers. See `unfit` for what cannot be.
+        modules: with their optimizers, all alike but for numbers. See `kinds` for what cannot be.
     """
 
     def __init__(self, modules: Sequence[VAEModule]) -> None:
         self.modules = list(modules)
         self._players = [_player(module) for module in modules]
-        first = self._players[0]
         self._template = _Template(modules[0].components)
-        trained = [[p for group in player.optimizer.param_groups for p in group["params"]] for player in self._players]
-        self._names = [first.names[p] for p in trained[0]]
-        self._shapes = [p.shape for p in trained[0]]
-        sizes = [p.numel() for p in trained[0]]
-        stops = torch.tensor(sizes).cumsum(0).tolist()
-        self._spans = list(zip([0, *stops[:-1]], stops, strict=True))
-        counts = [sum(p.numel() for p in group["params"]) for group in first.optimizer.param_groups]
-        ends = torch.tensor(counts).cumsum(0).tolist()
-        self._groups = list(zip([0, *ends[:-1]], ends, strict=True))  # of columns: one for each group of the optimizer
-        like = trained[0][0]
-        lanes, width = len(self.modules), sum(sizes)
-        self._rows = {name: like.new_zeros(lanes, width) for name in ("weights", "grads", *_STATES)}
-        self._steps = torch.zeros(lanes, device=like.device)
-        with torch.no_grad():
-            for lane, (player, parameters) in enumerate(zip(self._players, trained, strict=True)):
-                self._take(lane, player, parameters)
-        self._leaves = [
-            self._rows["weights"][:, a:b].view(lanes, *shape).detach().requires_grad_()
-            for (a, b), shape in zip(self._spans, self._shapes, strict=True)
+        groups = [
+            [(number, p) for number, group in enumerate(player.optimizer.param_groups) for p in group["params"]]
+            for player in self._players
         ]
+        known = [player.optimizer.state[of[0][1]] for player, of in zip(self._players, groups, strict=True)]
+        self._steps = torch.tensor([float(state.get("step", 0)) for state in known], device=modules[0].device)
+        self._blocks = []
+        for same in zip(*groups, strict=True):
+            parameters = [parameter for _, parameter in same]
+            self._blocks.append(_Block.of(same[0][0], self._players, parameters))
+            for lane, (player, parameter) in enumerate(zip(self._players, parameters, strict=True)):
+                player.optimizer.state[parameter]["step"] = self._steps[lane]
         self._others = self._take_others()
         self._noise_shape: tuple[int, ...] | None = None
         self._terms: dict[str, Term] = {}
-
-    def _take(self, lane: int, player: Player, parameters: Sequence[nn.Parameter]) -> None:
-        """Move the weights of a lane, and the state of its optimizer, into its row."""
-        for parameter, (a, b), shape in zip(parameters, self._spans, self._shapes, strict=True):
-            state = player.optimizer.state[parameter]
-            rows = {name: self._rows[name][lane, a:b].view(shape) for name in ("weights", *_STATES)}
-            rows["weights"].copy_(parameter)
-            parameter.data = rows["weights"]
-            parameter.grad = None
-            if state:
-                self._steps[lane] = float(state["step"])
-            for name in _STATES:
-                if name in state:
-                    rows[name].copy_(state[name])
-                state[name] = rows[name]
-            state["step"] = self._steps[lane]
 
     def _take_others(self) -> dict[str, Tensor]:
         """What is not trained, by name: (L, ...). Buffers of the lanes become views of theirs."""
         templates = [_Template(module.components) for module in self.modules]
         found: dict[str, Tensor] = {}
         for name, _ in templates[0].named_parameters():
-            if name not in self._names:
+            if all(name != block.name for block in self._blocks):
                 found[name] = torch.stack([template.get_parameter(name).detach() for template in templates])
         for name, _ in templates[0].named_buffers():
             found[name] = torch.stack([template.get_buffer(name) for template in templates])
@@ -202,12 +214,11 @@ class Program:
             values: of each lane, the numbers of its rate term in effect.
             facts: of the step, for all lanes.
             held: whether a lane does not move.
-
         """
         names = list(values[0])
         device = self._steps.device
         numbers = {n: torch.tensor([v[n] for v in values], dtype=torch.float64, device=device) for n in names}
-        tensors = dict(zip(self._names, self._leaves, strict=True)) | self._others
+        tensors = {block.name: block.weights for block in self._blocks} | self._others
 
         def one(tensors: dict[str, Tensor], images: Tensor, noise: Tensor, values: dict[str, Tensor]) -> Any:
             inputs = StepInputs(
@@ -225,46 +236,54 @@ class Program:
         over_lanes = torch.vmap(one, in_dims=(0, images.dim, noise.dim, 0), randomness="same")
         losses, found, weights, rate, diagnosed = over_lanes(tensors, images.tensor, noise.tensor, numbers)
         loss = losses * (1 / facts.total)
-        grads = torch.autograd.grad(loss.sum(), self._leaves, allow_unused=True)
+        grads = torch.autograd.grad(loss.sum(), [block.weights for block in self._blocks], allow_unused=True)
         finite = found.isfinite().all(1).tolist()
         moves = [lane for lane in range(len(self.modules)) if finite[lane] and not held[lane]]
         self._update(grads, moves, facts.step)
         return Taken(self._terms, finite, losses.detach(), found.detach(), weights, rate, diagnosed)
 
+    @torch.no_grad()
     def _update(self, grads: Sequence[Tensor | None], moves: Sequence[int], step: int) -> None:
-        rows = self._rows
-        for grad, (a, b) in zip(grads, self._spans, strict=True):
-            if grad is not None:
-                rows["grads"][:, a:b] = grad.reshape(len(grad), -1)
-        self._clip()
+        """A step of Adam for the lanes that move; what has no gradient stays, as alone."""
+        # as Adam's one kernel reads them, in the order of the weights in memory
+        moved = [
+            (block, grad.contiguous()) for block, grad in zip(self._blocks, grads, strict=True) if grad is not None
+        ]
+        self._clip([grad for _, grad in moved])
         for module in self.modules:
             assert module.players is not None
             module.players.at_step(step)
+        counts = self._steps.tolist()
         alike: dict[Any, list[int]] = {}
         for lane in moves:
-            options = [tuple(sorted(_options(g).items())) for g in self._players[lane].optimizer.param_groups]
-            alike.setdefault(tuple(options), []).append(lane)
-        with torch.no_grad():
-            for options, lanes in alike.items():
-                steps = [self._steps[lane] for lane in lanes]
-                torch._foreach_add_(steps, 1)
-                for (a, b), group in zip(self._groups, options, strict=True):
-                    cut = [[rows[name][lane, a:b] for lane in lanes] for name in ("weights", "grads", *_STATES)]
-                    fused = torch._fused_adamw_ if self._decoupled else torch._fused_adam_
-                    fused(*cut, [], steps, amsgrad=False, maximize=False, **dict(group))
+            options = tuple(_options(group) for group in self._players[lane].optimizer.param_groups)
+            alike.setdefault((options, counts[lane]), []).append(lane)
+        adam = torch._fused_adamw_ if isinstance(self._players[0].optimizer, torch.optim.AdamW) else torch._fused_adam_
+        # lane by lane, so that no lane's rounding hangs on which others there are
+        gradients = [(block, grad.unbind()) for block, grad in moved]
+        for (options, _), lanes in alike.items():
+            self._steps[lanes] += 1
+            for number, group in enumerate(options):
+                cut = [
+                    (*block.by_lane[lane], grad[lane])
+                    for block, grad in gradients
+                    for lane in lanes
+                    if block.group == number
+                ]
+                if cut:
+                    weights, first, second, grads = map(list, zip(*cut, strict=True))
+                    steps = [self._steps[lanes[0]]] * len(cut)
+                    adam(weights, grads, first, second, [], steps, amsgrad=False, maximize=False, **dict(group))
 
-    @property
-    def _decoupled(self) -> bool:
-        return isinstance(self._players[0].optimizer, torch.optim.AdamW)
-
-    def _clip(self) -> None:
+    def _clip(self, grads: Sequence[Tensor]) -> None:
         """Each lane's gradient to its own norm, as `clip_grad_norm_` does."""
         if all(player.plan.clip is None for player in self._players):
             return
-        norms = self._rows["grads"].norm(dim=1)
+        norms = torch.stack([grad.reshape(len(grad), -1).norm(dim=1) for grad in grads]).norm(dim=0)
         limits = [float("inf") if player.plan.clip is None else player.plan.clip for player in self._players]
         factors = (norms.new_tensor(limits) / (norms + 1e-6)).clamp(max=1.0)
-        self._rows["grads"].mul_(factors[:, None])
+        for grad in grads:
+            grad.mul_(factors.view(-1, *[1] * (grad.ndim - 1)))
         for player, norm in zip(self._players, norms, strict=True):
             player.norm = None if player.plan.clip is None else norm
 
@@ -274,7 +293,8 @@ def _player(module: VAEModule) -> Player:
     return module.players.players[AUTOENCODER]
 
 
-def _options(group: Mapping[str, Any]) -> dict[str, Any]:
+def _options(group: Mapping[str, Any]) -> tuple[tuple[str, float], ...]:
+    """What Adam is told of a group of parameters."""
     beta1, beta2 = group["betas"]
-    own = {name: float(group[name]) for name in ("lr", "weight_decay", "eps")}
-    return {**own, "beta1": float(beta1), "beta2": float(beta2)}
+    own = ((name, float(group[name])) for name in ("lr", "weight_decay", "eps"))
+    return (*own, ("beta1", float(beta1)), ("beta2", float(beta2)))
