@@ -61,10 +61,12 @@ def bound(raw: Tensor, low: float, high: float) -> Tensor:
 def _is_within(raw: Tensor, low: float, high: float) -> bool:
     """Whether nothing is to be done, where that is cheap to know: `_Bound` takes ten times as long to do nothing.
 
-    A GPU would have to be waited for, and what is traced has no values yet.
+    A GPU would have to be waited for, and what is traced has no values yet. Under `vmap` it is asked of all lanes.
     """
-    if raw.device.type != "cpu" or torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
+    if raw.device.type != "cpu" or torch.compiler.is_compiling():
         return False
+    while torch._C._functorch.is_functorch_wrapped_tensor(raw):
+        raw = torch._C._functorch.get_unwrapped(raw)
     if raw.numel() == 0:
         return True
     smallest, largest = torch.aminmax(raw.detach())
