@@ -2,7 +2,7 @@
 
 The runs are of the digits, KL weight by seed, and whole: training, statistics, pictures, TensorBoard, evaluation. Each
 contender starts from nothing in a directory of its own, one after the other; what is timed is the wall clock of the
-command as a user waits for it; the last column is how often that of the last contender, `pool`, goes into it. How many
+command as a user waits for it; the last column is how often that of the last contender, `fused`, goes into it. How many
 threads a run has is left to lehr.
 
     python scripts/benchmark/launchers.py                       # 24 runs of 30 epochs, four times
@@ -30,6 +30,7 @@ CONTENDERS = {
     "basic": ["hydra/launcher=basic"],
     "joblib": ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"],
     "pool": ["hydra/launcher=pool"],
+    "fused": ["hydra/launcher=fused"],
 }
 LEHR = [sys.executable, "-m", "lehr", "train"]
 
