@@ -209,6 +209,6 @@ def _sizes(model: Autoencoder, shape: Sequence[int], asked: Sequence[int] | None
     if asked is None:
         found = (least // 2, least, 2 * least) if model.any_size else ()
         return tuple(size for size in found if problem(size) is None)
-    if problems := [f"sizes: {size}: {found}" for size in asked if (found := problem(size))]:
+    if problems := [f"sizes: {size}: {why}" for size in asked if (why := problem(size))]:
         raise ConfigError(*problems)
     return tuple(asked)

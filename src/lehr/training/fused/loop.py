@@ -39,8 +39,8 @@ class LaneEpochLoop(LeanEpochLoop):
         module.last_step = self.lane.take(Steps(module, batches, step, counter))
         for tracked in (progress.total, progress.current):
             tracked.ready += number
-            tracked.started += number
-            tracked.processed += number
+            tracked.started += number  # type: ignore[attr-defined]  # Lightning says too little of what they are
+            tracked.processed += number  # type: ignore[attr-defined]
             tracked.completed += number - 1  # as a checkpoint has it while the last of them is looked at
         taken = self.automatic_optimization.optim_progress.optimizer.step
         for tracked in (taken.total, taken.current):
