@@ -59,6 +59,7 @@ def kind(config: Mapping[str, Any]) -> str:
     """What runs have in common that are one program with other numbers."""
     rate_term = find_class(config["kl"]["_target_"], RateTerm, (), "kl._target_")
     assert isinstance(rate_term, type)
+    assert issubclass(rate_term, RateTerm)
     own = {f"kl.{name}" for name in (*rate_term.numbers, *rate_term.annealed, "convention")}
     found: dict[str, Any] = {"decays": bool(_value(config, "optimizer.weight_decay"))}
     for key, value in flat(config):
