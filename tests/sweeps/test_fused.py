@@ -8,6 +8,8 @@ from collections import Counter
 import pytest
 
 from lehr.compose.composer import Command, composed
+from lehr.run.claim import Claim
+from lehr.sweeps import fused
 from lehr.sweeps.directory import state_of
 from lehr.sweeps.fused import Fused, planned
 from lehr.sweeps.point import Point
@@ -64,6 +66,31 @@ def test_lanes_are_trained_here_and_the_others_by_the_others(prepare, capsys):
     assert sorted(ended) == sorted(run_dirs)
     assert capsys.readouterr().err == "fused: 3 runs as 1 program\nnot fused: 1 run with compile=True\n"
     assert "kl_weight" in (run_dirs[0] / "history.jsonl").read_text()
+
+
+def test_a_search_is_asked_for_so_many_points_at_once(prepare):
+    run_dirs = prepare("compile=true", "compile=true seed=1", "compile=true seed=2")
+    pulled, ended = [], []
+
+    def jobs():
+        for run_dir in run_dirs:
+            pulled.append((run_dir, len(ended)))
+            yield run_dir
+
+    Fused(Others(), lanes=2, at_once=2).launch(jobs(), ended.append)
+    assert pulled == [(run_dirs[0], 0), (run_dirs[1], 0), (run_dirs[2], 2)]
+
+
+def test_nobody_waits_for_a_point_that_another_process_is_at(prepare, monkeypatch):
+    def waited(*arguments):
+        raise AssertionError("looks for the end of a run that goes on elsewhere")
+
+    monkeypatch.setattr(fused, "record_end", waited)
+    (run_dir,), ended = prepare("seed=0"), []
+    with Claim.take(run_dir):
+        Fused(Others(), lanes=2).launch(iter([run_dir]), ended.append)
+        assert ended == [run_dir]
+        assert state_of(run_dir) == "running"
 
 
 def test_a_sweep_that_is_fused_goes_on_and_ends_in_the_table(lehr, tmp_path):

@@ -30,7 +30,9 @@ def launcher(found: Grid, count: int, retry: str | None, given: Given = NOTHING)
         return Pool(slots(count, **pool, devices=found.devices), retry)
     if found.launcher_name == "fused":
         others = Pool(slots(count, **pool, devices=found.devices), retry)
-        return Fused(others, FusedSettings.model_validate(found.launcher).lanes, retry)
+        lanes = FusedSettings.model_validate(found.launcher).lanes
+        # of a search the next trials are asked for when these have ended, from which it learns
+        return Fused(others, lanes, retry, at_once=lanes if found.sweeper_name == SEARCH else None)
     if found.launcher_name == "ray":
         from lehr.sweeps.ray_launcher import RayLauncher
 

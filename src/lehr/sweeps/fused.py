@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lehr.errors import DiskFull, Interrupted, in_a_line
+from lehr.run.claim import is_claimed
 from lehr.startup import quick_imports
 from lehr.sweeps.launching import Finished, Jobs, Launcher, batches, record_end
 from lehr.sweeps.point import Point
@@ -61,13 +62,14 @@ class Fused:
         others: trains what cannot be fused.
         lanes: the most runs of a wave.
         retry: try again what has failed before this time; as of `run_point`.
+        at_once: the most points that are asked for before any of them has ended; None for all that there are.
     """
 
-    def __init__(self, others: Launcher, lanes: int, retry: str | None = None) -> None:
-        self._others, self._lanes, self._retry = others, lanes, retry
+    def __init__(self, others: Launcher, lanes: int, retry: str | None = None, at_once: int | None = None) -> None:
+        self._others, self._lanes, self._retry, self._at_once = others, lanes, retry, at_once
 
     def launch(self, jobs: Jobs, finished: Finished) -> None:
-        for batch in batches(jobs):
+        for batch in batches(jobs, self._at_once):
             plan = planned(batch, self._lanes)
             print(plan.told(), file=sys.stderr, flush=True)
             for wave in plan.waves:
@@ -83,11 +85,13 @@ class Fused:
             if isinstance(problem, DiskFull):
                 full.append(problem)
             elif not isinstance(problem, Interrupted):
-                record_end(wave[number], None if problem is None else in_a_line(problem))
+                if not is_claimed(wave[number]):  # else another process is at it, and no lane is to wait for that
+                    record_end(wave[number], None if problem is None else in_a_line(problem))
                 finished(wave[number])
 
         full: list[DiskFull] = []
-        run = partial(run_point, retry=self._retry, own_process=False)
+        # one device, where `auto` would have every lane start a process for each GPU
+        run = partial(run_point, retry=self._retry, own_process=False, devices=1)
         Conductor([partial(as_lane, run, run_dir) for run_dir in wave], ended).run()
         if full:
             raise full[0]
