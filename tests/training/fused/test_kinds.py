@@ -72,6 +72,13 @@ def test_models_likelihoods_priors_and_bounds(trainings, shape):
     compared(trainings, [(*words, "kl.weight=0.5"), (*words, "kl.weight=2", "optimizer.lr=2e-3", "seed=3")])
 
 
+@pytest.mark.slow
+def test_lanes_of_other_numbers_of_training_images(trainings):
+    # the seed says how many of these classes are held out for validation
+    words = (*FAST[:2], "trainer.limit_examples=null", "data.train_on=[3,5]", "data.batch_size=64", "kl=beta_tc")
+    compared(trainings, [(*words, f"seed={seed}") for seed in (0, 1, 2)])
+
+
 def test_numbers_of_every_rate_term_are_tried():
     classes = {cls for cls in vars(objective).values() if isinstance(cls, type) and issubclass(cls, RateTerm)}
     targets = [values(f"kl={name}", *words[0].split())["kl"]["_target_"] for name, words in NUMBERS.items()]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -14,6 +15,9 @@ from lehr.run.directory import RunDirectory
 from lehr.sweeps.directory import state_of
 from lehr.sweeps.runner import run_point
 from lehr.training.fused import conductor
+from lehr.training.fused.conductor import Conductor
+from lehr.training.fused.lanes import Steps
+from lehr.training.fused.program import Program
 
 
 def test_lanes_end_in_what_they_end_in_alone(three):
@@ -106,3 +110,33 @@ def test_a_mistake_in_one_lane_is_its_own(trainings):
     (run_dirs[0] / "model").write_text("in the way of a folder")
     trainings.go_on(run_dirs)
     assert [state_of(run_dir) for run_dir in run_dirs] == ["failed", "done"]
+
+
+def test_where_an_end_cannot_be_told_no_lane_is_left_waiting():
+    seen = []
+
+    def waits(lane):
+        try:
+            lane.take(Steps(SimpleNamespace(), [SimpleNamespace()], 0, 0))
+        except BaseException as error:
+            seen.append(error)
+            raise
+
+    def told(number, problem):
+        raise OSError("no space left on the disk")
+
+    with pytest.raises(OSError, match="no space"):
+        Conductor([waits, lambda lane: None], told).run()
+    assert [type(error) for error in seen] == [Interrupted]  # which is gone on with from the last checkpoint
+
+
+def test_a_lane_that_is_not_clipped_stays_as_it_is_beside_one_that_is():
+    players = [SimpleNamespace(plan=SimpleNamespace(clip=clip), norm=None) for clip in (None, 1.0, 5.0)]
+    grads = [torch.full((3, 2, 2), 1e30), torch.ones(3, 4)]  # whose squares have no room in float32
+    grads[0][2] = 0.5
+    before = [grad.clone() for grad in grads]
+    Program._clip(SimpleNamespace(_players=players), grads)
+    assert all(torch.equal(grad[0], was[0]) for grad, was in zip(grads, before, strict=True))
+    assert all(grad[1].eq(0).all() for grad in grads)  # as `clip_grad_norm_` has it
+    assert all(torch.equal(grad[2], was[2]) for grad, was in zip(grads, before, strict=True))
+    assert [player.norm is None for player in players] == [True, False, False]

@@ -47,7 +47,11 @@ class Conductor:
         before = put(self._remember, over_others=True)
         try:
             with hidden(), quiet(), kept_state():
-                self._run()
+                try:
+                    self._run()
+                except BaseException:
+                    self._give_up()
+                    raise
         finally:
             give_back(before)
         if self._signum is not None:
@@ -70,6 +74,13 @@ class Conductor:
                         self._let(lane)
                 cohort.lanes = [lane for lane in cohort.lanes if not lane.has_ended]
             cohorts = [cohort for cohort in cohorts if cohort.lanes]
+
+    def _give_up(self) -> None:
+        """End what waits, so that no thread keeps its claim for ever: each lane goes on from its last checkpoint."""
+        for lane in self._lanes:
+            if lane.asked is not None:
+                lane.asked.error = Interrupted(self._signum or signal.SIGTERM)
+                lane.go_on()
 
     def _let(self, lane: Lane) -> None:
         lane.go_on()
@@ -154,9 +165,13 @@ def _step(program: Program, asked: Sequence[Steps], i: int) -> None:
 
 
 def _cohorts(lanes: Sequence[Lane]) -> list[Cohort]:
-    """Lanes that stand at the same step together."""
-    found: dict[tuple[int, int], list[Lane]] = {}
+    """Lanes that stand at the same step together, of as many training images.
+
+    How many of some classes (`data.train_on`) are left for training hangs on the seed, and nobody knows before.
+    """
+    found: dict[tuple[int, int, int], list[Lane]] = {}
     for lane in lanes:
         assert lane.asked is not None
-        found.setdefault((lane.asked.step, lane.asked.counter), []).append(lane)
+        asked = lane.asked
+        found.setdefault((asked.step, asked.counter, asked.module.n_train), []).append(lane)
     return [Cohort(members) for members in found.values()]

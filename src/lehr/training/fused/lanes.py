@@ -40,7 +40,7 @@ class Steps:
     def __init__(self, module: VAEModule, batches: Sequence[Awaited], step: int, counter: int) -> None:
         self.module, self.batches, self.step, self.counter = module, list(batches), step, counter
         self.result: StepResult | None = None
-        self.error: Exception | None = None
+        self.error: BaseException | None = None
 
     @property
     def is_over(self) -> bool:

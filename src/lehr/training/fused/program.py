@@ -280,8 +280,9 @@ class Program:
         if all(player.plan.clip is None for player in self._players):
             return
         norms = torch.stack([grad.reshape(len(grad), -1).norm(dim=1) for grad in grads]).norm(dim=0)
-        limits = [float("inf") if player.plan.clip is None else player.plan.clip for player in self._players]
-        factors = (norms.new_tensor(limits) / (norms + 1e-6)).clamp(max=1.0)
+        limits = norms.new_tensor([player.plan.clip or 0.0 for player in self._players])
+        # what is not clipped is left alone whatever its norm is: infinity over infinity would be NaN
+        factors = (limits / (norms + 1e-6)).clamp(max=1.0).where(limits > 0, 1.0)
         for grad in grads:
             grad.mul_(factors.view(-1, *[1] * (grad.ndim - 1)))
         for player, norm in zip(self._players, norms, strict=True):
