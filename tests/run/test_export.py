@@ -126,6 +126,7 @@ def test_whether_pipelines_compute_it_in_float32_goes_with_it_through_either_lay
 def test_the_card_says_what_is_known_and_leaves_the_licence_open(imported, tmp_path):
     out = lehr.export(imported, tmp_path / "vae")
     card = (out / "README.md").read_text()
+    assert "\n\nSamples from N(agg_mean, agg_var).\n" in card
     for part in (
         "# license: say",
         "## Data",

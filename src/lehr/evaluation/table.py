@@ -143,16 +143,21 @@ def _generation(t: Table) -> Iterator[str]:
             yield f"  no comparison of samples: {note}"
         return
     metrics = {key: _known(f"generation/SAMPLER/{key}") for key in _OF_SAMPLES}
-    yield f"  {'samples':<{_LABEL}}" + "".join(f"{metric.label:>12}" for metric in metrics.values())
+    yield f"  {'samples':<{_LABEL}}" + _in_columns([metric.label for metric in metrics.values()])
     for name in names:
         cells = [_number(t.get(f"generation/{name}/{key}"), metric.digits) for key, metric in metrics.items()]
         if t.get(f"generation/{name}/latent_log_prob_is_bound"):
             cells[-1] = f">= {cells[-1]}"
-        yield f"    {name:<{_LABEL - 2}}" + "".join(f"{cell:>12}" for cell in cells)
+        yield f"    {name:<{_LABEL - 2}}" + _in_columns(cells)
     yield from _wrapped(t["generation/features"], "  features: ", "    ")
     for name, reason in t["generation/left_out"].items():
         yield from _wrapped(reason, f"  {name} left out: ", "    ")
     yield from _wrapped(t.get("generation/note") or "")
+
+
+def _in_columns(cells: Sequence[str]) -> str:
+    """The last one wider, since it may be a bound."""
+    return "".join(f"{cell:>12}" for cell in cells[:-1]) + f"{cells[-1]:>15}"
 
 
 def _representation(t: Table) -> Iterator[str]:

@@ -89,9 +89,11 @@ def numbers_table(table: Mapping[str, Any]) -> html.Markup:
 
 
 def shown(name: str, value: float) -> str:
-    """A number with as many digits as the catalogue says."""
+    """A number with as many digits as the catalogue says, or as three figures where these would be 0."""
     metric = find_metric(name)
     digits = metric.digits if metric else 4
+    if digits and value and not round(value, digits):
+        return f"{value:.3g}"
     return f"{value:.4g}" if abs(value) >= 1e7 else f"{value:,.{digits}f}"
 
 

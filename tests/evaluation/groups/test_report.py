@@ -160,6 +160,17 @@ def test_another_model_on_the_same_images_is_compared_in_pairs() -> None:
     assert against_verdict(report, "all").startswith("Worse than all: hat by 1.98 dB (1.90 to 2.06)")
 
 
+def test_where_groups_are_too_small_nothing_is_said_of_another_model_and_columns_stay_apart() -> None:
+    psnr = np.array([10.0, 40.0, 28.0, 29.0, 30.0])
+    report = compare_groups(grouped(2, 3), errors_of(psnr), covariates_of(5), errors_of(psnr - 6))
+    table = group_table(report, "all")
+    assert against_verdict(report, "all") == ""
+    assert "chance" not in table
+    head, hat, *_ = [line for line in table.splitlines() if line.startswith(("  by", "  hat"))]
+    assert "  -4.00 (" in hat
+    assert head.index("to the others, dB") + len("to the others, dB") == hat.index(")") + 1
+
+
 def test_values_that_do_not_vary_are_no_gap_and_json_holds_no_nan() -> None:
     report = compared(np.full(60, 100.0), 30, 30)
     assert "beyond chance" in verdict(report)

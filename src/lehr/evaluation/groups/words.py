@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from lehr.evaluation.groups.report import FEWEST, Gap, Group, GroupReport
 from lehr.evaluation.intervals import Interval
@@ -30,8 +30,10 @@ def verdict(report: GroupReport) -> str:
 
 
 def against_verdict(report: GroupReport, other: str) -> str:
-    """What groups lose or gain in comparison with another model."""
-    judged = [group for group in report.groups if group.against is not None]
+    """What groups lose or gain in comparison with another model; nothing where no group is judged."""
+    judged = [group for group in report.groups if group.against is not None and group.against.p is not None]
+    if not judged:
+        return ""
     lost = sorted((g for g in judged if _of(g.against).is_real and _gap(g.against) < 0), key=lambda g: _gap(g.against))
     gained = [g for g in judged if _of(g.against).is_real and _gap(g.against) > 0]
     gained.sort(key=lambda g: -_gap(g.against))
@@ -52,16 +54,22 @@ def _rows(report: GroupReport, other: str | None) -> Iterator[str]:
     has_lpips, has_ssim = "lpips" in report.overall, "ssim" in report.overall
     head = f"  {'by ' + report.name:<{_TITLE}}{'images':>7}{'PSNR':>7}{'of MSE':>8}"
     head += f"{'SSIM':>7}" * has_ssim + f"{'LPIPS':>7}" * has_lpips
-    head += f"{'to the others, dB':>24}{'Holm p':>8}{'adjusted, dB':>24}"
-    yield head + (f"{'against, dB':>24}" if other else "")
-    for group in report.groups:
+    to_others, adjusted, against = (
+        _column(title, gaps)
+        for title, gaps in (
+            ("to the others, dB", [group.gaps.get("psnr") for group in report.groups]),
+            ("adjusted, dB", [group.adjusted for group in report.groups]),
+            ("against, dB", [group.against for group in report.groups]),
+        )
+    )
+    yield head + f"{to_others[0]}{'Holm p':>8}{adjusted[0]}" + (against[0] if other else "")
+    for i, group in enumerate(report.groups, 1):
         means = group.means
         line = f"  {_short(group.title):<{_TITLE}}{group.n:>7,}{means['psnr']:>7.2f}{means['psnr_of_mse']:>8.2f}"
         line += f"{means['ssim']:>7.3f}" if has_ssim else ""
         line += f"{means['lpips']:>7.3f}" if has_lpips else ""
-        gap = group.gaps.get("psnr")
-        line += f"{_shown(gap):>24}{_p(gap):>8}{_shown(group.adjusted):>24}"
-        yield (line + (f"{_shown(group.against):>24}" if other else "")).rstrip()
+        line += f"{to_others[i]}{_p(group.gaps.get('psnr')):>8}{adjusted[i]}"
+        yield (line + (against[i] if other else "")).rstrip()
     n, overall = report.n, report.overall
     line = f"  {'all':<{_TITLE}}{n:>7,}{overall['psnr']:>7.2f}{overall['psnr_of_mse']:>8.2f}"
     line += f"{overall['ssim']:>7.3f}" if has_ssim else ""
@@ -177,6 +185,13 @@ def _shown(gap: Gap | None) -> str:
         return "-"
     interval = gap.interval
     return f"{interval.estimate:+.2f} ({interval.low:+.2f} to {interval.high:+.2f})"
+
+
+def _column(title: str, gaps: Iterable[Gap | None]) -> list[str]:
+    """Title and gaps, as wide as the widest of them: intervals of very few images are long."""
+    cells = [title, *map(_shown, gaps)]
+    width = max(24, 2 + max(map(len, cells)))
+    return [f"{cell:>{width}}" for cell in cells]
 
 
 def _p(gap: Gap | None) -> str:

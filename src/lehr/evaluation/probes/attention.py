@@ -72,7 +72,7 @@ def _measure(inputs: ProbeInputs) -> Probed:
         "time_saved": saved,
     }
     does = "does nothing that a picture shows" if between > ROUNDING else f"changes images by {between:.1f} dB"
-    times = ", ".join(f"{share:.0%} of the time at {size}" for share, size in zip(saved, sizes, strict=True))
+    times = ", ".join(f"{max(share, 0):.0%} of the time at {size}" for share, size in zip(saved, sizes, strict=True))
     sentence = (
         f"the attention {does}: {to_images[0]:.2f} dB to the images with it, {to_images[1]:.2f} without; latents "
         f"change by {values['latents_change']:.1%}; it is {parameters:,} weights ({of_all:.1%}), and {times}"

@@ -151,7 +151,8 @@ def _copied(directory: RunDirectory, folder: Path) -> Iterator[str]:
         picture = directory.samples / f"{name}.png"
         if picture.is_file():
             shutil.copyfile(picture, folder / picture.name)
-            yield f"![{CAPTIONS[name]}]({picture.name})\n\n{CAPTIONS[name].capitalize()}."
+            caption = CAPTIONS[name]
+            yield f"![{caption}]({picture.name})\n\n{caption[0].upper()}{caption[1:]}."
 
 
 def without_places(config: Mapping[str, Any]) -> dict[str, Any]:
