@@ -53,12 +53,21 @@ class Factors:
         Args:
             is_published: whether a config.json says so. Where `latents_mean` and `latents_std` are both in it,
                 pipelines such as SDXL's see (z - latents_mean) / latents_std * scaling_factor, and no shift_factor.
-                What was measured says the same twice, by the two factors and by channel, and the two are enough.
+                What was measured says the same twice, by the two factors and by channel, and the two are enough; so
+                does the config.json of an exported run.
         """
         by_channel = is_published and self.latents_mean and len(self.latents_mean) == len(self.latents_std)
-        if not by_channel or 0 in self.latents_std:
+        if not by_channel or 0 in self.latents_std or self._says_it_twice():
             return (self.scaling_factor,), (self.shift_factor,)
         return tuple(self.scaling_factor / std for std in self.latents_std), self.latents_mean
+
+    def _says_it_twice(self) -> bool:
+        """Whether mean and standard deviation of all channels together are what the two factors say, to a hundredth."""
+        n = len(self.latents_mean)
+        mean = sum(self.latents_mean) / n
+        squares = (s**2 + (m - mean) ** 2 for s, m in zip(self.latents_std, self.latents_mean, strict=True))
+        std = math.sqrt(sum(squares) / n)
+        return abs(std * self.scaling_factor - 1) < 0.01 and abs(self.shift_factor - mean) < 0.01 * std
 
 
 def _is_number(value: Any) -> TypeGuard[float]:
