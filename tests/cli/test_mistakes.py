@@ -66,7 +66,7 @@ MODELS = ", ".join(sorted(path.stem for path in (conf_dir() / "model").glob("[!_
                 "experiment=minst: there is no such choice; did you mean mnist?",
                 f"model=['mlp', 'conv']: must be one of {MODELS}; its keys are set as model.KEY",
                 "hydra/launcher=nope: there is no such choice; "
-                "there are: basic, joblib, pool, ray, submitit_local, submitit_slurm",
+                "there are: basic, fused, joblib, pool, ray, submitit_local, submitit_slurm",
                 "seed=-1: must be greater than or equal to 0",
             ],
             id="choices",

@@ -80,6 +80,9 @@ def _run(arguments: list[str]) -> int:
             return int(importlib.import_module(COMMANDS[command][0]).main(arguments[1:]))
     except (Exception, KeyboardInterrupt, Interrupted) as error:
         return told(error, command, wants_traceback("debug=true" in map(str.lower, arguments)))
+    finally:
+        if decoding := sys.modules.get("lehr.data.decode"):  # whatever has ended the command
+            decoding.close_all()
 
 
 def _help() -> str:

@@ -57,7 +57,9 @@ def _what(run: Run) -> str:
     c, h, w = model.image_shape
     latent = " x ".join(map(str, model.latent_shape))
     parameters = sum(parameter.numel() for parameter in model.parameters())
-    sizes = "; images of other sizes too" if model.any_size else ""
+    factor = getattr(model, "factor", 1)
+    multiples = f", of sides that {factor} divides" if factor > 1 else ""
+    sizes = f"; images of other sizes too{multiples}" if model.any_size else ""
     said = [
         f"A {type(model).__name__} of {parameters:,} parameters: images of {c} x {h} x {w} to {latent} latents{sizes}.",
         f"These are the weights of checkpoint `{run.weights}`." if run.weights else exported_note(run.status),
