@@ -191,6 +191,7 @@ def test_the_same_words_in_another_folder_are_another_sweep(lehr, monkeypatch, h
     assert f"data.path={home}/pixels.npy: is {before} in this sweep; " in err
 
 
+@pytest.mark.slow
 def test_swept_paths_are_absolute_and_named_by_their_ends(lehr):
     Path("b.npy").write_bytes(Path("pixels.npy").read_bytes())
     code, _, err = lehr("train", "-m", *QUICK, "data.path=pixels.npy,b.npy", "hydra.sweep.dir=sweep", "pool.workers=1")

@@ -93,6 +93,7 @@ def test_nobody_waits_for_a_point_that_another_process_is_at(prepare, monkeypatc
         assert state_of(run_dir) == "running"
 
 
+@pytest.mark.slow
 def test_a_sweep_that_is_fused_goes_on_and_ends_in_the_table(lehr, tmp_path):
     words = ("train", "-m", "hydra/launcher=fused", f"hydra.sweep.dir={tmp_path / 'sweep'}", *TINY, "seed=0,1")
     code, out, err = lehr(*words, "kl.weight=1,2")

@@ -146,6 +146,7 @@ def test_a_run_in_another_precision_learns_the_same(lehr, finished_run, tmp_path
     assert found["test/elbo"] == pytest.approx(usual["test/elbo"], rel=1e-3 if precision == "64-true" else 0.03)
 
 
+@pytest.mark.slow
 def test_a_run_in_64_bits_is_gone_on_with_in_64_bits(lehr, tmp_path, monkeypatch):
     """Weights are restored before Lightning converts the module: what it loads them into must be as wide by then."""
     words = ("trainer.precision=64-true", "trainer.max_epochs=3", "kl.hold=0", "kl.warmup=1", "model.hidden=[8]",

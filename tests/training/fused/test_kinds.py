@@ -79,12 +79,14 @@ def test_lanes_of_other_numbers_of_training_images(trainings):
     compared(trainings, [(*words, f"seed={seed}") for seed in (0, 1, 2)])
 
 
+@pytest.mark.slow
 def test_numbers_of_every_rate_term_are_tried():
     classes = {cls for cls in vars(objective).values() if isinstance(cls, type) and issubclass(cls, RateTerm)}
     targets = [values(f"kl={name}", *words[0].split())["kl"]["_target_"] for name, words in NUMBERS.items()]
     assert {cls.__name__ for cls in classes} - {target.rpartition(".")[2] for target in targets} <= {"RateTerm"}
 
 
+@pytest.mark.slow
 def test_runs_of_one_kind_differ_in_numbers_alone():
     one = kind(values("kl.weight=1", "seed=0"))
     for word in ("kl=constant", "kl.warmup=2", "seed=7", "optimizer.lr=0.1", "trainer.gradient_clip_val=1"):

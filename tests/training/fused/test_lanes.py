@@ -83,6 +83,7 @@ def test_a_signal_lets_each_lane_write_a_checkpoint_that_it_goes_on_from_alone_o
         assert_same(alone, run_dir)
 
 
+@pytest.mark.slow
 def test_what_was_begun_alone_goes_on_fused(trainings, three, monkeypatch):
     from lehr.training.module import VAEModule
 
