@@ -13,6 +13,7 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import cached_property, partial
+from multiprocessing.util import Finalize
 from typing import TypeVar
 from weakref import WeakSet
 
@@ -161,6 +162,10 @@ class Decoder:
 
     @cached_property
     def _pool(self) -> ProcessPoolExecutor:
+        if not _OPEN:
+            # what multiprocessing has started ends once its own children have, and these wait for pictures; it is told
+            # before the queues that they are told by are closed, of priority 10
+            Finalize(None, close_all, exitpriority=20)
         _OPEN.add(self)
         return ProcessPoolExecutor(self.workers, initializer=_become_worker)
 
@@ -173,7 +178,7 @@ _OPEN: WeakSet[Decoder] = WeakSet()
 
 
 def close_all() -> None:
-    """End the processes of all decoders: a process of multiprocessing would wait for them for ever before it ends."""
+    """End the processes of all decoders."""
     for decoder in list(_OPEN):
         decoder.close()
 

@@ -227,9 +227,6 @@ def _child(run_dir: Path, slot: Slot, retry: str | None) -> None:
         sys.exit(_NO_SPACE)
     except Interrupted as interruption:
         sys.exit(interruption.exit_code)
-    finally:
-        if decoding := sys.modules.get("lehr.data.decode"):  # whatever has ended the run
-            decoding.close_all()
 
 
 def _depend_on_the_pool() -> None:
