@@ -75,6 +75,25 @@ def give_back(before: dict[int, Any]) -> None:
         signal.signal(signum, handler)
 
 
+class Remembered:
+    """A handler that keeps the first signal for later, and at another wish to end ends the process at once.
+
+    Attributes:
+        signum: the signal that has come, or that the program around has taken for come; None for none.
+    """
+
+    def __init__(self) -> None:
+        self.signum: int | None = None
+
+    def __call__(self, signum: int, frame: FrameType | None) -> None:
+        is_new = is_new_wish()
+        if self.signum is None:
+            self.signum = signum
+        elif is_new:
+            signal.signal(signum, signal.SIG_DFL)
+            signal.raise_signal(signum)
+
+
 def end_at_once(signum: int, frame: FrameType | None) -> None:
     """A handler for a process that is about to end anyway: another wish to end is fulfilled there and then."""
     if is_new_wish():

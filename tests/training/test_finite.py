@@ -77,7 +77,7 @@ class Break(Callback):
             with torch.no_grad():
                 pl_module.model.decoder[0].bias[0] = math.nan
             if self.interruption:
-                self.interruption._signum = 15
+                self.interruption.remember(15)
 
 
 def test_weights_that_are_not_finite_are_not_saved(tmp_path):

@@ -5,14 +5,13 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import FrameType
 from typing import Any
 
 from lightning.pytorch import Trainer
 
 from lehr.errors import Interrupted
 from lehr.run.directory import RunDirectory
-from lehr.signals import give_back, hand_on, is_new_wish, put
+from lehr.signals import Remembered, give_back, hand_on, put
 from lehr.training.checkpoint import between_steps, save
 from lehr.training.lean import LeanCallback
 from lehr.training.module import VAEModule
@@ -30,14 +29,14 @@ class Interruption(LeanCallback):
     """
 
     def __init__(self) -> None:
-        self._signum: int | None = None
+        self._come = Remembered()
         self._original: dict[int, Any] = {}
 
     def setup(self, trainer: Trainer, pl_module: VAEModule, stage: str) -> None:  # type: ignore[override]
         # Lightning's own handlers, which it is about to put before these, would end the other ranks at once and
         # wait for them in the middle of a step
         trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
-        handler = self._remember if trainer.is_global_zero else signal.SIG_IGN
+        handler = self._come if trainer.is_global_zero else signal.SIG_IGN
         if not self._original:
             self._original = put(handler, over_others=True)
 
@@ -59,37 +58,29 @@ class Interruption(LeanCallback):
         finally:
             self.teardown(trainer, module, "")
 
-    def _remember(self, signum: int, frame: FrameType | None) -> None:
-        is_new = is_new_wish()
-        if self._signum is None:
-            self._signum = signum
-        elif is_new:
-            signal.signal(signum, signal.SIG_DFL)
-            signal.raise_signal(signum)
-
     def remember(self, signum: int) -> None:
         """Take a signal for come, which has come to the program around."""
-        self._signum = self._signum or signum
+        self._come.signum = self._come.signum or signum
 
     def check(self) -> None:
         """Raise `Interrupted` if a signal has come: where everything that is to be kept is on disk already."""
-        signum = self._signum
+        signum = self._come.signum
         if signum is None:
             return
         try:
             hand_on(signum, self._original.get(signum))
-            self._signum = None
+            self._come.signum = None
         except Exception as error:  # a job that may not go back into its queue
             raise Interrupted(signum) from error
 
     def on_train_batch_end(  # type: ignore[override]
         self, trainer: Trainer, pl_module: VAEModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        if self._signum is not None and between_steps(trainer):
+        if self._come.signum is not None and between_steps(trainer):
             self._save_and_stop(trainer, pl_module)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: VAEModule) -> None:  # type: ignore[override]
-        if self._signum is not None and trainer.is_last_batch:
+        if self._come.signum is not None and trainer.is_last_batch:
             self._save_and_stop(trainer, pl_module)
 
     def _save_and_stop(self, trainer: Trainer, module: VAEModule) -> None:
