@@ -5,19 +5,17 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Callable, Sequence
-from types import FrameType
 
 from torch import Tensor
 
 from lehr import randomness
 from lehr.data.module import ImageDataModule
 from lehr.errors import Interrupted, NonFiniteLoss
-from lehr.objective.step import StepInputs
 from lehr.randomness import kept_state
-from lehr.signals import give_back, is_new_wish, put
+from lehr.signals import Remembered, give_back, put
 from lehr.surroundings import hidden
 from lehr.training.fused.lanes import Lane, Steps
-from lehr.training.fused.program import Program, Stacked
+from lehr.training.fused.program import Facts, Program, Stacked
 from lehr.training.quiet import quiet
 
 
@@ -36,7 +34,7 @@ class Conductor:
         datasets: dict[str, ImageDataModule] = {}
         self._lanes = [Lane(work, self._turn, datasets) for work in works]
         self._ended = ended
-        self._signum: int | None = None
+        self._come = Remembered()
 
     def run(self) -> None:
         """Return once all have ended.
@@ -44,7 +42,7 @@ class Conductor:
         Raises:
             Interrupted: upon a signal to end, after each lane that trains has written a checkpoint.
         """
-        before = put(self._remember, over_others=True)
+        before = put(self._come, over_others=True)
         try:
             with hidden(), quiet(), kept_state():
                 try:
@@ -54,13 +52,13 @@ class Conductor:
                     raise
         finally:
             give_back(before)
-        if self._signum is not None:
-            raise Interrupted(self._signum)
+        if self._come.signum is not None:
+            raise Interrupted(self._come.signum)
 
     def _run(self) -> None:
         started: list[Lane] = []
         for lane in self._lanes:
-            if self._signum is None:
+            if self._come.signum is None:
                 self._let(lane)
                 started.append(lane)
         cohorts = _cohorts([lane for lane in started if not lane.has_ended])
@@ -68,8 +66,8 @@ class Conductor:
             for cohort in cohorts:
                 cohort.advance()
                 for lane in cohort.lanes:
-                    if self._signum is not None:
-                        lane.interrupt(self._signum)
+                    if self._come.signum is not None:
+                        lane.interrupt(self._come.signum)
                     if lane.asked is not None and lane.asked.is_over:
                         self._let(lane)
                 cohort.lanes = [lane for lane in cohort.lanes if not lane.has_ended]
@@ -79,21 +77,13 @@ class Conductor:
         """End what waits, so that no thread keeps its claim for ever: each lane goes on from its last checkpoint."""
         for lane in self._lanes:
             if lane.asked is not None:
-                lane.asked.error = Interrupted(self._signum or signal.SIGTERM)
+                lane.asked.error = Interrupted(self._come.signum or signal.SIGTERM)
                 lane.go_on()
 
     def _let(self, lane: Lane) -> None:
         lane.go_on()
         if lane.has_ended:
             self._ended(self._lanes.index(lane), lane.problem)
-
-    def _remember(self, signum: int, frame: FrameType | None) -> None:
-        is_new = is_new_wish()
-        if self._signum is None:
-            self._signum = signum
-        elif is_new:
-            signal.signal(signum, signal.SIG_DFL)
-            signal.raise_signal(signum)
 
 
 class Cohort:
@@ -137,22 +127,11 @@ def _step(program: Program, asked: Sequence[Steps], i: int) -> None:
         module = asked[lane].module
         return randomness.normal(module.seed, "posterior", number, (total, *shape), module.device)
 
-    facts = StepInputs(
-        images=images.tensor,
-        noise=lambda shape: images.tensor,
-        values={},
-        step=step,
-        total=total,
-        n_train=first.module.n_train,
-        world=1,
-        sum_over_ranks=lambda sums: sums,
-        is_logged=is_last,
-    )
     taken = program.step(
         images,
         Stacked.of([one.module.seed for one in asked], noise),
         [one.module.rate_term.values(step) for one in asked],
-        facts,
+        Facts(step, total, first.module.n_train, is_last),
         [one.error is not None for one in asked],
     )
     for lane, one in enumerate(asked):

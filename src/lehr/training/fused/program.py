@@ -56,6 +56,16 @@ class Stacked:
 
 
 @dataclass(frozen=True)
+class Facts:
+    """What a step is for all lanes; as of `StepInputs`."""
+
+    step: int
+    total: int
+    n_train: int
+    is_logged: bool
+
+
+@dataclass(frozen=True)
 class Diagnosed:
     """What is left of a posterior once it has been looked at."""
 
@@ -204,7 +214,7 @@ class Program:
         return self._noise_shape
 
     def step(
-        self, images: Stacked, noise: Stacked, values: Sequence[Values], facts: StepInputs, held: Sequence[bool]
+        self, images: Stacked, noise: Stacked, values: Sequence[Values], facts: Facts, held: Sequence[bool]
     ) -> Taken:
         """One step of every lane that is not `held`, nor has become NaN in this one: those are left as they were.
 
