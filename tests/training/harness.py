@@ -10,7 +10,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -108,6 +108,21 @@ class Processes:
     def __call__(self, *arguments: str, **environment: str) -> Finished:
         """Run a command to its end."""
         return self.start(*arguments, **environment).wait()
+
+    def killed_and_resumed(self, path: Path, moments: Sequence[tuple[Any, ...]], *words: str) -> Finished:
+        """A training with these words into `path`, killed at each of the moments (see `kill`) and resumed after each.
+
+        How its last part ended, which is well.
+        """
+        command = [*words, f"dir={path}"]
+        for i, moment in enumerate(moments):
+            finished = self("train", *command, *kill(*moment, again=i > 0))
+            assert finished.code == -9, (moment, finished)
+            command = [f"resume={path}"]
+            next_second()
+        finished = self("train", *command, "callbacks.kill=null")
+        assert finished.code == 0, finished.err
+        return finished
 
 
 def run_command(arguments: tuple[str, ...], out: str, err: str, environment: dict[str, str]) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from harness import Tiny, differences, fit, kill, next_second, trainer, vae
+from harness import Tiny, differences, fit, trainer, vae
 from lightning.pytorch import Callback
 from PIL import Image
 
@@ -207,14 +207,7 @@ def test_a_run_with_a_discriminator_killed_and_resumed_ends_in_the_same_bits(
     process, photographs, alone, tmp_path, moments
 ):
     path = tmp_path / "run"
-    command = [*run_of(photographs), f"dir={path}"]
-    for i, moment in enumerate(moments):
-        finished = process("train", *command, *kill(*moment, again=i > 0))
-        assert finished.code == -9, finished
-        command = [f"resume={path}"]
-        next_second()
-    finished = process("train", *command, "callbacks.kill=null")
-    assert finished.code == 0, finished.err
+    process.killed_and_resumed(path, moments, *run_of(photographs))
     assert differences(alone, path) == []
     weights = torch.load(path / "checkpoints" / "last.ckpt", weights_only=True)
     assert any("discriminator" in name for name in weights["state_dict"])

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from harness import Tiny, differences, fit, kill, next_second
+from harness import Tiny, differences, fit
 from lightning.pytorch import Callback
 from PIL import Image
 from safetensors.torch import load_file
@@ -172,14 +172,7 @@ def saved(run: Path):
 @pytest.mark.parametrize("moments", [[("step", 10)], [("step", 19), ("step", 9), ("saving", 1)]], ids=["once", "often"])
 def test_a_run_killed_and_resumed_ends_in_the_same_codes(process, noise, alone, tmp_path, moments):
     path = tmp_path / "run"
-    command = [*RUN, noise, f"dir={path}"]
-    for i, moment in enumerate(moments):
-        finished = process("train", *command, *kill(*moment, again=i > 0))
-        assert finished.code == -9, finished
-        command = [f"resume={path}"]
-        next_second()
-    finished = process("train", *command, "callbacks.kill=null")
-    assert finished.code == 0, finished.err
+    process.killed_and_resumed(path, moments, *RUN, noise)
     assert differences(alone, path) == []
     one, two = saved(alone)["codes"], saved(path)["codes"]
     assert torch.equal(one["average"], two["average"])

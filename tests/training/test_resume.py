@@ -41,14 +41,7 @@ def disturbed(process, tmp_path):
 
     def of(moments, *overrides):
         path = tmp_path / "run"
-        command = [*overrides, f"dir={path}"]
-        for i, moment in enumerate(moments):
-            finished = process("train", *command, *kill(*moment, again=i > 0))
-            assert finished.code == -9, (moment, finished)
-            command = [f"resume={path}"]
-            next_second()
-        finished = process("train", *command, "callbacks.kill=null")
-        assert finished.code == 0, finished.err
+        finished = process.killed_and_resumed(path, moments, *overrides)
         assert "Warning" not in finished.err
         return path
 

@@ -8,7 +8,6 @@ import shutil
 import pytest
 import torch
 import yaml
-from harness import kill, next_second
 from safetensors.torch import load_file
 
 from lehr.config.stages import stage_of, with_last_stage
@@ -195,14 +194,7 @@ def test_a_sweep_trains_the_stages_of_each_point(lehr, tmp_path, staged):
 def test_stages_that_are_killed_again_and_again_end_in_the_same_bits(staged, tmp_path, process):
     """Within the first stage, once its model is written and nothing says so yet, within the second and the third."""
     run = tmp_path / "run"
-    command = [f"dir={run}", *COMMON, STAGES]
     moments = (("step", 0), ("export", 0), ("step", 1), ("step", 2), ("aggregate", 0))
-    for i, moment in enumerate(moments):
-        finished = process("train", *command, *kill(*moment, again=i > 0))
-        assert finished.code == -9, (moment, finished)
-        command = [f"resume={run}"]
-        next_second()
-    finished = process("train", *command, "callbacks.kill=null")
-    assert finished.code == 0, finished.err
+    process.killed_and_resumed(run, moments, *COMMON, STAGES)
     for ours, theirs in ((run, staged), *((run / "stages" / n, staged / "stages" / n) for n in ("low", "decoder"))):
         assert all(torch.equal(tensor, weights(theirs)[name]) for name, tensor in weights(ours).items())

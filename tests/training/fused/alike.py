@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import signal
 from functools import partial
 
 import pytest
@@ -87,3 +89,15 @@ def assert_same(one, other, rtol=1e-10):
     assert len(history(one)) == len(history(other)) > 3
     for before, after in zip(history(one), history(other), strict=True):
         assert after == pytest.approx(before, rel=rtol, abs=rtol)
+
+
+def signalled(function, call):
+    """`function`, but that SIGINT comes to this process right before it is called for the `call`th time."""
+    calls = itertools.count(1)
+
+    def wrapped(*arguments):
+        if next(calls) == call:
+            signal.raise_signal(signal.SIGINT)
+        return function(*arguments)
+
+    return wrapped

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import signal
 from types import SimpleNamespace
 
 import pytest
 import torch
-from alike import assert_same, checkpoint, metrics, weights
+from alike import assert_same, checkpoint, metrics, signalled, weights
 
 from lehr.errors import Interrupted
 from lehr.run.directory import RunDirectory
@@ -62,19 +61,11 @@ def test_a_lane_that_becomes_nan_fails_and_the_others_do_not_notice(trainings):
 
 
 def test_a_signal_lets_each_lane_write_a_checkpoint_that_it_goes_on_from_alone_or_fused(trainings, three, monkeypatch):
-    step, seen = conductor._step, []
-
-    def signalled(*arguments):
-        seen.append(1)
-        if len(seen) == 7:
-            signal.raise_signal(signal.SIGINT)
-        step(*arguments)
-
-    monkeypatch.setattr(conductor, "_step", signalled)
     run_dirs = trainings.prepare("interrupted", three.points)
-    with pytest.raises(Interrupted):
-        trainings.go_on(run_dirs)
-    monkeypatch.setattr(conductor, "_step", step)
+    with monkeypatch.context() as patched:
+        patched.setattr(conductor, "_step", signalled(conductor._step, call=7))
+        with pytest.raises(Interrupted):
+            trainings.go_on(run_dirs)
     assert [state_of(run_dir) for run_dir in run_dirs] == ["interrupted"] * 3
     assert {checkpoint(run_dir)["global_step"] for run_dir in run_dirs} == {9}  # the end of what was asked for
     run_point(run_dirs[0], own_process=False)
@@ -87,19 +78,11 @@ def test_a_signal_lets_each_lane_write_a_checkpoint_that_it_goes_on_from_alone_o
 def test_what_was_begun_alone_goes_on_fused(trainings, three, monkeypatch):
     from lehr.training.module import VAEModule
 
-    step, seen = VAEModule.training_step, []
-
-    def signalled(*arguments):
-        seen.append(1)
-        if len(seen) == 8:
-            signal.raise_signal(signal.SIGINT)
-        return step(*arguments)
-
     run_dirs = trainings.prepare("begun", three.points)
-    monkeypatch.setattr(VAEModule, "training_step", signalled)
-    with pytest.raises(Interrupted):
-        run_point(run_dirs[0], own_process=False)
-    monkeypatch.setattr(VAEModule, "training_step", step)
+    with monkeypatch.context() as patched:
+        patched.setattr(VAEModule, "training_step", signalled(VAEModule.training_step, call=8))
+        with pytest.raises(Interrupted):
+            run_point(run_dirs[0], own_process=False)
     trainings.go_on(run_dirs)  # one of them at step 8, two at the start
     for alone, run_dir in zip(three.alone, run_dirs, strict=True):
         assert_same(alone, run_dir)
