@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from types import SimpleNamespace
 
 import pytest
 
+from lehr.api import launchers
 from lehr.compose.composer import Command, composed
 from lehr.run.claim import Claim
 from lehr.sweeps import fused
@@ -66,6 +68,18 @@ def test_lanes_are_trained_here_and_the_others_by_the_others(prepare, capsys):
     assert sorted(ended) == sorted(run_dirs)
     assert capsys.readouterr().err == "fused: 3 runs as 1 program\nnot fused: 1 run with compile=True\n"
     assert "kl_weight" in (run_dirs[0] / "history.jsonl").read_text()
+
+
+@pytest.mark.parametrize(("gpus", "accelerator"), [(0, "cpu"), ("auto", None)])
+def test_without_gpus_lanes_are_kept_off_them(monkeypatch, gpus, accelerator):
+    found = SimpleNamespace(
+        launcher_name="fused", launcher={"_target_": "lehr.sweeps.fused.Fused", "lanes": 4}, sweeper_name="basic",
+        pool={"workers": 2, "gpus": gpus, "gpus_per_run": 1, "per_gpu": 1}, devices=1,
+    )  # fmt: skip
+    given = {}
+    monkeypatch.setattr(launchers, "Fused", lambda *arguments, **options: given.update(options))
+    launchers.launcher(found, count=2, retry=None)
+    assert given["accelerator"] == accelerator
 
 
 def test_a_search_is_asked_for_so_many_points_at_once(prepare):

@@ -14,6 +14,7 @@ import pytest
 from lehr.files import write_json
 from lehr.run import claim as claims
 from lehr.sweeps import view as views
+from lehr.sweeps.pace import Pace
 from lehr.sweeps.view import View
 
 
@@ -47,11 +48,11 @@ def show(capsys):
 def on_terminal(monkeypatch):
     """A view on a terminal, and that; it is drawn when it is closed, and not before."""
 
-    def make(total, before=()):
+    def make(total, before=(), pace=None):
         stream = Terminal()
         monkeypatch.setattr(sys, "stderr", stream)
         monkeypatch.setattr(views, "_REDRAW_SECONDS", 100.0)
-        return View(total, Counter(before)), stream
+        return View(total, Counter(before), pace), stream
 
     return make
 
@@ -174,8 +175,22 @@ def test_a_claim_without_a_process_is_not_counted_as_running(tmp_path, on_termin
     assert terminal.last().endswith("0 done, 0 running, 2 waiting")
 
 
-@pytest.mark.parametrize(
-    ("seconds", "text"), [(0.4, "0:00"), (61, "1:01"), (3599.6, "1:00:00"), (7384, "2:03:04"), (360000, "100:00:00")]
-)
-def test_durations_are_read_as_on_a_clock(seconds, text):
-    assert views._duration(seconds) == text
+def test_lanes_are_part_of_the_live_line(on_terminal):
+    pace = Pace()
+    view, terminal = on_terminal(2, pace=pace)
+    pace.told(0, 2, 100)
+    view.close()
+    assert terminal.last().endswith("0 running, 2 waiting, 2 lanes, 0 run-steps/s")
+
+
+def test_without_a_terminal_there_is_a_line_about_lanes_now_and_then(capsys, monkeypatch):
+    pace = Pace()
+    monkeypatch.setattr(pace, "line", lambda: "fused 50%")
+    monkeypatch.setattr(views, "_REDRAW_SECONDS", 100.0)
+    view = View(2, Counter(), pace)
+    view._say_pace()
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(views, "_SAY_SECONDS", 0.0)
+    view._say_pace()
+    view.close()
+    assert capsys.readouterr().err == "fused 50%\n"

@@ -32,7 +32,8 @@ def launcher(found: Grid, count: int, retry: str | None, given: Given = NOTHING)
         others = Pool(slots(count, **pool, devices=found.devices), retry)
         lanes = FusedSettings.model_validate(found.launcher).lanes
         # of a search the next trials are asked for when these have ended, from which it learns
-        return Fused(others, lanes, retry, at_once=lanes if found.sweeper_name == SEARCH else None)
+        at_once = lanes if found.sweeper_name == SEARCH else None
+        return Fused(others, lanes, retry, at_once, accelerator="cpu" if pool["gpus"] == 0 else None)
     if found.launcher_name == "ray":
         from lehr.sweeps.ray_launcher import RayLauncher
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from lehr.run.status import DONE, FAILED, RUNNING
 from lehr.signals import ending_in_order
 from lehr.sweeps.directory import ENDED, SweepDirectory
-from lehr.sweeps.launching import Jobs, Launcher
+from lehr.sweeps.launching import Jobs, Launcher, Paced
 from lehr.sweeps.point import Point
 from lehr.sweeps.view import View
 
@@ -43,7 +43,7 @@ def run_grid(
     over = (DONE,) if retry else (DONE, FAILED)
     todo = [point for point, state in zip(points, states, strict=True) if state not in over]
     if todo:
-        with _watched(len(points), Counter(state for state in states if state in over)) as view:
+        with _watched(len(points), Counter(state for state in states if state in over), launcher) as view:
             queue = _Queue(directory, todo, view)
             launcher.launch(queue.jobs(), queue.finished)
 
@@ -54,7 +54,7 @@ def run_search(search: Search, launcher: Launcher) -> None:
     Raises:
         DiskFull, Interrupted: as `run_grid`.
     """
-    with _watched(search.wanted, search.ended) as view:
+    with _watched(search.wanted, search.ended, launcher) as view:
 
         def jobs() -> Jobs:
             for run_dir in search.jobs():
@@ -70,8 +70,8 @@ def run_search(search: Search, launcher: Launcher) -> None:
 
 
 @contextmanager
-def _watched(total: int, before: Counter[str]) -> Iterator[View]:
-    view = View(total, before)
+def _watched(total: int, before: Counter[str], launcher: Launcher) -> Iterator[View]:
+    view = View(total, before, launcher.pace if isinstance(launcher, Paced) else None)
     try:
         with ending_in_order():
             yield view

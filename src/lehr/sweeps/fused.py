@@ -17,6 +17,7 @@ from lehr.errors import DiskFull, Interrupted, in_a_line
 from lehr.run.claim import is_claimed
 from lehr.startup import quick_imports
 from lehr.sweeps.launching import Finished, Jobs, Launcher, batches, record_end
+from lehr.sweeps.pace import Pace
 from lehr.sweeps.point import Point
 from lehr.sweeps.runner import run_point
 
@@ -63,10 +64,20 @@ class Fused:
         lanes: the most runs of a wave.
         retry: try again what has failed before this time; as of `run_point`.
         at_once: the most points that are asked for before any of them has ended; None for all that there are.
+        accelerator: in place of `trainer.accelerator`; None leaves it.
     """
 
-    def __init__(self, others: Launcher, lanes: int, retry: str | None = None, at_once: int | None = None) -> None:
+    def __init__(
+        self,
+        others: Launcher,
+        lanes: int,
+        retry: str | None = None,
+        at_once: int | None = None,
+        accelerator: str | None = None,
+    ) -> None:
         self._others, self._lanes, self._retry, self._at_once = others, lanes, retry, at_once
+        self._accelerator = accelerator
+        self.pace = Pace()
 
     def launch(self, jobs: Jobs, finished: Finished) -> None:
         for batch in batches(jobs, self._at_once):
@@ -91,8 +102,12 @@ class Fused:
 
         full: list[DiskFull] = []
         # one device, where `auto` would have every lane start a process for each GPU
-        run = partial(run_point, retry=self._retry, own_process=False, devices=1)
-        Conductor([partial(as_lane, run, run_dir) for run_dir in wave], ended).run()
+        run = partial(run_point, retry=self._retry, own_process=False, devices=1, accelerator=self._accelerator)
+        self.pace.reset()
+        try:
+            Conductor([partial(as_lane, run, run_dir) for run_dir in wave], ended, self.pace.told).run()
+        finally:
+            self.pace.reset()
         if full:
             raise full[0]
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from lehr.run.claim import is_claimed
 from lehr.run.directory import RunDirectory
 from lehr.run.status import DONE, FAILED, RUNNING, lacks_evaluation
 from lehr.sweeps.directory import ENDED
+from lehr.sweeps.pace import Pace
 from lehr.sweeps.point import Point
 from lehr.sweeps.runner import LOG
 
@@ -36,6 +37,13 @@ class Launcher(Protocol):
             DiskFull: as soon as one job has stopped for want of space.
             Interrupted: after a signal has come and all that runs has been stopped.
         """
+
+
+@runtime_checkable
+class Paced(Protocol):
+    """A launcher that says how fast it trains."""
+
+    pace: Pace
 
 
 def batches(jobs: Jobs, at_once: int | None = None) -> Iterator[list[Path]]:

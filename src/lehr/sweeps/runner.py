@@ -6,10 +6,10 @@ import faulthandler
 import os
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lehr.config.given import NOTHING, Given
 from lehr.errors import CheckpointError, DiskFull, in_a_line
@@ -34,6 +34,7 @@ def run_point(
     retry: str | None = None,
     own_process: bool = True,
     devices: int | None = None,
+    accelerator: str | None = None,
     given: Given = NOTHING,
     lane: Lane | None = None,
 ) -> str:
@@ -43,7 +44,7 @@ def run_point(
         run_dir: holds point.json, and whatever an earlier attempt has left.
         retry: try again what has failed before this time (ISO 8601, UTC); None for nothing.
         own_process: whether this process is there for the point alone, so that all of its output belongs to it.
-        devices: in place of `trainer.devices`.
+        devices, accelerator: in place of those of `trainer`.
         given: what stands in place of names of the point's configuration, see `lehr.run.objects`.
         lane: where it is trained in step with other points.
 
@@ -72,7 +73,7 @@ def run_point(
                 if state == DONE:
                     _evaluate(point, directory, given)
                 else:
-                    _train(point, directory, claim, devices, given, lane)
+                    _train(point, directory, claim, {"devices": devices, "accelerator": accelerator}, given, lane)
             except Exception as error:
                 if is_disk_full(error, run_dir):
                     raise DiskFull(f"{run_dir}: there is no space left on the disk") from error
@@ -98,7 +99,7 @@ def _evaluate(point: Point, directory: RunDirectory, given: Given) -> None:
 
 
 def _train(
-    point: Point, directory: RunDirectory, claim: Claim, devices: int | None, given: Given, lane: Lane | None
+    point: Point, directory: RunDirectory, claim: Claim, where: Mapping[str, Any], given: Given, lane: Lane | None
 ) -> None:
     with quick_imports():
         from lehr.training.callbacks.pruning import Pruned, Pruning
@@ -106,8 +107,7 @@ def _train(
         from lehr.training.stages import train
 
     config = {**point.config, "dir": absolute(directory.path), "resume": None, "resume_from": "last"}
-    if devices is not None:
-        config["trainer"] = {**config["trainer"], "devices": devices}
+    config["trainer"] = {**config["trainer"], **{key: value for key, value in where.items() if value is not None}}
     pruning = (Pruning(point.trial),) if point.trial else ()
     extras = Extras(tuple(config["trust"]), given, claim, hyperparameters=point.swept, callbacks=pruning, lane=lane)
     resume = directory.state() in (RUNNING, INTERRUPTED, FAILED, PRUNED) and has_begun(directory)

@@ -14,8 +14,11 @@ from lehr.run.directory import RunDirectory
 from lehr.run.progress_line import ProgressLine
 from lehr.run.status import DONE, FAILED, PRUNED
 from lehr.sweeps.directory import ENDED
+from lehr.sweeps.pace import Pace, on_a_clock
 
 _REDRAW_SECONDS = 0.5
+_SAY_SECONDS = 60.0
+"""From one line about lanes to the next, where none is live."""
 
 
 class View:
@@ -24,10 +27,12 @@ class View:
     Args:
         total: points of the sweep.
         before: state -> how many had ended in it before.
+        pace: of lanes, where points are trained as some.
     """
 
-    def __init__(self, total: int, before: Counter[str]) -> None:
-        self._total = total
+    def __init__(self, total: int, before: Counter[str], pace: Pace | None = None) -> None:
+        self._total, self._pace = total, pace
+        self._said = time.monotonic()
         self._counts = before.copy()
         self._before = before.total()
         self._active: dict[Path, tuple[float, float]] = {}  # when it was handed out, and status.json's age then
@@ -65,7 +70,16 @@ class View:
             with self._lock:
                 for run_dir in list(self._active):
                     self._look(run_dir)
+            self._say_pace()
             self._draw()
+
+    def _say_pace(self) -> None:
+        """A line about lanes now and then, whose ends all come at once."""
+        if self._line.is_live or self._pace is None or time.monotonic() < self._said + _SAY_SECONDS:
+            return
+        self._said = time.monotonic()
+        if line := self._pace.line():
+            self._line.say(line)
 
     def _look(self, run_dir: Path) -> None:
         """Announce the end of a point if it has come; a failure of an earlier attempt is not one of this."""
@@ -78,7 +92,7 @@ class View:
         self._counts[state] += 1
         if not self._line.is_live or state == FAILED:
             n, seconds = self._counts.total(), time.monotonic() - started
-            what = f"{state:<6} {run_dir.name}  {_outcome(run_dir, state)}  {_duration(seconds)}"
+            what = f"{state:<6} {run_dir.name}  {_outcome(run_dir, state)}  {on_a_clock(seconds)}"
             self._line.say(f"[{n}/{self._total}] {what}")
 
     def _draw(self) -> None:
@@ -94,6 +108,7 @@ class View:
             *([f"{counts[PRUNED]} pruned"] if counts[PRUNED] else []),
             f"{len(running)} running",
             f"{self._total - done - len(running)} waiting",
+            *(self._pace.words() if self._pace else []),
         ]
         self._line.show(done - self._before + sum(running), ", ".join(words))
 
@@ -116,9 +131,3 @@ def _outcome(run_dir: Path, state: str) -> str:
         return f"{split} ELBO {metrics[f'{split}/elbo']:.2f}"
     except (OSError, ValueError, KeyError, TypeError):
         return ""
-
-
-def _duration(seconds: float) -> str:
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"

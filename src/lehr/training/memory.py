@@ -13,8 +13,8 @@ from lehr.errors import OutOfMemory
 
 
 @contextmanager
-def shortage_told(config: Mapping[str, Any]) -> Iterator[None]:
-    """Say in a line what a run of `config` can do where the GPU has no memory left.
+def shortage_told(config: Mapping[str, Any], in_lane: bool = False) -> Iterator[None]:
+    """Say in a line what a run of `config` can do where the GPU has no memory left, or one of several in step.
 
     Raises:
         OutOfMemory: in place of torch's error, which goes on for ten lines about its allocator.
@@ -22,14 +22,15 @@ def shortage_told(config: Mapping[str, Any]) -> Iterator[None]:
     try:
         yield
     except torch.OutOfMemoryError as error:
-        raise OutOfMemory(_line(str(error), config["data"])) from error
+        raise OutOfMemory(_line(str(error), config["data"], in_lane)) from error
 
 
-def _line(said: str, data: Mapping[str, Any]) -> str:
+def _line(said: str, data: Mapping[str, Any], in_lane: bool) -> str:
     asked = re.search(r"Tried to allocate ([\d.]+ \w+)", said)
     there = re.search(r"total capacity of ([\d.]+ \w+)", said)
     known = [f"{asked[1]} more were asked for"] if asked else []
     known += [f"it has {there[1]}"] if there else []
-    sizes = [f"data.{key} ({data[key]})" for key in ("batch_size", "eval_batch_size") if key in data]
+    sizes = ["hydra.launcher.lanes"] if in_lane else []
+    sizes += [f"data.{key} ({data[key]})" for key in ("batch_size", "eval_batch_size") if key in data]
     detail = f" ({'; '.join(known)})" if known else ""
     return f"the GPU has no memory left{detail}: lower {' or '.join([*sizes, 'the size of the model'])}"

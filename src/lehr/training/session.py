@@ -98,7 +98,8 @@ def _train(
     started = time.perf_counter()
     status, seconds = Status(directory.status), {"import": extras.import_seconds}
     with ExitStack() as told:  # loggers, which may take their time, once the directory says how it has ended
-        with ExitStack() as at_last, ending_recorded(status, directory, seconds), shortage_told(config), quiet():
+        short = shortage_told(config, in_lane=extras.lane is not None)
+        with ExitStack() as at_last, ending_recorded(status, directory, seconds), short, quiet():
             parts = _prepare(config, directory, checkpoint, extras, status, place)
             at_last.callback(_end_other_ranks, parts.trainer, seconds=0)
             told.enter_context(ending_told(parts.trainer))

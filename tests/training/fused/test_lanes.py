@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
@@ -12,6 +13,7 @@ from alike import assert_same, checkpoint, metrics, signalled, weights
 from lehr.errors import Interrupted
 from lehr.run.directory import RunDirectory
 from lehr.sweeps.directory import state_of
+from lehr.sweeps.fused import as_lane
 from lehr.sweeps.runner import run_point
 from lehr.training.fused import conductor
 from lehr.training.fused.conductor import Conductor
@@ -94,6 +96,29 @@ def test_a_mistake_in_one_lane_is_its_own(trainings):
     (run_dirs[0] / "model").write_text("in the way of a folder")
     trainings.go_on(run_dirs)
     assert [state_of(run_dir) for run_dir in run_dirs] == ["failed", "done"]
+
+
+def test_where_the_gpu_has_no_room_for_a_step_the_number_of_lanes_is_named(trainings, monkeypatch):
+    def full(*arguments):
+        raise torch.OutOfMemoryError(
+            "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of ..."
+        )
+
+    monkeypatch.setattr(conductor, "_step", full)
+    for run_dir in trainings.fused([("seed=0",), ("seed=1",)]):
+        error = json.loads((run_dir / "status.json").read_text())["error"]
+        assert "the GPU has no memory left (2.00 GiB more were asked for): lower hydra.launcher.lanes" in error
+
+
+def test_whoever_watches_is_told_of_steps_and_of_what_is_left(trainings):
+    told = []
+    run = partial(run_point, own_process=False)
+    run_dirs = trainings.prepare("told", [("seed=0",), ("seed=1", "optimizer.lr=1e12")])
+    works = [partial(as_lane, run, run_dir) for run_dir in run_dirs]
+    Conductor(works, lambda number, problem: None, lambda *words: told.append(words)).run()
+    assert sum(taken for taken, _, _ in told) == 20  # the second fails within the first ones
+    assert [left for _, _, left in told] == sorted((left for _, _, left in told), reverse=True)
+    assert told[-1][1:] == (0, 0)
 
 
 def test_where_an_end_cannot_be_told_no_lane_is_left_waiting():

@@ -25,15 +25,20 @@ class Conductor:
     Args:
         works: what each lane does from start to end; called in a thread of its own.
         ended: told the number of each lane that has ended, and what has ended it where it has not recorded that itself.
+        stepped: told, whenever steps were taken, of how many in all lanes together, how many lanes go on, and how many
+            steps these have left.
     """
 
     def __init__(
-        self, works: Sequence[Callable[[Lane], object]], ended: Callable[[int, BaseException | None], None]
+        self,
+        works: Sequence[Callable[[Lane], object]],
+        ended: Callable[[int, BaseException | None], None],
+        stepped: Callable[[int, int, int], None] = lambda taken, lanes, left: None,
     ) -> None:
         self._turn = threading.Semaphore(0)
         datasets: dict[str, ImageDataModule] = {}
         self._lanes = [Lane(work, self._turn, datasets) for work in works]
-        self._ended = ended
+        self._ended, self._stepped = ended, stepped
         self._come = Remembered()
 
     def run(self) -> None:
@@ -64,13 +69,15 @@ class Conductor:
         cohorts = _cohorts([lane for lane in started if not lane.has_ended])
         while cohorts:
             for cohort in cohorts:
-                cohort.advance()
+                taken = cohort.advance()
                 for lane in cohort.lanes:
                     if self._come.signum is not None:
                         lane.interrupt(self._come.signum)
                     if lane.asked is not None and lane.asked.is_over:
                         self._let(lane)
                 cohort.lanes = [lane for lane in cohort.lanes if not lane.has_ended]
+                going = [lane.asked for lane in self._lanes if lane.asked is not None]
+                self._stepped(taken, len(going), sum(one.left for one in going))
             cohorts = [cohort for cohort in cohorts if cohort.lanes]
 
     def _give_up(self) -> None:
@@ -98,8 +105,8 @@ class Cohort:
         self._program: Program | None = None
         self._members: list[Lane] = []
 
-    def advance(self) -> None:
-        """Take as many steps as all lanes have asked for."""
+    def advance(self) -> int:
+        """Take as many steps as all lanes have asked for; how many that were, of all together."""
         asked = [lane.asked for lane in self.lanes if lane.asked is not None]
         try:
             if self._program is None or self._members != self.lanes:
@@ -110,9 +117,10 @@ class Cohort:
         except Exception as error:  # which each of them is to record
             for one in asked:
                 one.error = one.error or error
-            return
+            return 0
         for one in asked:
             one.taken(number)
+        return number * sum(one.error is None for one in asked)
 
 
 def _step(program: Program, asked: Sequence[Steps], i: int) -> None:

@@ -47,6 +47,11 @@ class Steps:
         """Whether nothing is left to wait for."""
         return self.error is not None or not self.batches
 
+    @property
+    def left(self) -> int:
+        """How many steps its training has left."""
+        return max(0, self.module.length.total_steps - self.step) if self.module.length else 0
+
     def taken(self, number: int) -> None:
         """So many steps more have been taken."""
         self.batches = self.batches[number:]
