@@ -200,7 +200,7 @@ def _with_rate(inputs: StepInputs, posterior: Posterior, z: Tensor, terms: Terms
     distortion = terms.distortion.sum()
     values = inputs.mean(torch.stack([distortion.detach(), terms.rate.detach().sum()]))
     rate_inputs = RateInputs(
-        inputs.step, posterior, z, terms, values, inputs.total, inputs.n_train, inputs.sum_over_ranks
+        inputs.step, posterior, z, terms, values, inputs.total, inputs.n_train, inputs.sum_over_ranks, inputs.of_step
     )
     cost = rate_term(rate_inputs, inputs.values)
     named = {"distortion": Term(), "rate": Term(cost.kl_weight)}

@@ -112,7 +112,7 @@ class MMD(RateTerm):
         value, factor = (1 - alpha) * rate.sum(), alpha + values["lambda"] - 1
         discrepancy = rate.new_zeros(())
         if len(z) > 1:
-            prior = randomness.normal(self.seed, "mmd", inputs.step, tuple(z.shape), z.device)
+            prior = inputs.at_step(lambda step: randomness.normal(self.seed, "mmd", step, tuple(z.shape), z.device))
             discrepancy = mmd(z, prior, self.kernel, self.bandwidth).to(rate.dtype)
             value = value + factor * len(z) * discrepancy
         others = {"mmd": CostTerm(discrepancy.detach(), weight * factor, unit="squared discrepancy")}

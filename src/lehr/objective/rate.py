@@ -38,6 +38,7 @@ class RateInputs:
         total: examples in the batches of all ranks together.
         n_train: examples in the training set.
         sum_over_ranks: adds up a tensor over all ranks, in place and without gradients.
+        of_step: as of `StepInputs`.
     """
 
     step: int
@@ -48,6 +49,11 @@ class RateInputs:
     total: int
     n_train: int
     sum_over_ranks: Callable[[Tensor], Tensor]
+    of_step: Callable[[Callable[[int], Tensor]], Tensor] | None = None
+
+    def at_step(self, make: Callable[[int], Tensor]) -> Tensor:
+        """What `make`, a function of the step, gives at this one."""
+        return make(self.step) if self.of_step is None else self.of_step(make)
 
 
 @dataclass(frozen=True)

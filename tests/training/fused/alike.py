@@ -54,10 +54,10 @@ class Trainings:
         """As lanes of one program; what has ended each is in `self.problems`."""
         return self.go_on(self.prepare(where or f"fused-{len(list(self.folder.glob('fused-*')))}", points))
 
-    def go_on(self, run_dirs):
+    def go_on(self, run_dirs, room=None):
         self.problems = {}
         run = partial(run_point, own_process=False)
-        Conductor([partial(as_lane, run, run_dir) for run_dir in run_dirs], self.problems.__setitem__).run()
+        Conductor([partial(as_lane, run, run_dir) for run_dir in run_dirs], self.problems.__setitem__, room=room).run()
         return run_dirs
 
 

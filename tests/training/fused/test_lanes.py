@@ -15,7 +15,7 @@ from lehr.run.directory import RunDirectory
 from lehr.sweeps.directory import state_of
 from lehr.sweeps.fused import as_lane
 from lehr.sweeps.runner import run_point
-from lehr.training.fused import conductor
+from lehr.training.fused import cohort
 from lehr.training.fused.conductor import Conductor
 from lehr.training.fused.lanes import Steps
 from lehr.training.fused.program import Program
@@ -65,7 +65,7 @@ def test_a_lane_that_becomes_nan_fails_and_the_others_do_not_notice(trainings):
 def test_a_signal_lets_each_lane_write_a_checkpoint_that_it_goes_on_from_alone_or_fused(trainings, three, monkeypatch):
     run_dirs = trainings.prepare("interrupted", three.points)
     with monkeypatch.context() as patched:
-        patched.setattr(conductor, "_step", signalled(conductor._step, call=7))
+        patched.setattr(cohort, "step", signalled(cohort.step, call=7))
         with pytest.raises(Interrupted):
             trainings.go_on(run_dirs)
     assert [state_of(run_dir) for run_dir in run_dirs] == ["interrupted"] * 3
@@ -104,7 +104,7 @@ def test_where_the_gpu_has_no_room_for_a_step_the_number_of_lanes_is_named(train
             "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of ..."
         )
 
-    monkeypatch.setattr(conductor, "_step", full)
+    monkeypatch.setattr(cohort, "step", full)
     for run_dir in trainings.fused([("seed=0",), ("seed=1",)]):
         error = json.loads((run_dir / "status.json").read_text())["error"]
         assert "the GPU has no memory left (2.00 GiB more were asked for): lower hydra.launcher.lanes" in error

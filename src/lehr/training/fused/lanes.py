@@ -43,6 +43,12 @@ class Steps:
         self.error: BaseException | None = None
 
     @property
+    def place(self) -> int:
+        """Batches of the epoch before the first of these."""
+        assert self.module.length is not None
+        return self.counter % self.module.length.batches_per_epoch
+
+    @property
     def is_over(self) -> bool:
         """Whether nothing is left to wait for."""
         return self.error is not None or not self.batches
@@ -66,14 +72,20 @@ class Lane:
         work: what it does from start to end, in its own thread.
         turn: of the conductor, who waits for it while the lane runs.
         datasets: what lanes have read, by their configuration.
+        number: of the lane.
     """
 
     def __init__(
-        self, work: Callable[[Lane], object], turn: threading.Semaphore, datasets: dict[str, ImageDataModule]
+        self,
+        work: Callable[[Lane], object],
+        turn: threading.Semaphore,
+        datasets: dict[str, ImageDataModule],
+        number: int = 0,
     ) -> None:
         self._conductor, self._own, self._datasets = turn, threading.Semaphore(0), datasets
         self._thread = threading.Thread(target=self._run, args=(work,), name="lane", daemon=True)
         self._streams = sys.stdout, sys.stderr
+        self.number = number
         self.asked: Steps | None = None
         """What it waits for."""
         self.interruption: Interruption | None = None
@@ -105,6 +117,12 @@ class Lane:
             raise asked.error
         assert asked.result is not None
         return asked.result
+
+    @property
+    def steps(self) -> Steps:
+        """What it waits for, of a lane that does."""
+        assert self.asked is not None
+        return self.asked
 
     def shared(self, config: Mapping[str, Any], data: ImageDataModule) -> ImageDataModule:
         """`data`, or what an earlier lane has read for the same configuration, in an object of its own."""

@@ -57,9 +57,13 @@ class Stacked:
 
 @dataclass(frozen=True)
 class Facts:
-    """What a step is for all lanes; as of `StepInputs`."""
+    """What a step is; as of `StepInputs`, and the same for all lanes but for `steps`.
 
-    step: int
+    Attributes:
+        steps: the optimiser step of each lane.
+    """
+
+    steps: Sequence[int]
     total: int
     n_train: int
     is_logged: bool
@@ -222,7 +226,7 @@ class Program:
             images: of each lane, (b, c, h, w).
             noise: of each lane, (b, *noise_shape).
             values: of each lane, the numbers of its rate term in effect.
-            facts: of the step, for all lanes.
+            facts: of the step.
             held: whether a lane does not move.
         """
         names = list(values[0])
@@ -230,10 +234,12 @@ class Program:
         numbers = {n: torch.tensor([v[n] for v in values], dtype=torch.float64, device=device) for n in names}
         tensors = {block.name: block.weights for block in self._blocks} | self._others
 
-        def one(tensors: dict[str, Tensor], images: Tensor, noise: Tensor, values: dict[str, Tensor]) -> Any:
+        def one(
+            tensors: dict[str, Tensor], images: Tensor, noise: Tensor, values: dict[str, Tensor], lane: Tensor
+        ) -> Any:
             inputs = StepInputs(
-                images, lambda shape: noise, values, facts.step, facts.total, facts.n_train, 1, lambda sums: sums,
-                is_logged=facts.is_logged,
+                images, lambda shape: noise, values, -1, facts.total, facts.n_train, 1, lambda sums: sums,
+                is_logged=facts.is_logged, of_step=_of_steps(facts.steps, lane),
             )  # fmt: skip
             result = functional_call(self._template, tensors, (inputs,))
             self._terms = dict(result.terms)
@@ -242,25 +248,25 @@ class Program:
             diagnosed = dict(result.posterior.diagnostics()) if facts.is_logged else {}
             return result.losses[AUTOENCODER], result.values, weights, rate, diagnosed
 
-        # what a term draws by its own seed is the same for all
-        over_lanes = torch.vmap(one, in_dims=(0, images.dim, noise.dim, 0), randomness="same")
-        losses, found, weights, rate, diagnosed = over_lanes(tensors, images.tensor, noise.tensor, numbers)
+        lanes = torch.arange(len(self.modules), device=device)
+        over_lanes = torch.vmap(one, in_dims=(0, images.dim, noise.dim, 0, 0), randomness="same")  # what `make` gives
+        losses, found, weights, rate, diagnosed = over_lanes(tensors, images.tensor, noise.tensor, numbers, lanes)
         loss = losses * (1 / facts.total)
         grads = torch.autograd.grad(loss.sum(), [block.weights for block in self._blocks], allow_unused=True)
         finite = found.isfinite().all(1).tolist()
         moves = [lane for lane in range(len(self.modules)) if finite[lane] and not held[lane]]
-        self._update(grads, moves, facts.step)
+        self._update(grads, moves, facts.steps)
         return Taken(self._terms, finite, losses.detach(), found.detach(), weights, rate, diagnosed)
 
     @torch.no_grad()
-    def _update(self, grads: Sequence[Tensor | None], moves: Sequence[int], step: int) -> None:
+    def _update(self, grads: Sequence[Tensor | None], moves: Sequence[int], steps: Sequence[int]) -> None:
         """A step of Adam for the lanes that move; what has no gradient stays, as alone."""
         # as Adam's one kernel reads them, in the order of the weights in memory
         moved = [
             (block, grad.contiguous()) for block, grad in zip(self._blocks, grads, strict=True) if grad is not None
         ]
         self._clip([grad for _, grad in moved])
-        for module in self.modules:
+        for module, step in zip(self.modules, steps, strict=True):
             assert module.players is not None
             module.players.at_step(step)
         counts = self._steps.tolist()
@@ -297,6 +303,18 @@ class Program:
             grad.mul_(factors.view(-1, *[1] * (grad.ndim - 1)))
         for player, norm in zip(self._players, norms, strict=True):
             player.norm = None if player.plan.clip is None else norm
+
+
+def _of_steps(steps: Sequence[int], lane: Tensor) -> Callable[[Callable[[int], Tensor]], Tensor]:
+    """What a function of the step gives at the step of a lane (), within `vmap` over the lanes."""
+
+    def found(make: Callable[[int], Tensor]) -> Tensor:
+        made = {step: make(step) for step in dict.fromkeys(steps)}
+        if len(made) == 1:
+            return made[steps[0]]
+        return torch.stack([made[step] for step in steps]).index_select(0, lane[None])[0]
+
+    return found
 
 
 def _player(module: VAEModule) -> Player:
