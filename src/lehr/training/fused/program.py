@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -24,6 +24,7 @@ from lehr.training.module import VAEModule
 from lehr.training.players import Player
 
 _STATES = ("exp_avg", "exp_avg_sq")
+_WIDEST_VECTOR = 16  # numbers of 4 bytes in 64; what it divides, a shorter vector divides too
 
 
 @dataclass(frozen=True)
@@ -159,10 +160,15 @@ class _Block:
             parameter.data, parameter.grad = weights[lane], None
         return cls(player[0].names[parameters[0]], group, weights.requires_grad_(), states)
 
-    @cached_property
-    def by_lane(self) -> list[tuple[Tensor, ...]]:
-        """Weights and moments of each lane."""
-        return list(zip(*(block.unbind() for block in (self.weights.detach(), *self.states.values())), strict=True))
+    def cut(self, start: int, stop: int, grad: Tensor) -> list[tuple[Tensor, ...]]:
+        """Weights, moments and gradient of the lanes from `start` to `stop`, as Adam may be given them.
+
+        Its kernel treats the last few numbers of a tensor in a way of its own. So that no lane's rounding hangs on
+        which others there are, only what ends where the widest vector ends is given for all of these lanes at once.
+        """
+        every = (self.weights.detach(), *self.states.values(), grad)
+        ends = range(start, stop + 1) if self.weights[0].numel() % _WIDEST_VECTOR else (start, stop)
+        return [tuple(tensor[i:j] for tensor in every) for i, j in pairwise(ends)]
 
 
 class Program:
@@ -269,27 +275,27 @@ class Program:
         for module, step in zip(self.modules, steps, strict=True):
             assert module.players is not None
             module.players.at_step(step)
-        counts = self._steps.tolist()
-        alike: dict[Any, list[int]] = {}
-        for lane in moves:
-            options = tuple(_options(group) for group in self._players[lane].optimizer.param_groups)
-            alike.setdefault((options, counts[lane]), []).append(lane)
         adam = torch._fused_adamw_ if isinstance(self._players[0].optimizer, torch.optim.AdamW) else torch._fused_adam_
-        # lane by lane, so that no lane's rounding hangs on which others there are
-        gradients = [(block, grad.unbind()) for block, grad in moved]
-        for (options, _), lanes in alike.items():
-            self._steps[lanes] += 1
-            for number, group in enumerate(options):
-                cut = [
-                    (*block.by_lane[lane], grad[lane])
-                    for block, grad in gradients
-                    for lane in lanes
-                    if block.group == number
-                ]
+        for start, stop in self._alike(moves):
+            self._steps[start:stop] += 1
+            for number, group in enumerate(self._players[start].optimizer.param_groups):
+                cut = [own for block, grad in moved if block.group == number for own in block.cut(start, stop, grad)]
                 if cut:
                     weights, first, second, grads = map(list, zip(*cut, strict=True))
-                    steps = [self._steps[lanes[0]]] * len(cut)
-                    adam(weights, grads, first, second, [], steps, amsgrad=False, maximize=False, **dict(group))
+                    steps = [self._steps[start]] * len(cut)
+                    adam(weights, grads, first, second, [], steps, amsgrad=False, maximize=False, **_options(group))
+
+    def _alike(self, lanes: Sequence[int]) -> list[tuple[int, int]]:
+        """From which lane to which, those that follow each other and are told the same, at the same step of Adam."""
+        counts = self._steps.tolist()
+        told = [(counts[lane], *map(_options, self._players[lane].optimizer.param_groups)) for lane in lanes]
+        runs: list[tuple[int, int]] = []
+        for i, lane in enumerate(lanes):
+            if i and lanes[i - 1] == lane - 1 and told[i - 1] == told[i]:
+                runs[-1] = (runs[-1][0], lane + 1)
+            else:
+                runs.append((lane, lane + 1))
+        return runs
 
     def _clip(self, grads: Sequence[Tensor]) -> None:
         """Each lane's gradient to its own norm, as `clip_grad_norm_` does."""
@@ -322,8 +328,8 @@ def _player(module: VAEModule) -> Player:
     return module.players.players[AUTOENCODER]
 
 
-def _options(group: Mapping[str, Any]) -> tuple[tuple[str, float], ...]:
+def _options(group: Mapping[str, Any]) -> dict[str, float]:
     """What Adam is told of a group of parameters."""
     beta1, beta2 = group["betas"]
-    own = ((name, float(group[name])) for name in ("lr", "weight_decay", "eps"))
-    return (*own, ("beta1", float(beta1)), ("beta2", float(beta2)))
+    own = {name: float(group[name]) for name in ("lr", "weight_decay", "eps")}
+    return {**own, "beta1": float(beta1), "beta2": float(beta2)}
