@@ -24,6 +24,8 @@ from lehr.sweeps.point import Point
 from lehr.training.beginning import has_begun
 
 if TYPE_CHECKING:
+    from lightning.pytorch import Callback
+
     from lehr.training.fused.lanes import Lane
 
 LOG = "log.txt"
@@ -37,6 +39,7 @@ def run_point(
     accelerator: str | None = None,
     given: Given = NOTHING,
     lane: Lane | None = None,
+    callbacks: tuple[Callback, ...] = (),
 ) -> str:
     """Train the point in `run_dir`, unless that is done or another process is at it.
 
@@ -47,6 +50,7 @@ def run_point(
         devices, accelerator: in place of those of `trainer`.
         given: what stands in place of names of the point's configuration, see `lehr.run.objects`.
         lane: where it is trained in step with other points.
+        callbacks: after those of the configuration.
 
     Returns:
         The state in which the point is then, as of `state_of`. What it printed is in log.txt.
@@ -73,7 +77,8 @@ def run_point(
                 if state == DONE:
                     _evaluate(point, directory, given)
                 else:
-                    _train(point, directory, claim, {"devices": devices, "accelerator": accelerator}, given, lane)
+                    where = {"devices": devices, "accelerator": accelerator}
+                    _train(point, directory, where, callbacks, claim=claim, given=given, lane=lane)
             except Exception as error:
                 if is_disk_full(error, run_dir):
                     raise DiskFull(f"{run_dir}: there is no space left on the disk") from error
@@ -99,8 +104,9 @@ def _evaluate(point: Point, directory: RunDirectory, given: Given) -> None:
 
 
 def _train(
-    point: Point, directory: RunDirectory, claim: Claim, where: Mapping[str, Any], given: Given, lane: Lane | None
+    point: Point, directory: RunDirectory, where: Mapping[str, Any], callbacks: tuple[Callback, ...], **extras: Any
 ) -> None:
+    """Train the point on what `where` says; `extras` are as of `Extras`."""
     with quick_imports():
         from lehr.training.callbacks.pruning import Pruned, Pruning
         from lehr.training.extras import Extras
@@ -109,17 +115,17 @@ def _train(
     config = {**point.config, "dir": absolute(directory.path), "resume": None, "resume_from": "last"}
     config["trainer"] = {**config["trainer"], **{key: value for key, value in where.items() if value is not None}}
     pruning = (Pruning(point.trial),) if point.trial else ()
-    extras = Extras(tuple(config["trust"]), given, claim, hyperparameters=point.swept, callbacks=pruning, lane=lane)
+    own = Extras(tuple(config["trust"]), hyperparameters=point.swept, callbacks=(*pruning, *callbacks), **extras)
     resume = directory.state() in (RUNNING, INTERRUPTED, FAILED, PRUNED) and has_begun(directory)
     with suppress(Pruned):
         try:
-            train(config, directory, resume, extras)
+            train(config, directory, resume, own)
         except CheckpointError as error:
             if not resume:
                 raise
             # what an earlier attempt left cannot be gone on with: better trained anew than not at all
             print(f"note: {error}; the run starts again", file=sys.stderr)
-            train(config, directory, False, extras)
+            train(config, directory, False, own)
 
 
 @contextmanager

@@ -115,7 +115,7 @@ def test_whoever_watches_is_told_of_steps_and_of_what_is_left(trainings):
     run = partial(run_point, own_process=False)
     run_dirs = trainings.prepare("told", [("seed=0",), ("seed=1", "optimizer.lr=1e12")])
     works = [partial(as_lane, run, run_dir) for run_dir in run_dirs]
-    Conductor(works, lambda number, problem: None, lambda *words: told.append(words)).run()
+    Conductor(works, lambda number, problem: None, stepped=lambda *words: told.append(words)).run()
     assert sum(taken for taken, _, _ in told) == 20  # the second fails within the first ones
     assert [left for _, _, left in told] == sorted((left for _, _, left in told), reverse=True)
     assert told[-1][1:] == (0, 0)
