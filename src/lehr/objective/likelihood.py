@@ -29,6 +29,8 @@ _MAX_LOG_SCALE = 6.0
 class Likelihood(KeepsFloat32):
     """p(x|z). A subclass says what the decoder's output means."""
 
+    numbers: ClassVar[tuple[str, ...]] = ()
+    """Which of its arguments, where they are numbers, are in a buffer alone: one program serves runs with others."""
     levels: int | None
     """What `log_prob` is of: the probability of pixels of so many grey levels, evenly spaced over [0, 1] (2: binary
     pixels); None: the density of real ones."""
@@ -88,6 +90,7 @@ class Scaled(Likelihood):
         scale: a number > 0; or "learned", one parameter, within exp(-6) and exp(6).
     """
 
+    numbers = ("scale",)
     words: ClassVar[tuple[str, ...]] = get_args(Learned)
     """What the scale may be besides a number."""
     start: ClassVar[float] = 0.1

@@ -8,7 +8,8 @@ Lightning does; wherever anything else listens, Lightning's own loop runs.
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
@@ -50,9 +51,7 @@ class LeanEpochLoop(_TrainingEpochLoop):
         if self._is_lean:
             data_fetcher._start_profiler = data_fetcher._stop_profiler = _do_nothing
         self._listeners = [c for c in trainer.callbacks if _takes_part(c, "on_train_batch_end", Callback)]
-        precision = trainer.precision_plugin
-        is_plain = type(precision) is Precision  # whose context does nothing, and takes its time for it
-        self._forward_context = nullcontext if is_plain else precision.train_step_context
+        self._forward_context = forward_context(trainer)
         self._validates_at_end = (
             trainer.check_val_every_n_epoch is not None
             and trainer._val_check_time_interval is None
@@ -134,6 +133,13 @@ class LeanEpochLoop(_TrainingEpochLoop):
             or trainer.should_stop
             or (self.batch_progress.is_last_batch and trainer.max_epochs == trainer.current_epoch + 1)
         )
+
+
+def forward_context(trainer: Trainer) -> Callable[[], AbstractContextManager[Any]]:
+    """What the forward pass of a step runs in, for the sake of its precision."""
+    precision = trainer.precision_plugin
+    # whose context does nothing, and takes its time for it
+    return nullcontext if type(precision) is Precision else precision.train_step_context
 
 
 def _do_nothing() -> None:

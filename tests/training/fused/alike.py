@@ -45,10 +45,13 @@ class Trainings:
         return found
 
     def alone(self, points):
-        found = self.prepare(f"alone-{len(list(self.folder.glob('alone-*')))}", points)
-        for run_dir in found:
+        return self.train(self.prepare(f"alone-{len(list(self.folder.glob('alone-*')))}", points))
+
+    def train(self, run_dirs):
+        """Each alone."""
+        for run_dir in run_dirs:
             run_point(run_dir, own_process=False)
-        return found
+        return run_dirs
 
     def fused(self, points, where=None):
         """As lanes of one program; what has ended each is in `self.problems`."""

@@ -27,14 +27,18 @@ def taken(monkeypatch):
             one.result = "taken"
 
     monkeypatch.setattr(cohort, "step", step)
-    monkeypatch.setattr(cohort, "Program", lambda modules: None)
+    monkeypatch.setattr(cohort, "Program", lambda modules, context: None)
+    monkeypatch.setattr(cohort, "forward_context", lambda trainer: None)
     return steps
 
 
 def made_up(name, steps, begin=0, at_once=2):
     """A lane that takes so many steps, from step `begin` on."""
     module = SimpleNamespace(
-        name=name, n_train=50, length=SimpleNamespace(batches_per_epoch=BATCHES, total_steps=begin + steps)
+        name=name,
+        n_train=50,
+        trainer=None,
+        length=SimpleNamespace(batches_per_epoch=BATCHES, total_steps=begin + steps),
     )
 
     def work(lane):

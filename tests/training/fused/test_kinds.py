@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 
 import pytest
-from alike import assert_same
+from alike import assert_same, metrics
 
 from lehr import objective
 from lehr.compose.composer import Command, composed
@@ -31,6 +31,7 @@ SHAPES = (
     "likelihood=laplace data.binarize=none",
     "likelihood=continuous_bernoulli data.binarize=none",
     "likelihood=discretized_logistic likelihood.levels=17 data.binarize=none",
+    "likelihood=gaussian likelihood.scale=optimal data.binarize=none",
     "prior=vamp",
     "prior=mixture",
     "objective=iwae objective.samples=3 objective.gradient=standard",
@@ -73,6 +74,14 @@ def test_models_likelihoods_priors_and_bounds(trainings, shape):
 
 
 @pytest.mark.slow
+def test_bf16_mixed(trainings):
+    points = [("trainer.precision=bf16-mixed", f"seed={seed}") for seed in (0, 1)]
+    for one, other in zip(trainings.alone(points), trainings.fused(points), strict=True):
+        assert metrics(other) == pytest.approx(metrics(one), rel=0.01)
+        assert metrics(other)["test/elbo"] == pytest.approx(metrics(one)["test/elbo"], rel=1e-4)
+
+
+@pytest.mark.slow
 def test_lanes_of_other_numbers_of_training_images(trainings):
     # the seed says how many of these classes are held out for validation
     words = (*FAST[:2], "trainer.limit_examples=null", "data.train_on=[3,5]", "data.batch_size=64", "kl=beta_tc")
@@ -89,11 +98,14 @@ def test_numbers_of_every_rate_term_are_tried():
 @pytest.mark.slow
 def test_runs_of_one_kind_differ_in_numbers_alone():
     one = kind(values("kl.weight=1", "seed=0"))
-    for word in ("kl=constant", "kl.warmup=2", "seed=7", "optimizer.lr=0.1", "trainer.gradient_clip_val=1"):
+    for word in ("kl=constant", "kl.warmup=2", "seed=7", "optimizer.lr=0.1", "trainer.gradient_clip_val=1",
+                 "trainer.max_epochs=33", "trainer.max_steps=500", "trainer.check_val_every_n_epoch=2"):  # fmt: skip
         assert kind(values(word)) == one, word
-    others = ("model.hidden=[7]", "data.batch_size=7", "kl=control", "trainer.max_epochs=33", "likelihood=gaussian")
-    kinds = [one, *(kind(values(words)) for words in others)]
+    others = ("model.hidden=[7]", "data.batch_size=7", "kl=control", "model.latent_dim=7", "likelihood=gaussian",
+              "likelihood=gaussian likelihood.scale=0.1", "likelihood=laplace likelihood.scale=0.1")  # fmt: skip
+    kinds = [one, *(kind(values(*words.split())) for words in others)]
     assert all(a != b for a, b in itertools.combinations(kinds, 2))
+    assert kind(values("likelihood=gaussian", "likelihood.scale=2")) == kinds[-2]
 
 
 @pytest.mark.parametrize(
@@ -103,7 +115,7 @@ def test_runs_of_one_kind_differ_in_numbers_alone():
         ("trainer.accumulate_grad_batches=2", "trainer.accumulate_grad_batches=2"),
         ("ema.decay=0.9", "ema.decay=0.9"),
         ("terms=laplacian", "terms"),
-        ("trainer.precision=bf16-mixed", "trainer.precision=bf16-mixed"),
+        ("trainer.precision=bf16-true", "trainer.precision=bf16-true"),
         ("objective=iwae", "objective.gradient=dreg"),
         ("optimizer.freeze=[encoder*]", 'optimizer.freeze=["encoder*"]'),
         ("logger=[tensorboard,wandb]", "logger.wandb._target_=lehr.training.WandB"),

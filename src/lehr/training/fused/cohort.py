@@ -11,6 +11,7 @@ from lehr.data.loader import Awaited
 from lehr.errors import NonFiniteLoss
 from lehr.training.fused.lanes import Lane, Steps
 from lehr.training.fused.program import Facts, Program, Stacked
+from lehr.training.loop import forward_context
 
 
 class Cohort:
@@ -26,7 +27,8 @@ class Cohort:
         asked = [lane.steps for lane in chosen]
         try:
             if self._program is None or self._members != chosen:
-                self._program, self._members = Program([one.module for one in asked]), chosen
+                modules, self._members = [one.module for one in asked], chosen
+                self._program = Program(modules, forward_context(modules[0].trainer))
             number = min(most, *(len(one.batches) for one in asked))
             for i in range(number):
                 if any(one.error is None for one in asked):

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from lehr.config.build import find_class
+from lehr.objective.likelihood import Likelihood
 from lehr.objective.rate import RateTerm
 from lehr.run.identity import NOT_PART_OF_IT, canonical, flat
 
+T = TypeVar("T")
 _IN_MEMORY = ("lehr.data.Digits", "lehr.data.MNIST", "lehr.data.FashionMNIST", "lehr.data.Arrays")
 _ALLOWED: dict[str, tuple[Any, ...]] = {
     "model._target_": ("lehr.models.MLP", "lehr.models.Conv", "lehr.models.Linear"),
@@ -24,7 +26,7 @@ _ALLOWED: dict[str, tuple[Any, ...]] = {
     "compile": (False,),
     "stages": ([],),
     "debug": (False,),
-    "trainer.precision": ("32-true", "64-true"),
+    "trainer.precision": ("32-true", "64-true", "bf16-mixed"),
     "trainer.devices": (1, "auto"),
     "trainer.num_nodes": (1,),
     "trainer.strategy": ("auto",),
@@ -37,7 +39,8 @@ _OF_A_PROCESS = ("lehr.training.WandB", "lehr.training.MLflow")
 """Loggers of which a process can have one at a time."""
 _OF_A_LANE = (
     "seed", "data.seed", "optimizer.lr", "optimizer.betas", "optimizer.eps", "optimizer.weight_decay",
-    "optimizer.decay", "optimizer.final_lr", "trainer.gradient_clip_val", "export", "callbacks",
+    "optimizer.decay", "optimizer.final_lr", "trainer.gradient_clip_val", "trainer.max_epochs", "trainer.max_steps",
+    "trainer.check_val_every_n_epoch", "trainer.check_val_every_n_steps", "export", "callbacks",
 )  # fmt: skip
 """What may be another in each lane, besides the numbers of the rate term and what no number depends on."""
 _SAME_IN_ALL = ("trainer.log_every_n_steps", "trainer.accelerator")
@@ -57,16 +60,23 @@ def obstacle(config: Mapping[str, Any]) -> str | None:
 
 def kind(config: Mapping[str, Any]) -> str:
     """What runs have in common that are one program with other numbers."""
-    rate_term = find_class(config["kl"]["_target_"], RateTerm, (), "kl._target_")
-    assert isinstance(rate_term, type)
-    assert issubclass(rate_term, RateTerm)
+    rate_term, likelihood = _class(config, "kl", RateTerm), _class(config, "likelihood", Likelihood)
     own = {f"kl.{name}" for name in (*rate_term.numbers, *rate_term.annealed, "convention")}
+    fixed = {f"likelihood.{name}" for name in likelihood.numbers}
     found: dict[str, Any] = {"decays": bool(_value(config, "optimizer.weight_decay"))}
     for key, value in flat(config):
         outside = _is_below(key, NOT_PART_OF_IT) and key not in _SAME_IN_ALL
         if not outside and not _is_below(key, _OF_A_LANE) and key not in own:
-            found[key] = canonical(value)
+            is_own = key in fixed and isinstance(value, int | float)  # a word, such as learned, is another program
+            found[key] = "a number" if is_own else canonical(value)
     return json.dumps(found, sort_keys=True, default=str)
+
+
+def _class(config: Mapping[str, Any], group: str, base: type[T]) -> type[T]:
+    found = find_class(config[group]["_target_"], base, (), f"{group}._target_")
+    assert isinstance(found, type)
+    assert issubclass(found, base)
+    return found
 
 
 def _looks_at_steps(key: str, value: Any) -> bool:

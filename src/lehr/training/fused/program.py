@@ -9,6 +9,7 @@ Shapes: L lanes, b examples of a batch, c h w image, k terms.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
@@ -179,10 +180,16 @@ class Program:
 
     Args:
         modules: with their optimizers, all alike but for numbers. See `kinds` for what cannot be.
+        forward_context: what the forward pass runs in, for the sake of its precision.
     """
 
-    def __init__(self, modules: Sequence[VAEModule]) -> None:
+    def __init__(
+        self,
+        modules: Sequence[VAEModule],
+        forward_context: Callable[[], AbstractContextManager[Any]] = nullcontext,
+    ) -> None:
         self.modules = list(modules)
+        self._forward_context = forward_context
         self._players = [_player(module) for module in modules]
         self._template = _Template(modules[0].components)
         groups = [
@@ -256,7 +263,8 @@ class Program:
 
         lanes = torch.arange(len(self.modules), device=device)
         over_lanes = torch.vmap(one, in_dims=(0, images.dim, noise.dim, 0, 0), randomness="same")  # what `make` gives
-        losses, found, weights, rate, diagnosed = over_lanes(tensors, images.tensor, noise.tensor, numbers, lanes)
+        with self._forward_context():
+            losses, found, weights, rate, diagnosed = over_lanes(tensors, images.tensor, noise.tensor, numbers, lanes)
         loss = losses * (1 / facts.total)
         grads = torch.autograd.grad(loss.sum(), [block.weights for block in self._blocks], allow_unused=True)
         finite = found.isfinite().all(1).tolist()
