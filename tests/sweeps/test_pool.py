@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from lehr.sweeps import pool
-from lehr.sweeps.pool import Slot, slots, visible_gpus
+from lehr.sweeps import processes
+from lehr.sweeps import slots as module
+from lehr.sweeps.slots import Slot, slots, visible_gpus
 
 OPTIONS = {"count": 24, "workers": "auto", "gpus": "auto", "gpus_per_run": 1, "per_gpu": 1, "devices": 1}
 
@@ -23,7 +24,7 @@ def machine(monkeypatch):
     """Pretend that there are so many cores, and these GPUs: `machine(8, "0,1")`."""
 
     def pretend(cores: int, gpus: str = "") -> None:
-        monkeypatch.setattr(pool.os, "sched_getaffinity", lambda _: set(range(cores)), raising=False)
+        monkeypatch.setattr(module.os, "sched_getaffinity", lambda _: set(range(cores)), raising=False)
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", gpus)
         monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
 
@@ -160,14 +161,14 @@ def test_sockets_have_room_for_their_names_however_long_the_folder_for_temporary
     own = multiprocessing.process.current_process()._config
     monkeypatch.setitem(own, "tempdir", None)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path)[:1])
-    pool._give_sockets_short_names()
+    processes._give_sockets_short_names()
     assert own["tempdir"] is None  # there is room
     long = tmp_path / ("x" * 100)
     long.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(long))
     with pytest.raises(OSError, match="AF_UNIX path too long"):
         Listener(tempfile.mktemp(prefix="listener-", dir=tempfile.mkdtemp(prefix="pymp-")), "AF_UNIX")
-    pool._give_sockets_short_names()
+    processes._give_sockets_short_names()
     Listener(arbitrary_address("AF_UNIX"), "AF_UNIX").close()
 
 

@@ -14,7 +14,8 @@ from lehr.surroundings import places
 from lehr.sweeps.fused import Fused
 from lehr.sweeps.here import Here
 from lehr.sweeps.launching import Launcher
-from lehr.sweeps.pool import Pool, slots, visible_gpus
+from lehr.sweeps.pool import Pool
+from lehr.sweeps.slots import slots, visible_gpus
 
 
 def launcher(found: Grid, count: int, retry: str | None, given: Given = NOTHING) -> Launcher:

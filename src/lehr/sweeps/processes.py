@@ -1,0 +1,184 @@
+"""Processes that points are trained in, forked off one that has imported everything, so that a start takes no time.
+
+What one of them does to itself (a crash, memory, global state) does not reach another.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from multiprocessing import forkserver
+from multiprocessing.connection import wait
+from multiprocessing.util import Finalize
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from lehr.errors import DiskFull, Interrupted
+from lehr.run.claim import TAKEN_OVER
+from lehr.signals import STOPPED, give_back, have_one_wish, put
+from lehr.sweeps.launching import record_end
+from lehr.sweeps.runner import LOG
+from lehr.sweeps.slots import Slot
+
+PATIENCE_SECONDS = 60.0
+"""How long processes that were told to stop have to finish their step and write a checkpoint."""
+_POLL_SECONDS = 0.25
+_LONGEST_TMPDIR = 70  # bytes: the path of a socket may have 107, of which multiprocessing adds 32
+_NO_SPACE = 28  # exit code of a process that stopped for want of space
+
+
+def start(context: Any, work: Callable[..., object], slot: Slot, *arguments: Any, name: str) -> Any:
+    """A process of `context` that does this work in its slot."""
+    process = context.Process(target=_in_slot, args=(slot, work, *arguments), name=name)
+    with _without_main():
+        process.start()
+    return process
+
+
+def stop(processes: Sequence[Any], what: str) -> None:
+    """Let what runs write a checkpoint and end; kill what has not after a while, or on a second signal.
+
+    Args:
+        processes: that `start` has made.
+        what: is waited for, to be told.
+    """
+    try:
+        if any(process.is_alive() for process in processes):
+            print(f"stopping: {what}; Ctrl-C does not wait for it", file=sys.stderr, flush=True)
+        end = time.monotonic() + PATIENCE_SECONDS
+        while (left := [p for p in processes if p.is_alive()]) and time.monotonic() < end:
+            for process in left:
+                process.terminate()  # again and again: one that has just started does not mind signals yet
+            wait([process.sentinel for process in left], timeout=_POLL_SECONDS)
+    finally:
+        for process in processes:
+            process.kill()
+            process.join()
+
+
+def _give_sockets_short_names() -> None:
+    """Let sockets lie in a folder of a short name where TMPDIR, in which they would, leaves theirs no room."""
+    own: dict[str, Any] = multiprocessing.process.current_process()._config  # type: ignore[attr-defined]
+    if own.get("tempdir") or len(os.fsencode(tempfile.gettempdir())) <= _LONGEST_TMPDIR:
+        return
+    for place in ("/tmp", "/var/tmp", "/dev/shm"):
+        with suppress(OSError):
+            folder = own["tempdir"] = tempfile.mkdtemp(prefix="pymp-", dir=place)
+            Finalize(None, shutil.rmtree, (folder,), {"ignore_errors": True}, exitpriority=-100)
+            return
+
+
+def template(threads: int) -> Any:
+    """A multiprocessing context whose processes are forked off one that has imported what a run needs.
+
+    Args:
+        threads: that each of them may use.
+    """
+    # read by the libraries when the template loads them; the GPUs must not be touched before the fork
+    wanted = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(threads))
+    wanted["PYTORCH_NVML_BASED_CUDA_CHECK"] = "1"
+    absent = [name for name in wanted if name not in os.environ]
+    os.environ.update({name: wanted[name] for name in absent})
+    _give_sockets_short_names()
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["lehr.sweeps.template"])
+    # Ctrl-C reaches every process of a terminal's command, and so do other signals that are sent to a whole group; the
+    # processes of the pool wait for what the pool makes of it
+    before = put(signal.SIG_IGN, over_others=True)
+    try:
+        forkserver.ensure_running()
+    finally:
+        give_back(before)
+        for name in absent:
+            del os.environ[name]
+    return context
+
+
+@contextmanager
+def _without_main() -> Iterator[None]:
+    """Within it a process that is started does not run the user's script once more, to have what that defines."""
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
+
+
+def _in_slot(slot: Slot, work: Callable[..., object], *arguments: Any) -> None:
+    """Do `work` in a process of its own; the exit code says how it went where status.json cannot."""
+    import torch
+
+    have_one_wish()  # a second one is that of the process that has started this one, which then kills
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    _depend_on_the_starter()
+    with suppress(OSError):  # when memory runs out this process is to go, and not the one that waits for it
+        Path("/proc/self/oom_score_adj").write_text("500")
+    if slot.gpus is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = slot.gpus
+    os.environ["OMP_NUM_THREADS"] = str(slot.threads)  # for the ranks that it may start
+    torch.set_num_threads(slot.threads)
+    try:
+        work(*arguments)
+    except DiskFull:
+        sys.exit(_NO_SPACE)
+    except Interrupted as interruption:
+        sys.exit(interruption.exit_code)
+
+
+def _depend_on_the_starter() -> None:
+    """Stop in order where the process that has started this one is gone, however that ended."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def follow_it() -> None:
+        parent.join()
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(PATIENCE_SECONDS)
+        os._exit(1)
+
+    threading.Thread(target=follow_it, name="starter", daemon=True).start()
+
+
+def record(code: int, run_dir: Path, kills_before: int) -> None:
+    """Write down how a process ended that could not do so itself.
+
+    Args:
+        code: with which it has ended.
+        run_dir: what it was at.
+        kills_before: as of `kills_for_memory` when it was started.
+
+    Raises:
+        DiskFull: if that was it.
+    """
+    if code == _NO_SPACE:
+        raise DiskFull(f"{run_dir}: there is no space left on the disk")
+    if code in (0, TAKEN_OVER, *STOPPED):
+        return
+    if code == -signal.SIGKILL and kills_for_memory() > kills_before:
+        error = "out of memory: killed by the kernel"
+    elif code < 0:
+        error = f"killed by {signal.Signals(-code).name}"
+        error += " (by the kernel, if nobody else did: is there enough memory?)" if code == -signal.SIGKILL else ""
+    else:
+        error = f"the process ended with exit code {code}; {LOG} in the run directory may say why"
+    record_end(run_dir, error)
+
+
+def kills_for_memory() -> int:
+    """How many processes the kernel has killed for want of memory since it started."""
+    return next((int(count) for name, count in _counters() if name == "oom_kill"), 0)
+
+
+def _counters() -> Iterator[list[str]]:
+    with suppress(OSError):
+        yield from (line.split() for line in Path("/proc/vmstat").read_text().splitlines())
