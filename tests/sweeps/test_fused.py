@@ -10,11 +10,13 @@ import pytest
 
 from lehr.api import launchers
 from lehr.compose.composer import Command, composed
+from lehr.errors import DiskFull
 from lehr.run.claim import Claim
-from lehr.sweeps import fused
+from lehr.sweeps import fused, runner
 from lehr.sweeps.directory import state_of
-from lehr.sweeps.fused import Fused, planned
+from lehr.sweeps.fused import Fused
 from lehr.sweeps.point import Point
+from lehr.sweeps.waiting import planned
 
 TINY = ("trainer.limit_examples=100", "model.hidden=[8]", "kl.hold=0", "kl.warmup=1", "trainer.max_epochs=2",
         "evaluate=none", "callbacks.samples=null", "logger=none")  # fmt: skip
@@ -48,15 +50,17 @@ def prepare(tmp_path):
     return of
 
 
-def test_points_are_grouped_by_what_fixes_the_program_and_trained_in_waves(prepare):
+def test_points_are_grouped_by_what_fixes_the_program(prepare):
     numbers = [f"kl.weight={weight} seed={seed}" for weight in (1, 2) for seed in (0, 1, 2)]
     run_dirs = prepare(*numbers, "model.hidden=[4]", "ema.decay=0.9", "ema.decay=0.99", "compile=true")
-    plan = planned(run_dirs, lanes=4)
-    assert [[run_dirs.index(run_dir) for run_dir in wave] for wave in plan.waves] == [[0, 1, 2, 3], [4, 5], [6]]
+    plan = planned(run_dirs)
+    groups = plan.groups.values()
+    assert [[run_dirs.index(run_dir) for run_dir in members] for members in groups] == [[0, 1, 2, 3, 4, 5], [6]]
     assert [run_dirs.index(run_dir) for run_dir in plan.others] == [7, 8, 9]
     assert plan.reasons == Counter({"ema.decay=0.9": 1, "ema.decay=0.99": 1, "compile=True": 1})
-    assert plan.told().splitlines()[0] == "fused: 7 runs as 2 programs, in 3 waves"
-    assert "not fused: 1 run with compile=True" in plan.told()
+    assert plan.told(lanes=4).splitlines()[0] == "fused: 7 runs as 2 programs, 4 at a time"
+    assert plan.told(lanes=6).splitlines()[0] == "fused: 7 runs as 2 programs"
+    assert "not fused: 1 run with compile=True" in plan.told(lanes=6)
 
 
 def test_lanes_are_trained_here_and_the_others_by_the_others(prepare, capsys):
@@ -93,6 +97,22 @@ def test_a_search_is_asked_for_so_many_points_at_once(prepare):
 
     Fused(Others(), lanes=2, at_once=2).launch(jobs(), ended.append)
     assert pulled == [(run_dirs[0], 0), (run_dirs[1], 0), (run_dirs[2], 2)]
+
+
+def test_a_full_disk_stops_the_other_lanes_soon_and_each_has_a_checkpoint(prepare, monkeypatch):
+    run_dirs, ended = prepare("seed=0", "seed=1", "seed=2"), []
+
+    def run_point(run_dir, **options):
+        if run_dir == run_dirs[1]:
+            raise DiskFull(f"{run_dir}: there is no space left on the disk")
+        return runner.run_point(run_dir, **options)
+
+    monkeypatch.setattr(fused, "run_point", run_point)
+    with pytest.raises(DiskFull, match="no space left"):
+        Fused(Others(), lanes=2).launch(iter(run_dirs), ended.append)
+    assert [state_of(run_dir) for run_dir in run_dirs] == ["interrupted", "waiting", "waiting"]
+    assert (run_dirs[0] / "checkpoints" / "last.ckpt").exists()
+    assert ended == []
 
 
 def test_nobody_waits_for_a_point_that_another_process_is_at(prepare, monkeypatch):

@@ -32,7 +32,7 @@ def launcher(found: Grid, count: int, retry: str | None, given: Given = NOTHING)
     if found.launcher_name == "fused":
         others = Pool(slots(count, **pool, devices=found.devices), retry)
         lanes = FusedSettings.model_validate(found.launcher).lanes
-        # of a search the next trials are asked for when these have ended, from which it learns
+        # of a search each further trial is asked for when one has ended, from which it learns
         at_once = lanes if found.sweeper_name == SEARCH else None
         return Fused(others, lanes, retry, at_once, accelerator="cpu" if pool["gpus"] == 0 else None)
     if found.launcher_name == "ray":

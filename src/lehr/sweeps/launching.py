@@ -18,7 +18,8 @@ from lehr.sweeps.runner import LOG
 FILE_SECONDS = 60.0
 """Until what another machine has written is seen here: so long a client of NFS may keep what it knows of a folder."""
 _LOOK_SECONDS = 0.5
-_WAIT_SECONDS = 1.0
+WAIT_SECONDS = 1.0
+"""Before it is asked once more whether there is something to do."""
 
 Jobs = Iterator[Path | None]
 """Run directories that are ready to be trained, pulled when there is room; None while there may be one later."""
@@ -56,7 +57,7 @@ def batches(jobs: Jobs, at_once: int | None = None) -> Iterator[list[Path]]:
             yield batch
             batch = []
         elif job is None:
-            time.sleep(_WAIT_SECONDS)
+            time.sleep(WAIT_SECONDS)
     if batch:
         yield batch
 
