@@ -273,14 +273,14 @@ class Program:
         return Taken(self._terms, finite, losses.detach(), found.detach(), weights, rate, diagnosed)
 
     @torch.no_grad()
-    def _update(self, grads: Sequence[Tensor | None], moves: Sequence[int], steps: Sequence[int]) -> None:
+    def _update(self, grads: Sequence[Tensor | None], moves: Sequence[int], at: Sequence[int]) -> None:
         """A step of Adam for the lanes that move; what has no gradient stays, as alone."""
         # as Adam's one kernel reads them, in the order of the weights in memory
         moved = [
             (block, grad.contiguous()) for block, grad in zip(self._blocks, grads, strict=True) if grad is not None
         ]
         self._clip([grad for _, grad in moved])
-        for module, step in zip(self.modules, steps, strict=True):
+        for module, step in zip(self.modules, at, strict=True):
             assert module.players is not None
             module.players.at_step(step)
         adam = torch._fused_adamw_ if isinstance(self._players[0].optimizer, torch.optim.AdamW) else torch._fused_adam_
