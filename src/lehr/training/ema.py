@@ -57,13 +57,16 @@ class EMA:
     Args:
         plan: how long it remembers.
         modules: what a name begins with -> the module.
+
+    Attributes:
+        averages, buffers: by name.
     """
 
     def __init__(self, plan: EMAPlan, modules: Mapping[str, nn.Module]) -> None:
         self.plan = plan
         self._modules = dict(modules)
-        self._averages = {name: at_least_float32(p.detach()).clone() for name, p in self._parameters()}
-        self._buffers = {name: buffer.detach().clone() for name, buffer in self._all_buffers()}
+        self.averages = {name: at_least_float32(p.detach()).clone() for name, p in self._parameters()}
+        self.buffers = {name: buffer.detach().clone() for name, buffer in self._all_buffers()}
         self._own: dict[str, Tensor] | None = None
         self.kept: float | None = None
         """The share that was kept at the last step; None before the first."""
@@ -78,18 +81,18 @@ class EMA:
     @torch.no_grad()
     def update(self, batch: int, seen: int) -> None:
         """Take the weights after an optimiser step of `batch` images into account, the last of the `seen` images."""
-        weights = [p.detach().to(self._averages[name].dtype) for name, p in self._parameters()]
+        weights = [p.detach().to(self.averages[name].dtype) for name, p in self._parameters()]
         self.kept = self.plan.kept(batch, seen)
-        torch._foreach_lerp_(list(self._averages.values()), weights, 1 - self.kept)
+        torch._foreach_lerp_(list(self.averages.values()), weights, 1 - self.kept)
         for name, buffer in self._all_buffers():
-            self._buffers[name].copy_(buffer)
+            self.buffers[name].copy_(buffer)
 
     @torch.no_grad()
     def renew(self, parameter: Tensor, rows: Tensor) -> None:
         """Let the average of these rows (n,) of a parameter be what they are now, where something else stood."""
         for name, own in self._parameters():
             if own is parameter:
-                self._averages[name][rows] = parameter[rows].to(self._averages[name])
+                self.averages[name][rows] = parameter[rows].to(self.averages[name])
 
     @contextmanager
     def applied(self) -> Iterator[None]:
@@ -98,7 +101,7 @@ class EMA:
             yield
             return
         own = {name: tensor.detach().clone() for name, tensor in self._tensors()}
-        self._put({**self._averages, **self._buffers})
+        self._put({**self.averages, **self.buffers})
         self._own = own
         try:
             yield
@@ -132,7 +135,7 @@ class EMA:
 
     def state_dict(self) -> dict[str, Tensor]:
         """Everything that there is to know, by name."""
-        return {**self._averages, **self._buffers}
+        return {**self.averages, **self.buffers}
 
     @torch.no_grad()
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
@@ -141,7 +144,7 @@ class EMA:
         Raises:
             CheckpointError: if it is of other weights.
         """
-        own = self._averages | self._buffers
+        own = self.averages | self.buffers
         if state.keys() != own.keys():
             name = min(state.keys() ^ own.keys())
             raise CheckpointError(f"the checkpoint's average of the weights is of another model: see {name}")
@@ -165,6 +168,11 @@ class Averaging:
     def is_on(self) -> bool:
         """Whether there is an average now."""
         return self._ema is not None
+
+    @property
+    def ema(self) -> EMA | None:
+        """The average, where there is one now."""
+        return self._ema
 
     @property
     def kept(self) -> float | None:

@@ -24,7 +24,7 @@ class Draws:
     def grid(self, lanes: int) -> list[dict[str, Any]]:
         """The configurations of so many lanes of one program."""
         shared = self._shared()
-        clips, weight_decay = self._of(True, False), self._of(True, False)
+        clips, weight_decay, averages = (self._of(True, False) for _ in range(3))
         rate_term = self._of(*_RATE_TERMS)
         found = []
         for _ in range(lanes):
@@ -41,6 +41,9 @@ class Draws:
                 "decay": self._of("none", "cosine", "stages"),
                 "final_lr": self._of(0.0, 1e-4),
             }
+            if averages:
+                memory = self._of({"decay": self._between(0.5, 0.99)}, {"half_life": self._between(50, 500)})
+                config["ema"] |= memory
             config["trainer"] |= {
                 "gradient_clip_val": self._of(None, self._between(0.1, 100)) if clips else None,
                 "max_epochs": self._of(3, 4),

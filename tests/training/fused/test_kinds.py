@@ -5,11 +5,15 @@ from __future__ import annotations
 import itertools
 
 import pytest
-from alike import assert_same, metrics
+import torch
+from alike import assert_same, checkpoint, metrics, signalled
 
 from lehr import objective
 from lehr.compose.composer import Command, composed
+from lehr.errors import Interrupted
 from lehr.objective.rate import RateTerm
+from lehr.sweeps.runner import run_point
+from lehr.training.fused import cohort
 from lehr.training.fused.kinds import kind, obstacle
 
 NUMBERS = {
@@ -73,6 +77,32 @@ def test_models_likelihoods_priors_and_bounds(trainings, shape):
     compared(trainings, [(*words, "kl.weight=0.5"), (*words, "kl.weight=2", "optimizer.lr=2e-3", "seed=3")])
 
 
+def averages(run_dir):
+    return checkpoint(run_dir)["ema"]
+
+
+@pytest.mark.slow
+def test_averages_of_weights_with_memories_of_their_own(trainings, monkeypatch):
+    words = (*FAST[:2], "likelihood=gaussian", "likelihood.scale=optimal", "data.binarize=none", "optimizer.lr=1e-2")
+    points = [(*words, "ema.decay=0.9"), (*words, "ema.decay=0.5", "seed=1"), (*words, "ema.half_life=200")]
+    compared(trainings, points)
+    alone, begun = trainings.folder / "alone-0", trainings.prepare("begun", points)
+    with monkeypatch.context() as patched:
+        patched.setattr(cohort, "step", signalled(cohort.step, call=7))
+        with pytest.raises(Interrupted):
+            trainings.go_on(begun)
+    run_point(begun[0], own_process=False)
+    trainings.go_on(begun[1:])
+    for lane, run_dir in enumerate(begun):
+        assert_same(alone / str(lane), run_dir)
+        expected = averages(alone / str(lane))
+        assert averages(run_dir).keys() == expected.keys() >= {"likelihood.log_scale", "model.encoder.1.weight"}
+        for name, average in averages(run_dir).items():
+            torch.testing.assert_close(average, expected[name], rtol=1e-10, atol=1e-10, msg=name)
+        own = checkpoint(run_dir)["state_dict"]["model.encoder.1.weight"]
+        assert (expected["model.encoder.1.weight"] - own).abs().max() > 1e-4
+
+
 @pytest.mark.slow
 def test_bf16_mixed(trainings):
     points = [("trainer.precision=bf16-mixed", f"seed={seed}") for seed in (0, 1)]
@@ -101,8 +131,9 @@ def test_runs_of_one_kind_differ_in_numbers_alone():
     for word in ("kl=constant", "kl.warmup=2", "seed=7", "optimizer.lr=0.1", "trainer.gradient_clip_val=1",
                  "trainer.max_epochs=33", "trainer.max_steps=500", "trainer.check_val_every_n_epoch=2"):  # fmt: skip
         assert kind(values(word)) == one, word
-    others = ("model.hidden=[7]", "data.batch_size=7", "kl=control", "model.latent_dim=7", "likelihood=gaussian",
-              "likelihood=gaussian likelihood.scale=0.1", "likelihood=laplace likelihood.scale=0.1")  # fmt: skip
+    others = ("model.hidden=[7]", "data.batch_size=7", "kl=control", "model.latent_dim=7", "ema.decay=0.9",
+              "likelihood=gaussian", "likelihood=gaussian likelihood.scale=0.1",
+              "likelihood=laplace likelihood.scale=0.1")  # fmt: skip
     kinds = [one, *(kind(values(*words.split())) for words in others)]
     assert all(a != b for a, b in itertools.combinations(kinds, 2))
     assert kind(values("likelihood=gaussian", "likelihood.scale=2")) == kinds[-2]
@@ -113,7 +144,6 @@ def test_runs_of_one_kind_differ_in_numbers_alone():
     [
         ("compile=true", "compile=True"),
         ("trainer.accumulate_grad_batches=2", "trainer.accumulate_grad_batches=2"),
-        ("ema.decay=0.9", "ema.decay=0.9"),
         ("terms=laplacian", "terms"),
         ("trainer.precision=bf16-true", "trainer.precision=bf16-true"),
         ("objective=iwae", "objective.gradient=dreg"),

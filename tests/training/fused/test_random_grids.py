@@ -20,7 +20,8 @@ from lehr.run.model_files import build_likelihood, build_model, build_prior
 from lehr.sweeps.point import Point
 from lehr.training.building import player_plan
 from lehr.training.fused.kinds import kind, obstacle
-from lehr.training.fused.program import Facts, Program, Stacked
+from lehr.training.fused.program import Program
+from lehr.training.fused.taken import Facts, Stacked
 from lehr.training.length import Length
 from lehr.training.module import VAEModule
 

@@ -10,7 +10,8 @@ from lehr import randomness
 from lehr.data.loader import Awaited
 from lehr.errors import NonFiniteLoss
 from lehr.training.fused.lanes import Lane, Steps
-from lehr.training.fused.program import Facts, Program, Stacked
+from lehr.training.fused.program import Program
+from lehr.training.fused.taken import Facts, Stacked
 from lehr.training.loop import forward_context
 
 
@@ -76,6 +77,9 @@ def step(program: Program, asked: Sequence[Steps], i: int) -> None:
         Facts([one.step + i for one in asked], total, module.n_train, is_logged=any(ends)),
         [one.error is not None for one in asked],
     )
+    if program.averages:
+        moved = [one.error is None and finite for one, finite in zip(asked, taken.finite, strict=True)]
+        program.averages.update(total, [one.images_seen(i) for one in asked], moved)
     for lane, one in enumerate(asked):
         if one.error is None and (ends[lane] or not taken.finite[lane]):
             one.result = result = taken.of(lane)

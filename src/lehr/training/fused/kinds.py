@@ -21,8 +21,6 @@ _ALLOWED: dict[str, tuple[Any, ...]] = {
     "optimizer._target_": ("torch.optim.Adam", "torch.optim.AdamW"),
     "optimizer.freeze": ([],),
     "terms": ({},),
-    "ema.decay": (None,),
-    "ema.half_life": (None,),
     "compile": (False,),
     "stages": ([],),
     "debug": (False,),
@@ -40,7 +38,8 @@ _OF_A_PROCESS = ("lehr.training.WandB", "lehr.training.MLflow")
 _OF_A_LANE = (
     "seed", "data.seed", "optimizer.lr", "optimizer.betas", "optimizer.eps", "optimizer.weight_decay",
     "optimizer.decay", "optimizer.final_lr", "trainer.gradient_clip_val", "trainer.max_epochs", "trainer.max_steps",
-    "trainer.check_val_every_n_epoch", "trainer.check_val_every_n_steps", "export", "callbacks",
+    "trainer.check_val_every_n_epoch", "trainer.check_val_every_n_steps", "ema.decay", "ema.half_life", "export",
+    "callbacks",
 )  # fmt: skip
 """What may be another in each lane, besides the numbers of the rate term and what no number depends on."""
 _SAME_IN_ALL = ("trainer.log_every_n_steps", "trainer.accelerator")
@@ -63,7 +62,8 @@ def kind(config: Mapping[str, Any]) -> str:
     rate_term, likelihood = _class(config, "kl", RateTerm), _class(config, "likelihood", Likelihood)
     own = {f"kl.{name}" for name in (*rate_term.numbers, *rate_term.annealed, "convention")}
     fixed = {f"likelihood.{name}" for name in likelihood.numbers}
-    found: dict[str, Any] = {"decays": bool(_value(config, "optimizer.weight_decay"))}
+    averages = any(_value(config, key) is not None for key in ("ema.decay", "ema.half_life"))
+    found: dict[str, Any] = {"decays": bool(_value(config, "optimizer.weight_decay")), "averages": averages}
     for key, value in flat(config):
         outside = _is_below(key, NOT_PART_OF_IT) and key not in _SAME_IN_ALL
         if not outside and not _is_below(key, _OF_A_LANE) and key not in own:

@@ -48,6 +48,11 @@ class Steps:
         assert self.module.length is not None
         return self.counter % self.module.length.batches_per_epoch
 
+    def images_seen(self, i: int) -> int:
+        """Training images up to the end of the step that is the `i`th of these."""
+        assert self.module.length is not None
+        return self.module.length.images(self.counter + i + 1)
+
     @property
     def is_over(self) -> bool:
         """Whether nothing is left to wait for."""

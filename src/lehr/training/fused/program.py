@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -21,99 +21,13 @@ from torch.func import functional_call
 from lehr.models.components import Components
 from lehr.objective.rate import Values
 from lehr.objective.step import AUTOENCODER, StepInputs, StepResult, Term
+from lehr.training.fused.averages import Averages
+from lehr.training.fused.taken import Facts, Stacked, Taken
 from lehr.training.module import VAEModule
 from lehr.training.players import Player
 
 _STATES = ("exp_avg", "exp_avg_sq")
 _WIDEST_VECTOR = 16  # numbers of 4 bytes in 64; what it divides, a shorter vector divides too
-
-
-@dataclass(frozen=True)
-class Stacked:
-    """Tensors of all lanes, or one that they share.
-
-    Attributes:
-        tensor: (L, ...), or (...) where `shared`.
-        shared: whether every lane has the same.
-    """
-
-    tensor: Tensor
-    shared: bool
-
-    @classmethod
-    def of(cls, keys: Sequence[Any], make: Callable[[int], Tensor]) -> Stacked:
-        """What `make` gives for each lane; it is asked once for lanes of one key, which have the same."""
-        made: dict[Any, Tensor] = {}
-        for lane, key in enumerate(keys):
-            if key not in made:
-                made[key] = make(lane)
-        if len(made) == 1:
-            return cls(next(iter(made.values())), shared=True)
-        return cls(torch.stack([made[key] for key in keys]), shared=False)
-
-    @property
-    def dim(self) -> int | None:
-        """As `vmap` wants it."""
-        return None if self.shared else 0
-
-
-@dataclass(frozen=True)
-class Facts:
-    """What a step is; as of `StepInputs`, and the same for all lanes but for `steps`.
-
-    Attributes:
-        steps: the optimiser step of each lane.
-    """
-
-    steps: Sequence[int]
-    total: int
-    n_train: int
-    is_logged: bool
-
-
-@dataclass(frozen=True)
-class Diagnosed:
-    """What is left of a posterior once it has been looked at."""
-
-    found: Mapping[str, Tensor]
-    usage: None = None  # of codes, which lanes have none of
-
-    def diagnostics(self) -> Mapping[str, Tensor]:
-        """As those of `Posterior`."""
-        return self.found
-
-
-@dataclass(frozen=True)
-class Taken:
-    """A step that was taken for all lanes.
-
-    Attributes:
-        terms: of the losses, with the weights that are the same for all.
-        finite: of each lane, whether its terms are.
-        losses: (L,)
-        values: (L, k) of each of the `terms`.
-        weights: (L,) of each term that has another in each lane.
-        rate: `kl_weight` (L,), where there is a rate.
-        diagnosed: (L,) of each diagnostic of the posteriors, where the step is logged.
-    """
-
-    terms: Mapping[str, Term]
-    finite: Sequence[bool]
-    losses: Tensor
-    values: Tensor
-    weights: Mapping[str, Tensor]
-    rate: Mapping[str, Tensor]
-    diagnosed: Mapping[str, Tensor]
-
-    def of(self, lane: int) -> StepResult:
-        """What the step was for a lane, without gradients."""
-        terms = {
-            name: replace(term, weight=float(self.weights[name][lane])) if name in self.weights else term
-            for name, term in self.terms.items()
-        }
-        posterior: Any = Diagnosed({name: value[lane].detach() for name, value in self.diagnosed.items()})
-        weight = float(self.rate["kl_weight"][lane]) if self.rate else None
-        return StepResult({AUTOENCODER: self.losses[lane]}, terms, self.values[lane], weight, posterior)
 
 
 class _Template(nn.Module):
@@ -181,6 +95,9 @@ class Program:
     Args:
         modules: with their optimizers, all alike but for numbers. See `kinds` for what cannot be.
         forward_context: what the forward pass runs in, for the sake of its precision.
+
+    Attributes:
+        averages: of the weights, where the modules have such; to be updated after a step.
     """
 
     def __init__(
@@ -205,6 +122,8 @@ class Program:
             for lane, (player, parameter) in enumerate(zip(self._players, parameters, strict=True)):
                 player.optimizer.state[parameter]["step"] = self._steps[lane]
         self._others = self._take_others()
+        emas = [ema for module in modules if (ema := module.averaging.ema)]
+        self.averages = Averages(emas, self._tensors) if emas else None
         self._noise_shape: tuple[int, ...] | None = None
         self._terms: dict[str, Term] = {}
 
@@ -221,6 +140,11 @@ class Program:
             for lane, template in enumerate(templates):
                 template.get_submodule(owner)._buffers[leaf] = found[name][lane]
         return found
+
+    @property
+    def _tensors(self) -> dict[str, Tensor]:
+        """Parameters and buffers by name: (L, ...)."""
+        return {block.name: block.weights for block in self._blocks} | self._others
 
     def noise_shape(self, image: Tensor) -> tuple[int, ...]:
         """The noise that an example wants, found with the first lane and one `image` (1, c, h, w)."""
@@ -245,7 +169,6 @@ class Program:
         names = list(values[0])
         device = self._steps.device
         numbers = {n: torch.tensor([v[n] for v in values], dtype=torch.float64, device=device) for n in names}
-        tensors = {block.name: block.weights for block in self._blocks} | self._others
 
         def one(
             tensors: dict[str, Tensor], images: Tensor, noise: Tensor, values: dict[str, Tensor], lane: Tensor
@@ -264,7 +187,9 @@ class Program:
         lanes = torch.arange(len(self.modules), device=device)
         over_lanes = torch.vmap(one, in_dims=(0, images.dim, noise.dim, 0, 0), randomness="same")  # what `make` gives
         with self._forward_context():
-            losses, found, weights, rate, diagnosed = over_lanes(tensors, images.tensor, noise.tensor, numbers, lanes)
+            losses, found, weights, rate, diagnosed = over_lanes(
+                self._tensors, images.tensor, noise.tensor, numbers, lanes
+            )
         loss = losses * (1 / facts.total)
         grads = torch.autograd.grad(loss.sum(), [block.weights for block in self._blocks], allow_unused=True)
         finite = found.isfinite().all(1).tolist()
