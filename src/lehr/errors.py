@@ -71,6 +71,10 @@ class Interrupted(BaseException):
         self.exit_code = 128 + signum
 
 
+class TakenOver(BaseException):
+    """Another process has gone on with a run that this one was at, which writes nothing more of it."""
+
+
 class Stopped(KeyboardInterrupt):
     """Ctrl-C has ended what was called from Python, in order."""
 

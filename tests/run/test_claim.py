@@ -6,6 +6,7 @@ import json
 import multiprocessing
 import os
 import signal
+import threading
 import time
 
 import pytest
@@ -185,6 +186,20 @@ def test_a_process_that_slept_while_another_took_its_run_over_ends(tmp_path):
     process.join(10)
     assert process.exitcode == TAKEN_OVER
     assert holder(tmp_path).host == "elsewhere"
+
+
+def test_who_holds_several_claims_is_told_which_of_them_another_process_took_over(tmp_path, monkeypatch):
+    monkeypatch.setattr(claims, "BEAT_SECONDS", 0.05)
+    monkeypatch.setattr(claims, "_SECOND_LOOK_SECONDS", 0.05)
+    lost, kept = Claim.take(tmp_path / "lost"), Claim.take(tmp_path / "kept")
+    told = threading.Event()
+    lost.lost, kept.lost = told.set, lambda: pytest.fail("nobody has taken it")
+    with kept:
+        write(tmp_path / "lost", number=2)
+        assert told.wait(10)
+        lost.release()
+        assert holder(tmp_path / "lost").host == "elsewhere"
+        assert is_claimed(tmp_path / "kept")
 
 
 def test_a_file_system_without_hard_links_will_do(tmp_path, monkeypatch):

@@ -55,6 +55,8 @@ class Claim:
         self._released = threading.Event()
         self.fraction: Callable[[], float] | None = None
         """How much of the run is done, for whoever looks; asked at every beat."""
+        self.lost: Callable[[], None] | None = None
+        """Called, in another thread, where another process has taken over; without it this process ends."""
         self._thread = threading.Thread(target=self._beat, name="claim", daemon=True)
         self._thread.start()
 
@@ -106,6 +108,9 @@ class Claim:
                     if _newest(self._directory) <= self._number:
                         continue  # somebody was too late, and has seen so
                     # a process that was stopped for a minute may find that another has gone on with its run
+                    if self.lost is not None:
+                        self.lost()
+                        return
                     print(f"lehr: {self._directory}: another process has taken this run over", file=sys.stderr)
                     os._exit(TAKEN_OVER)
                 temporary = self._path.with_name(f"{self._path.name}.{pid}.tmp")

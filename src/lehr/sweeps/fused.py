@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lehr.errors import DiskFull, Interrupted, in_a_line
+from lehr.errors import DiskFull, Interrupted, TakenOver, in_a_line
 from lehr.run.claim import is_claimed
 from lehr.startup import quick_imports
 from lehr.sweeps.launching import WAIT_SECONDS, Finished, Jobs, Launcher, record_end
@@ -82,7 +82,9 @@ class Fused:
                 full.append(problem)
                 conductor.stop()
             elif not isinstance(problem, Interrupted):
-                if not is_claimed(run_dir):  # else another process is at it, and no lane is to wait for that
+                if isinstance(problem, TakenOver):
+                    print(f"lehr: {run_dir}: {problem}", file=sys.stderr)
+                elif not is_claimed(run_dir):  # else another process is at it, and no lane is to wait for that
                     record_end(run_dir, None if problem is None else in_a_line(problem))
                 finished(run_dir)
 

@@ -63,6 +63,8 @@ def run_point(
     claim = Claim.take(run_dir)
     if claim is None:
         return RUNNING
+    if lane:
+        claim.lost = lane.lose
     with claim:
         status = directory.read_status()  # as it is now that no other process can change it
         state = status.get("state")

@@ -115,6 +115,7 @@ class Parts:
         self.metrics, self.interruption = Metrics(config, extras.hyperparameters), Interruption()
         if extras.lane:
             extras.lane.interruption = self.interruption
+            self.interruption.before_check = extras.lane.leave_if_lost
         configured = callbacks(config["callbacks"], trust)
         self.options, self.pictures = _wanted_at_end(config, configured)
         every = [*configured, self.metrics, *extras.callbacks, self.interruption]

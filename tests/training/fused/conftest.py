@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))  # for alike
+sys.path.insert(0, str(Path(__file__).parent))  # for alike and made_up
 
 
 @pytest.fixture
@@ -35,3 +35,21 @@ def three(shared_trainings):
         ("trainer.precision=64-true", "seed=1", "kl.weight=1", "kl.hold=1", "kl.warmup=1", "optimizer.decay=cosine"),
     ]  # fmt: skip
     return SimpleNamespace(points=points, alone=shared_trainings.alone(points), fused=shared_trainings.fused(points))
+
+
+@pytest.fixture
+def taken(monkeypatch):
+    """What steps were taken of lanes that are made up: the name and the step of each that took part."""
+    from lehr.training.fused import cohort
+
+    steps = []
+
+    def step(program, asked, i):
+        steps.append([(one.module.name, one.step + i) for one in asked])
+        for one in asked:
+            one.result = "taken"
+
+    monkeypatch.setattr(cohort, "step", step)
+    monkeypatch.setattr(cohort, "Program", lambda modules, context: None)
+    monkeypatch.setattr(cohort, "forward_context", lambda trainer: None)
+    return steps

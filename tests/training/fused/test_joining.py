@@ -2,53 +2,12 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import pytest
 from alike import assert_same
+from made_up import made_up
 
 from lehr.sweeps.directory import state_of
-from lehr.training.fused import cohort
 from lehr.training.fused.conductor import Conductor
-from lehr.training.fused.lanes import Steps
-
-BATCHES = 5
-"""Of an epoch of the made up lanes."""
-
-
-@pytest.fixture
-def taken(monkeypatch):
-    """What steps were taken: the name and the step of each lane that took part, for lanes that are made up."""
-    steps = []
-
-    def step(program, asked, i):
-        steps.append([(one.module.name, one.step + i) for one in asked])
-        for one in asked:
-            one.result = "taken"
-
-    monkeypatch.setattr(cohort, "step", step)
-    monkeypatch.setattr(cohort, "Program", lambda modules, context: None)
-    monkeypatch.setattr(cohort, "forward_context", lambda trainer: None)
-    return steps
-
-
-def made_up(name, steps, begin=0, at_once=2):
-    """A lane that takes so many steps, from step `begin` on."""
-    module = SimpleNamespace(
-        name=name,
-        n_train=50,
-        trainer=None,
-        length=SimpleNamespace(batches_per_epoch=BATCHES, total_steps=begin + steps),
-    )
-
-    def work(lane):
-        step = begin
-        while step < begin + steps:
-            number = min(at_once, begin + steps - step, BATCHES - step % BATCHES)
-            assert lane.take(Steps(module, [None] * number, step, step)) == "taken"
-            step += number
-
-    return work
 
 
 def trained(works, room=None):

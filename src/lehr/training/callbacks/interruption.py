@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -31,6 +31,8 @@ class Interruption(LeanCallback):
     def __init__(self) -> None:
         self._come = Remembered()
         self._original: dict[int, Any] = {}
+        self.before_check: Callable[[], None] = lambda: None
+        """Called first where a signal is looked for at the end of a run."""
 
     def setup(self, trainer: Trainer, pl_module: VAEModule, stage: str) -> None:  # type: ignore[override]
         # Lightning's own handlers, which it is about to put before these, would end the other ranks at once and
@@ -64,6 +66,7 @@ class Interruption(LeanCallback):
 
     def check(self) -> None:
         """Raise `Interrupted` if a signal has come: where everything that is to be kept is on disk already."""
+        self.before_check()
         signum = self._come.signum
         if signum is None:
             return

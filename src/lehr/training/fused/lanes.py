@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from lehr.data.loader import Awaited, Waiting
 from lehr.data.module import ImageDataModule
+from lehr.errors import TakenOver
 from lehr.objective.step import StepResult
 
 if TYPE_CHECKING:
@@ -98,6 +99,7 @@ class Lane:
         self.problem: BaseException | None = None
         """What has ended it, where that was not its own to record."""
         self.has_ended = False
+        self._is_lost = self._has_left = False
 
     def _run(self, work: Callable[[Lane], object]) -> None:
         self._own.acquire()
@@ -114,10 +116,12 @@ class Lane:
         Raises:
             NonFiniteLoss: if a step has become NaN or infinite; that one was not taken.
         """
+        self.leave_if_lost()
         self.asked = asked
         self._conductor.release()
         self._own.acquire()
         self.asked = None
+        self.leave_if_lost()
         if asked.error is not None:
             raise asked.error
         assert asked.result is not None
@@ -148,8 +152,23 @@ class Lane:
         self._conductor.acquire()
         self._streams = sys.stdout, sys.stderr
         sys.stdout, sys.stderr = mine
-        if self.has_ended:
+        if self.has_ended and not self._has_left:
             self._thread.join()
+
+    def lose(self) -> None:
+        """Another process has taken the run over: let it end where it is, as soon as it can. Called in any thread."""
+        self._is_lost = True
+
+    def leave_if_lost(self) -> None:
+        """End the lane, and never return, if its run is another's. Called in the thread of the lane.
+
+        Its thread waits for ever: whatever would be unwound might write to what is the other's.
+        """
+        if self._is_lost:
+            self.problem = TakenOver("another process has taken this run over")
+            self.has_ended = self._has_left = True
+            self._conductor.release()
+            threading.Event().wait()
 
     def interrupt(self, signum: int) -> None:
         """Let the run write a checkpoint where it can be gone on with, and end."""
