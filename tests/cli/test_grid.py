@@ -167,7 +167,7 @@ def test_what_a_grid_says_of_its_points():
     assert "model" not in result.choices
     assert not {"sweep", "pool", "experiment"} & set(result.choices)
     assert result.sweep_dir == "my,grid=1"
-    assert result.pool == {"workers": 3, "gpus": "auto", "gpus_per_run": 1, "per_gpu": 1}
+    assert result.pool == {"workers": 3, "gpus": "auto", "gpus_per_run": 1, "per_gpu": 1, "fused": "none"}
     assert result.settings == {"retry": "none"}
     assert (result.launcher_name, result.sweeper_name) == ("pool", "basic")
     assert result.launcher["_target_"] == "lehr.sweeps.pool.Pool"

@@ -37,7 +37,7 @@ from lehr.compose.grid import MOST_LINES
                 "pool.workers=0: must be greater than 0 or 'auto'",
                 "pool.gpus=-1: must be greater than or equal to 0 or 'auto'",
                 "pool.gpus_per_run=1.5: must be an integer",
-                "pool.x: unknown key; there are: pool.gpus, pool.gpus_per_run, pool.per_gpu, pool.workers",
+                "pool.x: unknown key; there are: pool.fused, pool.gpus, pool.gpus_per_run, pool.per_gpu, pool.workers",
                 "sweep.retry=all: must be 'none' or 'failed'",
                 "hydra.sweep.dir=file/x: file is a file, not a directory",
                 "pool.per_gpu=1,2: is of the whole sweep; give one value",

@@ -116,7 +116,8 @@ def test_the_version_is_lehr_s(lehr):
 def test_cfg_prints_the_configuration(lehr):
     code, out, err = lehr("train", "--cfg", "job", "--resolve", "kl.weight=3", "dir=x")
     config, _ = composed(Command("train", None, ["kl.weight=3", "dir=x"]))
-    many = {"pool": {"workers": "auto", "gpus": "auto", "gpus_per_run": 1, "per_gpu": 1}, "sweep": {"retry": "none"}}
+    pool = {"workers": "auto", "gpus": "auto", "gpus_per_run": 1, "per_gpu": 1, "fused": "none"}
+    many = {"pool": pool, "sweep": {"retry": "none"}}
     assert (code, err) == (0, "")
     assert yaml.safe_load(out) == {**config.values, **many}
     assert list(Path.cwd().iterdir()) == []

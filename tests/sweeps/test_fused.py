@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from types import SimpleNamespace
 
@@ -12,10 +13,14 @@ from lehr.api import launchers
 from lehr.compose.composer import Command, composed
 from lehr.errors import DiskFull
 from lehr.run.claim import Claim
-from lehr.sweeps import fused, runner
+from lehr.sweeps import fused, runner, sizes
 from lehr.sweeps.directory import state_of
 from lehr.sweeps.fused import Fused
 from lehr.sweeps.point import Point
+from lehr.sweeps.pool import Pool
+from lehr.sweeps.probe import Room
+from lehr.sweeps.race import Race
+from lehr.sweeps.sizes import Size, Sizes
 from lehr.sweeps.waiting import planned
 
 TINY = ("trainer.limit_examples=100", "model.hidden=[8]", "kl.hold=0", "kl.warmup=1", "trainer.max_epochs=2",
@@ -32,6 +37,12 @@ class Others:
         for job in jobs:
             self.jobs.append(job)
             finished(job)
+
+
+@pytest.fixture
+def unmeasured(monkeypatch):
+    """What lanes take is not known."""
+    monkeypatch.setattr(sizes, "room", lambda run_dir, accelerator: None)
 
 
 @pytest.fixture
@@ -58,32 +69,63 @@ def test_points_are_grouped_by_what_fixes_the_program(prepare):
     assert [[run_dirs.index(run_dir) for run_dir in members] for members in groups] == [[0, 1, 2, 3, 4, 5], [6]]
     assert [run_dirs.index(run_dir) for run_dir in plan.others] == [7, 8, 9]
     assert plan.reasons == Counter({"objective.gradient=dreg": 2, "compile=True": 1})
-    assert plan.told(lanes=4).splitlines()[0] == "fused: 7 runs as 2 programs, 4 at a time"
-    assert plan.told(lanes=6).splitlines()[0] == "fused: 7 runs as 2 programs"
-    assert "not fused: 1 run with compile=True" in plan.told(lanes=6)
+    first, second = plan.groups
+    assert plan.told({first: Size(4, room=Room(8e6, 1e9)), second: Size(4)}).splitlines() == [
+        "fused: 7 runs as 2 programs",
+        "  6 runs such as 0: 4 lanes at a time of 8 MB",
+        "  1 run, 6: 1 lane",
+        "not fused: 2 runs with objective.gradient=dreg",
+        "not fused: 1 run with compile=True",
+    ]
+    assert plan.told({first: Size(0, race=Race(61, 60)), second: Size(0, "too few")}).splitlines()[:2] == [
+        "pool: 6 runs such as 0: about 1:01 fused, 1:00 by the pool",
+        "pool: 1 run, 6: too few",
+    ]
 
 
-def test_lanes_are_trained_here_and_the_others_by_the_others(prepare, capsys):
+def test_lanes_are_trained_here_and_the_others_by_the_others(unmeasured, prepare, capsys):
     run_dirs = prepare("kl.weight=1", "compile=true", "kl.weight=1e39 optimizer.lr=1e30", "kl.weight=2 seed=3")
     others, ended = Others(), []
-    Fused(others, lanes=64).launch(iter([*run_dirs, None]), ended.append)
+    Fused(others, Sizes(64)).launch(iter([*run_dirs, None]), ended.append)
     assert [state_of(run_dir) for run_dir in run_dirs] == ["done", "waiting", "failed", "done"]
     assert others.jobs == [run_dirs[1]]
     assert sorted(ended) == sorted(run_dirs)
-    assert capsys.readouterr().err == "fused: 3 runs as 1 program\nnot fused: 1 run with compile=True\n"
+    assert capsys.readouterr().err == "fused: 3 runs as 1 program: 3 lanes\nnot fused: 1 run with compile=True\n"
     assert "kl_weight" in (run_dirs[0] / "history.jsonl").read_text()
 
 
-@pytest.mark.parametrize(("gpus", "accelerator"), [(0, "cpu"), ("auto", None)])
-def test_without_gpus_lanes_are_kept_off_them(monkeypatch, gpus, accelerator):
+def launcher_of(name, sweeper="basic", lanes=None, **pool):
+    """What trains points on a machine of two cores."""
+    settings = {"workers": 2, "gpus": "auto", "gpus_per_run": 1, "per_gpu": 1, "fused": "none", **pool}
     found = SimpleNamespace(
-        launcher_name="fused", launcher={"_target_": "lehr.sweeps.fused.Fused", "lanes": 4}, sweeper_name="basic",
-        pool={"workers": 2, "gpus": gpus, "gpus_per_run": 1, "per_gpu": 1}, devices=1,
+        launcher_name=name, launcher={"_target_": "any", **({"lanes": lanes} if lanes else {})}, sweeper_name=sweeper,
+        pool=settings, devices=1,
     )  # fmt: skip
-    given = {}
-    monkeypatch.setattr(launchers, "Fused", lambda *arguments, **options: given.update(options))
-    launchers.launcher(found, count=2, retry=None)
-    assert given["accelerator"] == accelerator
+    return launchers.launcher(found, count=9, retry=None)
+
+
+def test_without_gpus_lanes_are_kept_off_them():
+    assert launcher_of("fused", lanes=4, gpus=0)._accelerator == "cpu"
+    assert launcher_of("fused", lanes=4)._accelerator is None
+
+
+def test_the_pool_leaves_points_to_lanes_where_it_is_told_to():
+    assert isinstance(launcher_of("pool"), Pool)
+    every, faster = launcher_of("pool", fused="all"), launcher_of("pool", fused="auto")
+    assert (every._sizes._pool, len(faster._sizes._pool)) == (None, 2)
+    assert every._at_once is faster._at_once is None
+    assert launcher_of("fused", lanes="auto", fused="auto")._sizes._pool is not None
+    # of what a search asks for it has learnt nothing
+    assert launcher_of("pool", "optuna", fused="all")._at_once == 16
+    assert launcher_of("fused", "optuna", lanes=5)._at_once == 5
+
+
+def test_what_the_pool_is_faster_with_is_left_to_it(prepare, monkeypatch):
+    run_dirs = prepare("seed=0", "seed=1", "compile=true", "seed=2")
+    monkeypatch.setattr(Sizes, "of", lambda self, kind, members: Size(0, race=Race(9, 5)))
+    others, ended = Others(), []
+    Fused(others, Sizes("auto")).launch(iter(run_dirs), ended.append)
+    assert sorted(others.jobs) == sorted(ended) == run_dirs
 
 
 def test_a_search_is_asked_for_so_many_points_at_once(prepare):
@@ -95,11 +137,11 @@ def test_a_search_is_asked_for_so_many_points_at_once(prepare):
             pulled.append((run_dir, len(ended)))
             yield run_dir
 
-    Fused(Others(), lanes=2, at_once=2).launch(jobs(), ended.append)
+    Fused(Others(), Sizes(2), at_once=2).launch(jobs(), ended.append)
     assert pulled == [(run_dirs[0], 0), (run_dirs[1], 0), (run_dirs[2], 2)]
 
 
-def test_a_full_disk_stops_the_other_lanes_soon_and_each_has_a_checkpoint(prepare, monkeypatch):
+def test_a_full_disk_stops_the_other_lanes_soon_and_each_has_a_checkpoint(unmeasured, prepare, monkeypatch):
     run_dirs, ended = prepare("seed=0", "seed=1", "seed=2"), []
 
     def run_point(run_dir, **options):
@@ -109,7 +151,7 @@ def test_a_full_disk_stops_the_other_lanes_soon_and_each_has_a_checkpoint(prepar
 
     monkeypatch.setattr(fused, "run_point", run_point)
     with pytest.raises(DiskFull, match="no space left"):
-        Fused(Others(), lanes=2).launch(iter(run_dirs), ended.append)
+        Fused(Others(), Sizes(2)).launch(iter(run_dirs), ended.append)
     assert [state_of(run_dir) for run_dir in run_dirs] == ["interrupted", "waiting", "waiting"]
     assert (run_dirs[0] / "checkpoints" / "last.ckpt").exists()
     assert ended == []
@@ -122,7 +164,7 @@ def test_nobody_waits_for_a_point_that_another_process_is_at(prepare, monkeypatc
     monkeypatch.setattr(fused, "record_end", waited)
     (run_dir,), ended = prepare("seed=0"), []
     with Claim.take(run_dir):
-        Fused(Others(), lanes=2).launch(iter([run_dir]), ended.append)
+        Fused(Others(), Sizes(2)).launch(iter([run_dir]), ended.append)
         assert ended == [run_dir]
         assert state_of(run_dir) == "running"
 
@@ -133,7 +175,7 @@ def test_a_sweep_that_is_fused_goes_on_and_ends_in_the_table(lehr, tmp_path):
     code, out, err = lehr(*words, "kl.weight=1,2")
     assert code == 0, err
     assert "4 done" in out
-    assert "fused: 4 runs as 1 program" in err
+    assert re.search(r"fused: 4 runs as 1 program: 4 lanes of \d+ MB\n", err)
     code, out, err = lehr(*words, "kl.weight=1,2,3")
     assert code == 0, err
     assert "6 done" in out
@@ -148,3 +190,7 @@ def test_how_many_lanes_is_checked(lehr, tmp_path):
     assert code == 2
     assert "hydra.launcher.lanes" in err
     assert not (tmp_path / "sweep").exists()
+    code, _, err = lehr("train", "-m", "hydra/launcher=basic", "pool.fused=auto", "seed=0,1", where)
+    assert (code, err) == (
+        2, "lehr train: pool.fused=auto: hydra/launcher=basic trains each run by itself; leave one out\n"
+    )  # fmt: skip

@@ -76,3 +76,14 @@ def test_those_of_another_kind_take_over_once_they_are_all_that_waits():
     assert found.kinds() == ["b"]
     assert names(found.of("b"), found) == ["b1", "b2", "b3"]
     assert names(found.of("a"), found) == ["a3"]
+
+
+def test_a_kind_that_is_left_to_the_others_is_among_them_from_then_on():
+    found, _ = of("a1 a2 b1 x1 - a3 b2")
+    found.pull()
+    assert [path.name for path in found.members("a")] == ["a1", "a2"]
+    found.leave("a")
+    assert found.kinds() == ["b", None]
+    assert found.members("a") == []
+    assert names(found.of("b"), found) == ["b1", "b2"]
+    assert sorted(names(found.of(None), found)) == ["a1", "a2", "a3", "x1"]

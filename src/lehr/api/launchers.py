@@ -15,6 +15,7 @@ from lehr.sweeps.fused import Fused
 from lehr.sweeps.here import Here
 from lehr.sweeps.launching import Launcher
 from lehr.sweeps.pool import Pool
+from lehr.sweeps.sizes import MOST_LANES, MOST_TRIALS, Sizes
 from lehr.sweeps.slots import slots, visible_gpus
 
 
@@ -27,14 +28,8 @@ def launcher(found: Grid, count: int, retry: str | None, given: Given = NOTHING)
     if given:
         return Here(given, retry)
     pool = found.pool
-    if found.launcher_name == "pool":
-        return Pool(slots(count, **pool, devices=found.devices), retry)
-    if found.launcher_name == "fused":
-        others = Pool(slots(count, **pool, devices=found.devices), retry)
-        lanes = FusedSettings.model_validate(found.launcher).lanes
-        # of a search each further trial is asked for when one has ended, from which it learns
-        at_once = lanes if found.sweeper_name == SEARCH else None
-        return Fused(others, lanes, retry, at_once, accelerator="cpu" if pool["gpus"] == 0 else None)
+    if found.launcher_name in ("pool", "fused"):
+        return _here(found, count, retry)
     if found.launcher_name == "ray":
         from lehr.sweeps.ray_launcher import RayLauncher
 
@@ -53,6 +48,25 @@ def launcher(found: Grid, count: int, retry: str | None, given: Given = NOTHING)
     return HydraLauncher(found.recipe.base(), found.recipe.composer.loader(), retry, at_once)
 
 
+def _here(found: Grid, count: int, retry: str | None) -> Launcher:
+    """What trains points on this machine."""
+    settings = dict(found.pool)
+    fused = settings.pop("fused")
+    places = slots(count, **settings, devices=found.devices)
+    pool = Pool(places, retry)
+    if found.launcher_name == "pool" and fused == "none":
+        return pool
+    is_asked = found.launcher_name == "fused"
+    lanes = FusedSettings.model_validate(found.launcher).lanes if is_asked else "auto"
+    is_search = found.sweeper_name == SEARCH
+    accelerator = "cpu" if settings["gpus"] == 0 else None
+    most = MOST_TRIALS if is_search else MOST_LANES
+    sizes = Sizes(lanes, most, accelerator, pool=places if fused == "auto" else None)
+    # of a search each further trial is asked for when one has ended, from which it learns
+    at_once = (most if lanes == "auto" else lanes) if is_search else None
+    return Fused(pool, sizes, retry, at_once, accelerator)
+
+
 def launcher_problems(found: Grid, given: Given = NOTHING) -> list[str]:
     """A line for each thing in the way of the launcher that was chosen."""
     if given:  # which is trained in this process, whatever the pool is told
@@ -61,6 +75,8 @@ def launcher_problems(found: Grid, given: Given = NOTHING) -> list[str]:
         return [] if name == "pool" else [own]
     if any(place.world > 1 and place.starter == "torchrun" for place in places()):
         return ["-m: torchrun starts a single run; a sweep starts the processes of each run itself (trainer.devices)"]
+    if found.launcher_name not in ("pool", "fused") and (fused := found.pool["fused"]) != "none":
+        return [f"pool.fused={fused}: hydra/launcher={found.launcher_name} trains each run by itself; leave one out"]
     if found.launcher_name == "ray":
         if importlib.util.find_spec("ray") is None:
             return ["hydra/launcher=ray: Ray is not installed; pip install 'lehr[ray]'"]

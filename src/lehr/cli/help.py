@@ -38,6 +38,7 @@ Many runs, with -m:
   sweep=NAME               a whole grid by its name
   sweep.retry=failed       try again what has failed
   pool.workers=auto        runs at once on CPUs; pool.gpus, pool.gpus_per_run and pool.per_gpu on GPUs
+  pool.fused=none          or all, auto: runs that differ in numbers alone are one program, always or where it is faster
   hydra.sweep.dir=auto     the directory of all of them; auto for the same whenever the grid is
   hydra/launcher=pool      or fused, basic, joblib, submitit_local, submitit_slurm, ray
   hydra/sweeper=optuna     a search: 'kl.weight=tag(log, interval(0.1,10))'

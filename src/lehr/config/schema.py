@@ -209,7 +209,7 @@ class Sweep(Section):
 class FusedLauncher(Component):
     """`hydra.launcher` of points that are trained as one program."""
 
-    lanes: PositiveInt
+    lanes: PositiveInt | Literal["auto"]
 
 
 class RayLauncher(Component):
@@ -221,12 +221,13 @@ class RayLauncher(Component):
 
 
 class Pool(Section):
-    """Of many runs on this machine: how many at once, and on what."""
+    """Of many runs on this machine: how many at once, on what, and which of them as one program."""
 
     workers: PositiveInt | Literal["auto"]
     gpus: NonNegativeInt | Literal["auto"]
     gpus_per_run: PositiveInt
     per_gpu: PositiveInt
+    fused: Literal["none", "auto", "all"]
 
 
 class MovedData(Section):

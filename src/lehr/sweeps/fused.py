@@ -19,6 +19,7 @@ from lehr.startup import quick_imports
 from lehr.sweeps.launching import WAIT_SECONDS, Finished, Jobs, Launcher, record_end
 from lehr.sweeps.pace import Pace
 from lehr.sweeps.runner import run_point
+from lehr.sweeps.sizes import Sizes
 from lehr.sweeps.waiting import Plan, Waiting
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ class Fused:
 
     Args:
         others: trains what cannot be fused.
-        lanes: the most runs of a program at the same time.
+        sizes: how many runs of a program are trained at the same time, if they are not left to `others`.
         retry: try again what has failed before this time; as of `run_point`.
         at_once: the most points that are asked for before any of them has ended; None for all that there are.
         accelerator: in place of `trainer.accelerator`; None leaves it.
@@ -39,17 +40,17 @@ class Fused:
     def __init__(
         self,
         others: Launcher,
-        lanes: int,
+        sizes: Sizes,
         retry: str | None = None,
         at_once: int | None = None,
         accelerator: str | None = None,
     ) -> None:
-        self._others, self._lanes, self._retry, self._at_once = others, lanes, retry, at_once
+        self._others, self._sizes, self._retry, self._at_once = others, sizes, retry, at_once
         self._accelerator = accelerator
         self.pace = Pace()
 
     def launch(self, jobs: Jobs, finished: Finished) -> None:
-        waiting = Waiting(jobs, self._at_once, _Teller(self._lanes))
+        waiting = Waiting(jobs, self._at_once, _Teller(self._sizes))
 
         def ended(run_dir: Path) -> None:
             waiting.ended()
@@ -57,16 +58,19 @@ class Fused:
 
         while True:
             waiting.pull()
+            sizes = {kind: self._sizes.of(kind, waiting.members(kind)).lanes for kind in waiting.kinds() if kind}
+            for slower in [kind for kind, lanes in sizes.items() if not lanes]:
+                waiting.leave(slower)
             if kinds := waiting.kinds():
-                of_one = waiting.of(kinds[0])
-                self._others.launch(of_one, ended) if kinds[0] is None else self._train(of_one, ended)
+                kind, of_one = kinds[0], waiting.of(kinds[0])
+                self._others.launch(of_one, ended) if kind is None else self._train(of_one, ended, sizes[kind])
             elif waiting.is_over:
                 return
             else:
                 time.sleep(WAIT_SECONDS)
 
-    def _train(self, jobs: Jobs, finished: Finished) -> None:
-        """Train points that are lanes of one program, as room for them comes free."""
+    def _train(self, jobs: Jobs, finished: Finished, lanes: int) -> None:
+        """Train points that are lanes of one program, so many at the same time, as room for them comes free."""
         with quick_imports():
             from lehr.training.fused.conductor import Conductor
 
@@ -92,7 +96,7 @@ class Fused:
         full: list[DiskFull] = []
         # one device, where `auto` would have every lane start a process for each GPU
         run = partial(run_point, retry=self._retry, own_process=False, devices=1, accelerator=self._accelerator)
-        conductor = Conductor(works(), ended, self.pace.told, self._lanes)
+        conductor = Conductor(works(), ended, self.pace.told, lanes)
         self.pace.reset()
         try:
             conductor.run()
@@ -105,15 +109,16 @@ class Fused:
 class _Teller:
     """Says what becomes of points: the first time all of it, and then only what is new."""
 
-    def __init__(self, lanes: int) -> None:
-        self._lanes = lanes
+    def __init__(self, sizes: Sizes) -> None:
+        self._sizes = sizes
         self._reasons: set[str] | None = None
 
     def __call__(self, plan: Plan) -> None:
-        lines = plan.told(self._lanes)
-        if self._reasons is not None:
+        if self._reasons is None:  # later ones come while others train, when nothing can be measured
+            lines = plan.told({kind: self._sizes.of(kind, members) for kind, members in plan.groups.items()})
+        else:
             new = {reason: count for reason, count in plan.reasons.items() if reason not in self._reasons}
-            lines = Plan({}, (), Counter(new)).told(self._lanes)
+            lines = Plan({}, (), Counter(new)).told({})
         if lines:
             print(lines, file=sys.stderr, flush=True)
         self._reasons = (self._reasons or set()) | plan.reasons.keys()

@@ -5,7 +5,8 @@ They are what will be trained, where it will be trained: read, built, and traine
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -120,8 +121,7 @@ def begin(
         lanes.append(lane)
         run_point(run_dir, own_process=False, devices=1, accelerator=accelerator, lane=lane)
 
-    with TemporaryDirectory(prefix="lehr-", ignore_cleanup_errors=True) as folder:
-        copies = [_copy(run_dir, Path(folder, str(i)), log_every) for i, run_dir in enumerate(run_dirs)]
+    with copied(run_dirs, log_every) as copies:
         works = [partial(work, copy) for copy in copies]
 
         def told(taken: int, _: int, left: int) -> None:
@@ -136,14 +136,24 @@ def begin(
             _require_memory(copy)
 
 
-def _copy(run_dir: Path, place: Path, log_every: int) -> Path:
-    """The same point at another place, where nobody waits for what comes of it."""
-    point = Point.read(run_dir)
-    trainer = {**point.config["trainer"]}
-    trainer["log_every_n_steps"] = min(log_every, trainer["log_every_n_steps"])
-    place.mkdir()
-    replace(point, config={**point.config, "trainer": trainer}, trial=None).write(place)
-    return place
+@contextmanager
+def copied(run_dirs: Sequence[Path], log_every: int | None = None) -> Iterator[list[Path]]:
+    """The same points at other places, where nobody waits for what comes of them.
+
+    Args:
+        run_dirs: hold point.json.
+        log_every: the most steps from one entry of the log to the next.
+    """
+    with TemporaryDirectory(prefix="lehr-", ignore_cleanup_errors=True) as folder:
+        copies = [Path(folder, str(i)) for i in range(len(run_dirs))]
+        for run_dir, copy in zip(run_dirs, copies, strict=True):
+            point = Point.read(run_dir)
+            trainer = dict(point.config["trainer"])
+            if log_every is not None:
+                trainer["log_every_n_steps"] = min(log_every, trainer["log_every_n_steps"])
+            copy.mkdir()
+            replace(point, config={**point.config, "trainer": trainer}, trial=None).write(copy)
+        yield copies
 
 
 def _require_memory(run_dir: Path) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from lehr.startup import quick_imports
 from lehr.sweeps.launching import Jobs
 from lehr.sweeps.point import Point
+from lehr.sweeps.sizes import Size
 
 
 @dataclass(frozen=True)
@@ -26,19 +27,30 @@ class Plan:
     others: Sequence[Path]
     reasons: Counter[str]
 
-    def told(self, lanes: int) -> str:
-        """A line for each thing to say, where so many `lanes` are trained at the same time."""
+    def told(self, sizes: Mapping[str, Size]) -> str:
+        """A line for each thing to say, where the kinds of programs are trained as `sizes` says."""
+        told = [(members, sizes[kind]) for kind, members in self.groups.items()]
+        fused = [(members, size) for members, size in told if size.lanes]
         lines = []
-        if self.groups:
-            sizes = [len(members) for members in self.groups.values()]
-            at_a_time = f", {lanes:,} at a time" if max(sizes) > lanes else ""
-            lines.append(f"fused: {_count(sum(sizes), 'run')} as {_count(len(sizes), 'program')}{at_a_time}")
+        if fused:
+            runs = sum(len(members) for members, _ in fused)
+            lines.append(f"fused: {_count(runs, 'run')} as {_count(len(fused), 'program')}")
+            if len(fused) == 1:
+                lines[0] += f": {fused[0][1].told(runs)}"
+            else:
+                lines += [f"  {_such(members)}: {size.told(len(members))}" for members, size in fused]
+        lines += [f"pool: {_such(members)}: {size.told(len(members))}" for members, size in told if not size.lanes]
         lines += [f"not fused: {_count(count, 'run')} with {reason}" for reason, count in self.reasons.most_common()]
         return "\n".join(lines)
 
 
 def _count(number: int, what: str) -> str:
     return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+def _such(run_dirs: Sequence[Path]) -> str:
+    """So many runs, and the name of one of them."""
+    return f"{_count(len(run_dirs), 'run')}{' such as' if len(run_dirs) > 1 else ','} {run_dirs[0].name}"
 
 
 def planned(run_dirs: Sequence[Path]) -> Plan:
@@ -69,6 +81,7 @@ class Waiting:
     def __init__(self, jobs: Jobs, at_once: int | None, tell: Callable[[Plan], None]) -> None:
         self._jobs, self._at_once, self._tell = jobs, at_once, tell
         self._by_kind: dict[str | None, deque[Path]] = {}
+        self._left: set[str] = set()
         self._out = 0
         self.is_over = False
         """Whether no more can be pulled, ever."""
@@ -88,7 +101,7 @@ class Waiting:
         if found:
             plan = planned(found)
             for kind, members in (*plan.groups.items(), (None, plan.others)):
-                self._by_kind.setdefault(kind, deque()).extend(members)
+                self._by_kind.setdefault(None if kind in self._left else kind, deque()).extend(members)
             self._tell(plan)
         return len(found)
 
@@ -99,6 +112,15 @@ class Waiting:
         """What waits, most of all first; None is what is not fused, and comes last."""
         sizes = {kind: len(members) for kind, members in self._by_kind.items() if members}
         return sorted(sizes, key=lambda kind: (kind is None, -sizes[kind]))
+
+    def members(self, kind: str) -> Sequence[Path]:
+        """Those of this kind that wait."""
+        return list(self._by_kind.get(kind, ()))
+
+    def leave(self, kind: str) -> None:
+        """Let all of this kind be with what is not fused, from now on."""
+        self._left.add(kind)
+        self._by_kind.setdefault(None, deque()).extend(self._by_kind.pop(kind, ()))
 
     def of(self, kind: str | None) -> Jobs:
         """Points of this kind, until none waits and none is trained; of others that are pulled meanwhile it is next."""
