@@ -73,7 +73,7 @@ class MMD(RateTerm):
 
     needs = (RATE, DENSITY, STANDARD_NORMAL_PRIOR, WHOLE_BATCH, TWO_EXAMPLES)
     ordered = (Together("alpha", "lambda_", 1.0),)
-    numbers = ("weight", "alpha", "lambda_")
+    numbers = ("weight", "alpha", "lambda_", "seed")
     annealed = ANNEALED
 
     def __init__(
@@ -112,7 +112,8 @@ class MMD(RateTerm):
         value, factor = (1 - alpha) * rate.sum(), alpha + values["lambda"] - 1
         discrepancy = rate.new_zeros(())
         if len(z) > 1:
-            prior = inputs.at_step(lambda step: randomness.normal(self.seed, "mmd", step, tuple(z.shape), z.device))
+            shape = tuple(z.shape)
+            prior = inputs.drawn(self.seed, lambda seed, step: randomness.normal(seed, "mmd", step, shape, z.device))
             discrepancy = mmd(z, prior, self.kernel, self.bandwidth).to(rate.dtype)
             value = value + factor * len(z) * discrepancy
         others = {"mmd": CostTerm(discrepancy.detach(), weight * factor, unit="squared discrepancy")}

@@ -49,11 +49,11 @@ class RateInputs:
     total: int
     n_train: int
     sum_over_ranks: Callable[[Tensor], Tensor]
-    of_step: Callable[[Callable[[int], Tensor]], Tensor] | None = None
+    of_step: Callable[[Callable[[int, int], Tensor]], Tensor] | None = None
 
-    def at_step(self, make: Callable[[int], Tensor]) -> Tensor:
-        """What `make`, a function of the step, gives at this one."""
-        return make(self.step) if self.of_step is None else self.of_step(make)
+    def drawn(self, seed: int, make: Callable[[int, int], Tensor]) -> Tensor:
+        """What `make`, a function of the `seed` of the rate term and of the step, gives at this one."""
+        return make(seed, self.step) if self.of_step is None else self.of_step(make)
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,9 @@ class RateTerm(KeepsFloat32):
     STANDARD_NORMAL_PRIOR where the rate is taken apart in a way that holds for that prior alone; WHOLE_BATCH and
     TWO_EXAMPLES where the examples of a batch are compared with each other."""
     numbers: ClassVar[tuple[str, ...]] = ("weight",)
-    """Which of its arguments come in through `values`, or a buffer, alone: one program serves runs with others."""
+    """Which of its arguments come in through `values`, `seed` or a buffer alone: one program serves runs of others."""
+    seed: int = 0
+    """Of what it draws, which is a function of that and of the step."""
     annealed: ClassVar[tuple[str, ...]] = ()
     """Which of its arguments are those of `Annealing`, so that they can be checked against the length of training."""
 

@@ -67,8 +67,8 @@ class StepInputs:
         uniform: name of a stream, shape -> numbers on [0, 1), a function of these and of the batch, the same on all
             ranks; on the CPU, so that what is chosen by them waits for no device.
         is_logged: whether the step is one of those that are logged, and what is costly to know is worth it.
-        of_step: what a function of the step gives at this one. Where one program serves runs that stand at several
-            steps `step` says nothing, and each run has its own; None elsewhere.
+        of_step: what a function of the rate term's seed and of the step gives at this one. Where one program serves
+            many runs `step` says nothing, and each run has its own; None elsewhere.
     """
 
     images: Tensor
@@ -81,7 +81,7 @@ class StepInputs:
     sum_over_ranks: Callable[[Tensor], Tensor]
     uniform: Callable[[str, tuple[int, ...]], Tensor] = _nothing_drawn
     is_logged: bool = False
-    of_step: Callable[[Callable[[int], Tensor]], Tensor] | None = None
+    of_step: Callable[[Callable[[int, int], Tensor]], Tensor] | None = None
 
     def mean(self, sums: Tensor) -> Tensor:
         """Averages over the examples of all ranks, of sums over those of this one; without gradients."""

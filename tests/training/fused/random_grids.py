@@ -85,7 +85,8 @@ class Draws:
 
     def _rate_term(self, name: str) -> dict[str, Any]:
         numbers = {key: self._between(low, high) for key, (low, high) in _RATE_TERMS[name].items()}
-        return {"_target_": f"lehr.objective.{name}", **numbers, **self._annealing(name)}
+        seed = {"seed": self._random.randrange(3)} if name == "MMD" else {}
+        return {"_target_": f"lehr.objective.{name}", **numbers, **seed, **self._annealing(name)}
 
     def _annealing(self, name: str) -> dict[str, Any]:
         if name in ("ControlVAE", "GECO"):

@@ -24,7 +24,7 @@ NUMBERS = {
     "control": ("kl.target_rate=3 kl.kp=0.5", "kl.target_rate=6 kl.ki=0.01"),
     "geco": ("kl.target_distortion=20 kl.speed=0.01", "kl.target_distortion=25 kl.speed=0.02 kl.weight=2"),
     "beta_tc": ("kl.beta=2", "kl.beta=6 kl.weight=0.5"),
-    "mmd": ("kl.alpha=0 kl.lambda_=10 kl.seed=1", "kl.alpha=0.5 kl.lambda_=20 kl.weight=0.5 kl.seed=1"),
+    "mmd": ("kl.alpha=0 kl.lambda_=10", "kl.alpha=0.5 kl.lambda_=20 kl.weight=0.5"),
 }
 """Of each rate term two lanes."""
 SHAPES = (

@@ -175,7 +175,7 @@ class Program:
         ) -> Any:
             inputs = StepInputs(
                 images, lambda shape: noise, values, -1, facts.total, facts.n_train, 1, lambda sums: sums,
-                is_logged=facts.is_logged, of_step=_of_steps(facts.steps, lane),
+                is_logged=facts.is_logged, of_step=self._of_steps(facts.steps, lane),
             )  # fmt: skip
             result = functional_call(self._template, tensors, (inputs,))
             self._terms = dict(result.terms)
@@ -196,6 +196,16 @@ class Program:
         moves = [lane for lane in range(len(self.modules)) if finite[lane] and not held[lane]]
         self._update(grads, moves, facts.steps)
         return Taken(self._terms, finite, losses.detach(), found.detach(), weights, rate, diagnosed)
+
+    def _of_steps(self, steps: Sequence[int], lane: Tensor) -> Callable[[Callable[[int, int], Tensor]], Tensor]:
+        """What a function of seed and step gives at those of a lane (), within `vmap` over the lanes."""
+
+        def found(make: Callable[[int, int], Tensor]) -> Tensor:
+            seeds = [module.rate_term.seed for module in self.modules]
+            made = Stacked.of(list(zip(seeds, steps, strict=True)), lambda lane: make(seeds[lane], steps[lane]))
+            return made.tensor if made.shared else made.tensor.index_select(0, lane[None])[0]
+
+        return found
 
     @torch.no_grad()
     def _update(self, grads: Sequence[Tensor | None], moves: Sequence[int], at: Sequence[int]) -> None:
@@ -242,18 +252,6 @@ class Program:
             grad.mul_(factors.view(-1, *[1] * (grad.ndim - 1)))
         for player, norm in zip(self._players, norms, strict=True):
             player.norm = None if player.plan.clip is None else norm
-
-
-def _of_steps(steps: Sequence[int], lane: Tensor) -> Callable[[Callable[[int], Tensor]], Tensor]:
-    """What a function of the step gives at the step of a lane (), within `vmap` over the lanes."""
-
-    def found(make: Callable[[int], Tensor]) -> Tensor:
-        made = {step: make(step) for step in dict.fromkeys(steps)}
-        if len(made) == 1:
-            return made[steps[0]]
-        return torch.stack([made[step] for step in steps]).index_select(0, lane[None])[0]
-
-    return found
 
 
 def _player(module: VAEModule) -> Player:
