@@ -20,6 +20,7 @@ import pytest
 from lehr.sweeps.point import Point
 
 sys.path.insert(0, str(Path(__file__).parent))  # for handmade, points and searches
+sys.path.insert(0, str(Path(__file__).parents[1] / "training"))  # for harness
 
 SMALL = ("trainer.max_epochs=3", "kl.hold=0", "kl.warmup=1", "model.hidden=[8]", "evaluate=none", "logger=none")
 """A training of the digits that takes half a second."""
