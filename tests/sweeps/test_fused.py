@@ -184,6 +184,34 @@ def test_a_sweep_that_is_fused_goes_on_and_ends_in_the_table(lehr, tmp_path):
     assert sorted(seeds) == [0, 0, 0, 1, 1, 1]
 
 
+@pytest.mark.slow
+def test_a_trial_that_is_pruned_leaves_its_lane_at_once_to_the_next(lehr, tmp_path, monkeypatch):
+    pytest.importorskip("optuna")
+    from searches import trials
+
+    from lehr.training.callbacks import pruning
+
+    worse = SimpleNamespace(prune=lambda study, trial: trial.number in (1, 2))
+    monkeypatch.setattr(pruning, "_pruner", lambda study, module: worse)
+    monkeypatch.setattr(pruning, "_reason", lambda study, trial: "it is the worse one")
+    code, out, err = lehr(
+        "train", "-m", "hydra/sweeper=optuna", "hydra/launcher=fused", "hydra.launcher.lanes=2", *TINY,
+        "hydra.sweeper.n_trials=8", "kl.weight=interval(0.1,4)", f"hydra.sweep.dir={tmp_path / 'sweep'}",
+        "trainer.max_epochs=6", "trainer.check_val_every_n_epoch=1",
+    )  # fmt: skip
+    assert code == 0, err
+    assert "8 trials: 6 completed, 2 pruned" in out
+    found = trials(tmp_path / "sweep")
+    assert [trial.state.name for trial in found] == ["COMPLETE", "PRUNED", "PRUNED", *["COMPLETE"] * 5]
+    first, second, third, fourth = found[:4]
+    # one takes the place of the other while the first goes on
+    assert second.datetime_complete <= third.datetime_start < third.datetime_complete <= fourth.datetime_start
+    assert fourth.datetime_start < first.datetime_complete
+    for trial in found:
+        others = [other for other in found if other.datetime_start < trial.datetime_start < other.datetime_complete]
+        assert len(others) < 2
+
+
 def test_how_many_lanes_is_checked(lehr, tmp_path):
     where = f"hydra.sweep.dir={tmp_path / 'sweep'}"
     code, _, err = lehr("train", "-m", "hydra/launcher=fused", "hydra.launcher.lanes=0", "seed=0,1", where)
