@@ -13,7 +13,7 @@ from lehr.api import launchers
 from lehr.compose.composer import Command, composed
 from lehr.errors import DiskFull
 from lehr.run.claim import Claim
-from lehr.sweeps import fused, runner, sizes
+from lehr.sweeps import in_step, runner, sizes
 from lehr.sweeps.directory import state_of
 from lehr.sweeps.fused import Fused
 from lehr.sweeps.point import Point
@@ -21,10 +21,14 @@ from lehr.sweeps.pool import Pool
 from lehr.sweeps.probe import Room
 from lehr.sweeps.race import Race
 from lehr.sweeps.sizes import Size, Sizes
+from lehr.sweeps.slots import Slot
 from lehr.sweeps.waiting import planned
 
 TINY = ("trainer.limit_examples=100", "model.hidden=[8]", "kl.hold=0", "kl.warmup=1", "trainer.max_epochs=2",
         "evaluate=none", "callbacks.samples=null", "logger=none")  # fmt: skip
+
+
+HERE = [Slot(1)]
 
 
 class Others:
@@ -86,7 +90,7 @@ def test_points_are_grouped_by_what_fixes_the_program(prepare):
 def test_lanes_are_trained_here_and_the_others_by_the_others(unmeasured, prepare, capsys):
     run_dirs = prepare("kl.weight=1", "compile=true", "kl.weight=1e39 optimizer.lr=1e30", "kl.weight=2 seed=3")
     others, ended = Others(), []
-    Fused(others, Sizes(64)).launch(iter([*run_dirs, None]), ended.append)
+    Fused(others, HERE, Sizes(64, HERE)).launch(iter([*run_dirs, None]), ended.append)
     assert [state_of(run_dir) for run_dir in run_dirs] == ["done", "waiting", "failed", "done"]
     assert others.jobs == [run_dirs[1]]
     assert sorted(ended) == sorted(run_dirs)
@@ -112,9 +116,9 @@ def test_without_gpus_lanes_are_kept_off_them():
 def test_the_pool_leaves_points_to_lanes_where_it_is_told_to():
     assert isinstance(launcher_of("pool"), Pool)
     every, faster = launcher_of("pool", fused="all"), launcher_of("pool", fused="auto")
-    assert (every._sizes._pool, len(faster._sizes._pool)) == (None, 2)
+    assert (every._sizes._is_left, faster._sizes._is_left) == (False, True)
     assert every._at_once is faster._at_once is None
-    assert launcher_of("fused", lanes="auto", fused="auto")._sizes._pool is not None
+    assert launcher_of("fused", lanes="auto", fused="auto")._sizes._is_left
     # of what a search asks for it has learnt nothing
     assert launcher_of("pool", "optuna", fused="all")._at_once == 16
     assert launcher_of("fused", "optuna", lanes=5)._at_once == 5
@@ -124,7 +128,7 @@ def test_what_the_pool_is_faster_with_is_left_to_it(prepare, monkeypatch):
     run_dirs = prepare("seed=0", "seed=1", "compile=true", "seed=2")
     monkeypatch.setattr(Sizes, "of", lambda self, kind, members: Size(0, race=Race(9, 5)))
     others, ended = Others(), []
-    Fused(others, Sizes("auto")).launch(iter(run_dirs), ended.append)
+    Fused(others, HERE, Sizes("auto", HERE)).launch(iter(run_dirs), ended.append)
     assert sorted(others.jobs) == sorted(ended) == run_dirs
 
 
@@ -137,7 +141,7 @@ def test_a_search_is_asked_for_so_many_points_at_once(prepare):
             pulled.append((run_dir, len(ended)))
             yield run_dir
 
-    Fused(Others(), Sizes(2), at_once=2).launch(jobs(), ended.append)
+    Fused(Others(), HERE, Sizes(2, HERE), at_once=2).launch(jobs(), ended.append)
     assert pulled == [(run_dirs[0], 0), (run_dirs[1], 0), (run_dirs[2], 2)]
 
 
@@ -149,9 +153,9 @@ def test_a_full_disk_stops_the_other_lanes_soon_and_each_has_a_checkpoint(unmeas
             raise DiskFull(f"{run_dir}: there is no space left on the disk")
         return runner.run_point(run_dir, **options)
 
-    monkeypatch.setattr(fused, "run_point", run_point)
+    monkeypatch.setattr(in_step, "run_point", run_point)
     with pytest.raises(DiskFull, match="no space left"):
-        Fused(Others(), Sizes(2)).launch(iter(run_dirs), ended.append)
+        Fused(Others(), HERE, Sizes(2, HERE)).launch(iter(run_dirs), ended.append)
     assert [state_of(run_dir) for run_dir in run_dirs] == ["interrupted", "waiting", "waiting"]
     assert (run_dirs[0] / "checkpoints" / "last.ckpt").exists()
     assert ended == []
@@ -161,10 +165,10 @@ def test_nobody_waits_for_a_point_that_another_process_is_at(prepare, monkeypatc
     def waited(*arguments):
         raise AssertionError("looks for the end of a run that goes on elsewhere")
 
-    monkeypatch.setattr(fused, "record_end", waited)
+    monkeypatch.setattr(in_step, "record_end", waited)
     (run_dir,), ended = prepare("seed=0"), []
     with Claim.take(run_dir):
-        Fused(Others(), Sizes(2)).launch(iter([run_dir]), ended.append)
+        Fused(Others(), HERE, Sizes(2, HERE)).launch(iter([run_dir]), ended.append)
         assert ended == [run_dir]
         assert state_of(run_dir) == "running"
 

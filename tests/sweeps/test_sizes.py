@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from lehr.errors import OutOfMemory
-from lehr.sweeps import sizes
+from lehr.sweeps import processes, sizes
 from lehr.sweeps.probe import Room
 from lehr.sweeps.race import Alone, Race, Steps, foretold
 from lehr.sweeps.sizes import Sizes
@@ -28,6 +28,7 @@ def measured(monkeypatch):
                 raise lane
             return lane and Room(lane, 10e9)
 
+        monkeypatch.setattr(processes, "asked", lambda work, slot: work())
         monkeypatch.setattr(sizes, "room", room)
         monkeypatch.setattr(sizes, "race", lambda run_dirs, lanes, pool, accelerator: race)
         return asked
@@ -35,8 +36,8 @@ def measured(monkeypatch):
     return let
 
 
-def size_of(lanes, runs, pool=None):
-    return Sizes(lanes, pool=pool).of("kind", [Path(str(i)) for i in range(runs)])
+def size_of(lanes, runs, is_left=False):
+    return Sizes(lanes, POOL, is_left=is_left).of("kind", [Path(str(i)) for i in range(runs)])
 
 
 def test_there_are_as_many_lanes_as_memory_has_room_for(measured):
@@ -60,7 +61,7 @@ def test_where_not_even_one_lane_fits_it_is_refused_with_the_figure(measured):
     measured(lane=9e9)
     with pytest.raises(OutOfMemory, match=r"lanes: there is no room for one lane \(9.0 GB a lane, 10.0 GB free\)"):
         size_of("auto", 2)
-    assert size_of("auto", 2 * 2, POOL).told(4) == "there is no room for one lane (9.0 GB a lane, 10.0 GB free)"
+    assert size_of("auto", 2 * 2, is_left=True).told(4) == "there is no room for one lane (9.0 GB a lane, 10.0 GB free)"
 
 
 def test_what_is_faster_is_chosen_and_both_figures_are_told(measured):
@@ -74,17 +75,17 @@ def test_what_is_faster_is_chosen_and_both_figures_are_told(measured):
 
 def test_what_cannot_be_measured_is_left_to_the_pool(measured):
     asked = measured(lane=1e6)
-    assert size_of("auto", 24, POOL).told(24) == "what is faster could not be measured"
+    assert size_of("auto", 24, is_left=True).told(24) == "what is faster could not be measured"
     measured(lane=OutOfMemory("no room"))
-    assert size_of("auto", 24, POOL).told(24) == "no room"
+    assert size_of("auto", 24, is_left=True).told(24) == "no room"
     asked.clear()
-    assert size_of("auto", 3, POOL).told(3) == "too few to measure what is faster"
+    assert size_of("auto", 3, is_left=True).told(3) == "too few to measure what is faster"
     assert asked == []
 
 
 def test_each_kind_is_measured_once_and_a_single_run_never(measured):
     asked = measured(lane=1e6)
-    found = Sizes("auto")
+    found = Sizes("auto", POOL)
     for kind in "aba":
         found.of(kind, [Path(kind), Path("other")])
     found.of("c", [Path("alone")])
@@ -95,7 +96,8 @@ def test_times_are_foretold_from_steps_of_one_lane_and_of_several():
     # a step of L lanes: 2 ms + L ms; 100 steps; a second besides them
     one, several, alone = Steps(0.003, 100), Steps(0.010, 100), Alone(step=0.003, rest=1.0)
     found = foretold(64, 32, workers=3, one=one, several=several, most=8, alone=alone)
-    assert found.fused == pytest.approx(64 * 1 + 2 * 100 * 0.034)
-    assert found.pool == pytest.approx(22 * (1 + 0.3))  # 22 of 64 one after another in the slowest of three
-    # lanes that cost nothing cost no less
-    assert foretold(8, 8, 8, Steps(0.01, 10), Steps(0.009, 10), 8, alone).fused == pytest.approx(8 + 0.1)
+    # of 64 each of three processes has 22 to train, 11 at a time
+    assert found.fused == pytest.approx(22 * 1 + 2 * 100 * 0.013)
+    assert found.pool == pytest.approx(22 * (1 + 0.3))
+    # lanes that cost nothing cost no less; 8 are divided between no more than two processes
+    assert foretold(8, 8, 8, Steps(0.01, 10), Steps(0.009, 10), 8, alone).fused == pytest.approx(4 + 0.1)

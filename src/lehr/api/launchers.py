@@ -61,10 +61,10 @@ def _here(found: Grid, count: int, retry: str | None) -> Launcher:
     is_search = found.sweeper_name == SEARCH
     accelerator = "cpu" if settings["gpus"] == 0 else None
     most = MOST_TRIALS if is_search else MOST_LANES
-    sizes = Sizes(lanes, most, accelerator, pool=places if fused == "auto" else None)
+    sizes = Sizes(lanes, places, most, accelerator, is_left=fused == "auto")
     # of a search each further trial is asked for when one has ended, from which it learns
     at_once = (most if lanes == "auto" else lanes) if is_search else None
-    return Fused(pool, sizes, retry, at_once, accelerator)
+    return Fused(pool, places, sizes, retry, at_once, accelerator)
 
 
 def launcher_problems(found: Grid, given: Given = NOTHING) -> list[str]:

@@ -1,4 +1,4 @@
-"""The launcher `fused`: points that are one program with other numbers are trained as one, in this process.
+"""The launcher `fused`: points that are one program with other numbers are trained as one.
 
 Each is a lane of it, with a run directory like any other. What cannot be fused is trained as the pool does.
 """
@@ -8,29 +8,26 @@ from __future__ import annotations
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from lehr.errors import DiskFull, Interrupted, TakenOver, in_a_line
-from lehr.run.claim import is_claimed
-from lehr.startup import quick_imports
-from lehr.sweeps.launching import WAIT_SECONDS, Finished, Jobs, Launcher, record_end
+from lehr.sweeps import processes
+from lehr.sweeps.in_step import train_in_step
+from lehr.sweeps.launching import WAIT_SECONDS, Finished, Jobs, Launcher
 from lehr.sweeps.pace import Pace
-from lehr.sweeps.runner import run_point
 from lehr.sweeps.sizes import Sizes
+from lehr.sweeps.slots import Slot
 from lehr.sweeps.waiting import Plan, Waiting
-
-if TYPE_CHECKING:
-    from lehr.training.fused.lanes import Lane
+from lehr.sweeps.workers import Workers
 
 
 class Fused:
-    """Trains points in step with each other, in this process.
+    """Trains points in step with each other.
 
     Args:
         others: trains what cannot be fused.
+        slots: in each of which some of the points are trained, in a process of its own; in this one, where it is one.
         sizes: how many runs of a program are trained at the same time, if they are not left to `others`.
         retry: try again what has failed before this time; as of `run_point`.
         at_once: the most points that are asked for before any of them has ended; None for all that there are.
@@ -40,16 +37,19 @@ class Fused:
     def __init__(
         self,
         others: Launcher,
+        slots: Sequence[Slot],
         sizes: Sizes,
         retry: str | None = None,
         at_once: int | None = None,
         accelerator: str | None = None,
     ) -> None:
-        self._others, self._sizes, self._retry, self._at_once = others, sizes, retry, at_once
-        self._accelerator = accelerator
+        self._others, self._slots, self._sizes = others, slots, sizes
+        self._retry, self._at_once, self._accelerator = retry, at_once, accelerator
         self.pace = Pace()
 
     def launch(self, jobs: Jobs, finished: Finished) -> None:
+        if len(self._slots) > 1:
+            processes.template(self._slots[0].threads)  # it imports meanwhile
         waiting = Waiting(jobs, self._at_once, _Teller(self._sizes))
 
         def ended(run_dir: Path) -> None:
@@ -58,52 +58,27 @@ class Fused:
 
         while True:
             waiting.pull()
-            sizes = {kind: self._sizes.of(kind, waiting.members(kind)).lanes for kind in waiting.kinds() if kind}
-            for slower in [kind for kind, lanes in sizes.items() if not lanes]:
-                waiting.leave(slower)
-            if kinds := waiting.kinds():
-                kind, of_one = kinds[0], waiting.of(kinds[0])
-                self._others.launch(of_one, ended) if kind is None else self._train(of_one, ended, sizes[kind])
+            if kinds := waiting.faster(self._sizes):
+                self._train(kinds[0], waiting, ended)
             elif waiting.is_over:
                 return
             else:
                 time.sleep(WAIT_SECONDS)
 
-    def _train(self, jobs: Jobs, finished: Finished, lanes: int) -> None:
-        """Train points that are lanes of one program, so many at the same time, as room for them comes free."""
-        with quick_imports():
-            from lehr.training.fused.conductor import Conductor
-
-        def works() -> Iterator[Callable[[Lane], object] | None]:
-            for run_dir in jobs:
-                if run_dir is not None:
-                    begun.append(run_dir)
-                yield None if run_dir is None else partial(as_lane, run, run_dir)
-
-        def ended(number: int, problem: BaseException | None) -> None:
-            run_dir = begun[number]
-            if isinstance(problem, DiskFull):
-                full.append(problem)
-                conductor.stop()
-            elif not isinstance(problem, Interrupted):
-                if isinstance(problem, TakenOver):
-                    print(f"lehr: {run_dir}: {problem}", file=sys.stderr)
-                elif not is_claimed(run_dir):  # else another process is at it, and no lane is to wait for that
-                    record_end(run_dir, None if problem is None else in_a_line(problem))
-                finished(run_dir)
-
-        begun: list[Path] = []
-        full: list[DiskFull] = []
-        # one device, where `auto` would have every lane start a process for each GPU
-        run = partial(run_point, retry=self._retry, own_process=False, devices=1, accelerator=self._accelerator)
-        conductor = Conductor(works(), ended, self.pace.told, lanes)
+    def _train(self, kind: str | None, waiting: Waiting, ended: Finished) -> None:
+        """Train what waits, of this kind at least."""
+        if kind is None:
+            self._others.launch(waiting.of(kind), ended)
+            return
+        train = partial(train_in_step, retry=self._retry, accelerator=self._accelerator)
         self.pace.reset()
         try:
-            conductor.run()
+            if len(self._slots) > 1:
+                Workers(self._slots, self._sizes, train).launch(waiting, ended, self.pace.told)
+            else:
+                train(waiting.of(kind), ended, self.pace.told, room=self._sizes.of(kind, waiting.members(kind)).lanes)
         finally:
             self.pace.reset()
-        if full:
-            raise full[0]
 
 
 class _Teller:
@@ -122,7 +97,3 @@ class _Teller:
         if lines:
             print(lines, file=sys.stderr, flush=True)
         self._reasons = (self._reasons or set()) | plan.reasons.keys()
-
-
-def as_lane(run: Callable[..., object], run_dir: Path, lane: Lane) -> None:
-    run(run_dir, lane=lane)

@@ -15,19 +15,22 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from multiprocessing import forkserver
-from multiprocessing.connection import wait
+from multiprocessing.connection import Connection, wait
 from multiprocessing.util import Finalize
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
-from lehr.errors import DiskFull, Interrupted
+from lehr.errors import DiskFull, Interrupted, LehrError, OutOfMemory
 from lehr.run.claim import TAKEN_OVER
 from lehr.signals import STOPPED, give_back, have_one_wish, put
 from lehr.sweeps.launching import record_end
 from lehr.sweeps.runner import LOG
 from lehr.sweeps.slots import Slot
+
+T = TypeVar("T")
 
 PATIENCE_SECONDS = 60.0
 """How long processes that were told to stop have to finish their step and write a checkpoint."""
@@ -42,6 +45,40 @@ def start(context: Any, work: Callable[..., object], slot: Slot, *arguments: Any
     with _without_main():
         process.start()
     return process
+
+
+def asked(work: Callable[[], T], slot: Slot) -> T:
+    """What `work` returns in a process of its own.
+
+    Raises:
+        LehrError: that it has raised.
+        OutOfMemory: where the process was killed.
+    """
+    context = template(slot.threads)
+    link, theirs = context.Pipe()
+    process = start(context, partial(_answer, theirs, work), slot, name="question")
+    theirs.close()
+    try:
+        found = link.recv()
+    except EOFError as error:
+        process.join()
+        raise OutOfMemory(f"there is no room for it: a process that tried ended with {process.exitcode}") from error
+    except BaseException:
+        stop([process], "it is measured what runs take")
+        raise
+    process.join()
+    if isinstance(found, LehrError):
+        raise found
+    return found
+
+
+def _answer(link: Connection, work: Callable[[], object]) -> None:
+    try:
+        found = work()
+    except LehrError as error:
+        link.send(error)
+    else:
+        link.send(found)
 
 
 def stop(processes: Sequence[Any], what: str) -> None:

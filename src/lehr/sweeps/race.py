@@ -13,7 +13,7 @@ from lehr.startup import quick_imports
 from lehr.sweeps.pace import on_a_clock
 from lehr.sweeps.probe import Enough, begin, copied
 from lehr.sweeps.runner import run_point
-from lehr.sweeps.slots import Slot
+from lehr.sweeps.slots import Slot, processes_for
 
 if TYPE_CHECKING:
     from lehr.training.fused.lanes import Lane
@@ -22,8 +22,6 @@ _SECONDS = 0.3
 """Of steps that are looked at."""
 _LANES = 8
 """Trained for it; what more of them take is reckoned from these and from one."""
-FEWEST = 4
-"""Runs that it is worth it for."""
 _FEW_IMAGES = 5000
 """Of whose training the end is looked at too: of more images it takes its time, but less beside the steps."""
 
@@ -55,12 +53,10 @@ class Alone:
 def race(run_dirs: Sequence[Path], lanes: int, slots: Sequence[Slot], accelerator: str | None = None) -> Race | None:
     """How long these points take as so many lanes at a time, and by a pool of these slots.
 
-    None where that is not known: there are too few for the question, or what was tried has failed.
+    None where that is not known, as what was tried has failed.
 
-    What a run does besides its steps lanes do one after another, and runs of the pool at the same time.
+    What a run does besides its steps the lanes of a process do one after another.
     """
-    if len(run_dirs) < FEWEST:
-        return None
     one = _steps(run_dirs[:1], 10, accelerator)
     if one is None:
         return None
@@ -86,11 +82,12 @@ def foretold(runs: int, lanes: int, workers: int, one: Steps, several: Steps, mo
 
     A step of L lanes takes a + b L: calls, which are as many for any number of lanes, and arithmetic.
     """
-    lanes = min(lanes, runs)
+    at_once = processes_for(runs, workers)
+    lanes = -(-min(lanes, runs) // at_once)
     each = max(0.0, several.step - one.step) / max(1, most - 1)
     together = max(one.step - each, 0.0) + each * lanes
     return Race(
-        fused=runs * (alone.rest + one.number * together / lanes),
+        fused=math.ceil(runs / at_once) * (alone.rest + one.number * together / lanes),
         pool=math.ceil(runs / workers) * (alone.rest + one.number * alone.step),
     )
 

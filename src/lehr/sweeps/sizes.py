@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 from lehr.errors import OutOfMemory
+from lehr.sweeps import processes
 from lehr.sweeps.memory import in_words
 from lehr.sweeps.probe import Room, room
-from lehr.sweeps.race import FEWEST, Race, race
-from lehr.sweeps.slots import Slot
+from lehr.sweeps.race import Race, race
+from lehr.sweeps.slots import FEWEST_LANES, Slot
+
+T = TypeVar("T")
 
 Lanes = int | Literal["auto"]
 MOST_LANES = 64
@@ -57,21 +61,23 @@ class Sizes:
     """Finds out how points of each program are trained, once and before the first of them is.
 
     Args:
-        lanes: the most at the same time; "auto" for as many as there is room for.
-        most: of these.
+        lanes: the most at the same time on a device; "auto" for as many as there is room for.
+        slots: in which they are trained.
+        most: of the lanes that there is room for.
         accelerator: that they are trained on; None for what `trainer.accelerator` says.
-        pool: its slots, where points are to be left to it if it is faster; None where they are not.
+        is_left: whether points are left to the pool where that is faster.
     """
 
     def __init__(
         self,
         lanes: Lanes,
+        slots: Sequence[Slot],
         most: int = MOST_LANES,
         accelerator: str | None = None,
-        pool: Sequence[Slot] | None = None,
+        is_left: bool = False,
     ) -> None:
-        self._asked, self._wanted = lanes, most if lanes == "auto" else lanes
-        self._accelerator, self._pool = accelerator, pool
+        self._asked, self._wanted, self._slots = lanes, most if lanes == "auto" else lanes, slots
+        self._accelerator, self._is_left = accelerator, is_left
         self._known: dict[str, Size] = {}
 
     def of(self, kind: str, run_dirs: Sequence[Path]) -> Size:
@@ -81,15 +87,13 @@ class Sizes:
             OutOfMemory: where there is no room for one lane, and no pool to leave them to.
         """
         if kind not in self._known:
-            self._known[kind] = self._found(run_dirs)
+            self._known[kind] = self._faster(run_dirs) if self._is_left else self._found(run_dirs)
         return self._known[kind]
 
     def _found(self, run_dirs: Sequence[Path]) -> Size:
-        if self._pool is not None:
-            return self._faster(run_dirs, self._pool)
         if min(self._wanted, len(run_dirs)) == 1:  # takes what it takes alone
             return Size(self._wanted)
-        found = room(run_dirs[0], self._accelerator)
+        found = self._measured(partial(room, run_dirs[0], self._accelerator))
         if found and not found.lanes:
             raise OutOfMemory(
                 f"hydra.launcher.lanes: there is no room for one lane ({found.told()}); lower data.batch_size or the "
@@ -97,21 +101,25 @@ class Sizes:
             )
         return self._within(found, len(run_dirs))
 
-    def _faster(self, run_dirs: Sequence[Path], pool: Sequence[Slot]) -> Size:
+    def _faster(self, run_dirs: Sequence[Path]) -> Size:
         """As lanes only where that is known to be faster."""
-        if len(run_dirs) < FEWEST:
+        if len(run_dirs) < FEWEST_LANES:
             return Size(0, "too few to measure what is faster")
         try:
-            found = room(run_dirs[0], self._accelerator)
+            found = self._measured(partial(room, run_dirs[0], self._accelerator))
         except OutOfMemory as error:
             return Size(0, str(error))
         if found and not found.lanes:
             return Size(0, f"there is no room for one lane ({found.told()})")
         size = self._within(found, len(run_dirs))
-        timed = race(run_dirs, size.lanes, pool, self._accelerator)
+        timed = self._measured(partial(race, run_dirs, size.lanes, self._slots, self._accelerator))
         if timed is None:
             return Size(0, "what is faster could not be measured")
         return replace(size, race=timed) if timed.fused < timed.pool else Size(0, race=timed)
+
+    def _measured(self, work: Callable[[], T]) -> T:
+        """What `work` finds out where the points are trained: in a slot, or else in this process."""
+        return work() if len(self._slots) == 1 else processes.asked(work, self._slots[0])
 
     def _within(self, found: Room | None, runs: int) -> Size:
         """As many as were asked for, where there is room for them."""

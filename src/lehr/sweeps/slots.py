@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
+FEWEST_LANES = 4
+"""That make it worth while to have a process of their own: a step of fewer takes each of them as long as alone."""
+
 
 @dataclass(frozen=True)
 class Slot:
@@ -64,3 +67,8 @@ def visible_gpus() -> list[str]:
     except (OSError, subprocess.SubprocessError):
         return []
     return [str(i) for i, line in enumerate(x for x in listed.splitlines() if x.startswith("GPU "))]
+
+
+def processes_for(runs: int, slots: int) -> int:
+    """Between how many processes lanes are divided that are so many runs of one program."""
+    return max(1, min(slots, runs // FEWEST_LANES))

@@ -10,7 +10,7 @@ from pathlib import Path
 from lehr.startup import quick_imports
 from lehr.sweeps.launching import Jobs
 from lehr.sweeps.point import Point
-from lehr.sweeps.sizes import Size
+from lehr.sweeps.sizes import Size, Sizes
 
 
 @dataclass(frozen=True)
@@ -122,15 +122,30 @@ class Waiting:
         self._left.add(kind)
         self._by_kind.setdefault(None, deque()).extend(self._by_kind.pop(kind, ()))
 
+    def faster(self, sizes: Sizes) -> list[str | None]:
+        """`kinds`, once those that are not trained as lanes are left to what trains what is not fused."""
+        for kind in self.kinds():
+            if kind is not None and not sizes.of(kind, self.members(kind)).lanes:
+                self.leave(kind)
+        return self.kinds()
+
+    def take(self, kind: str | None, most: int) -> list[Path]:
+        """At most so many of this kind; where none waits, of what there is to pull now."""
+        while not self._by_kind.get(kind) and self.pull(1):
+            pass
+        members = self._by_kind.get(kind, deque())
+        found = [members.popleft() for _ in range(min(most, len(members)))]
+        self._out += len(found)
+        return found
+
     def of(self, kind: str | None) -> Jobs:
         """Points of this kind, until none waits and none is trained; of others that are pulled meanwhile it is next."""
         while True:
-            if members := self._by_kind.get(kind):
-                self._out += 1
-                yield members.popleft()
-            elif not self.pull(1):
-                if self.is_over or not self._out:
-                    return
+            if found := self.take(kind, 1):
+                yield found[0]
+            elif self.is_over or not self._out:
+                return
+            else:
                 yield None
 
     def ended(self) -> None:

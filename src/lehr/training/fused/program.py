@@ -259,7 +259,7 @@ def _player(module: VAEModule) -> Player:
     return module.players.players[AUTOENCODER]
 
 
-def _options(group: Mapping[str, Any]) -> dict[str, float]:
+def _options(group: Mapping[str, Any]) -> dict[str, Any]:
     """What Adam is told of a group of parameters."""
     beta1, beta2 = group["betas"]
     own = {name: float(group[name]) for name in ("lr", "weight_decay", "eps")}
