@@ -10,7 +10,9 @@ from types import SimpleNamespace
 import pytest
 
 from lehr.api import launchers
+from lehr.api.launchers import launcher
 from lehr.compose.composer import Command, composed
+from lehr.compose.grid import grid
 from lehr.errors import DiskFull
 from lehr.run.claim import Claim
 from lehr.sweeps import in_step, runner, sizes
@@ -186,6 +188,15 @@ def test_a_sweep_that_is_fused_goes_on_and_ends_in_the_table(lehr, tmp_path):
     assert "fused: 2 runs as 1 program" in err
     seeds = [json.loads(path.read_text())["config"]["seed"] for path in (tmp_path / "sweep").glob("*/point.json")]
     assert sorted(seeds) == [0, 0, 0, 1, 1, 1]
+
+
+@pytest.mark.slow
+def test_a_search_has_lanes_for_a_quarter_of_its_trials_at_most():
+    pytest.importorskip("optuna")
+    words = ["hydra/sweeper=optuna", "hydra/launcher=fused", "kl.weight=interval(0.1,4)"]
+    found, problems = grid(Command("train", None, words, multirun=True))
+    assert found is not None, problems
+    assert [launcher(found, trials, None)._at_once for trials in (5, 20, 200)] == [2, 5, 16]
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 import os
 
 from lehr.compose.grid import SEARCH, Grid
@@ -17,6 +18,9 @@ from lehr.sweeps.launching import Launcher
 from lehr.sweeps.pool import Pool
 from lehr.sweeps.sizes import MOST_LANES, MOST_TRIALS, Sizes
 from lehr.sweeps.slots import slots, visible_gpus
+
+_GENERATIONS = 4
+"""Of trials of a search that are begun together, and so know nothing of each other: there are so many or more."""
 
 
 def launcher(found: Grid, count: int, retry: str | None, given: Given = NOTHING) -> Launcher:
@@ -60,7 +64,7 @@ def _here(found: Grid, count: int, retry: str | None) -> Launcher:
     lanes = FusedSettings.model_validate(found.launcher).lanes if is_asked else "auto"
     is_search = found.sweeper_name == SEARCH
     accelerator = "cpu" if settings["gpus"] == 0 else None
-    most = MOST_TRIALS if is_search else MOST_LANES
+    most = min(MOST_TRIALS, math.ceil(count / _GENERATIONS)) if is_search else MOST_LANES
     sizes = Sizes(lanes, places, most, accelerator, is_left=fused == "auto")
     # of a search each further trial is asked for when one has ended, from which it learns
     at_once = (most if lanes == "auto" else lanes) if is_search else None
