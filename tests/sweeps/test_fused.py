@@ -15,7 +15,7 @@ from lehr.compose.composer import Command, composed
 from lehr.compose.grid import grid
 from lehr.errors import DiskFull
 from lehr.run.claim import Claim
-from lehr.sweeps import in_step, runner, sizes
+from lehr.sweeps import in_step, probe, runner, sizes
 from lehr.sweeps.directory import state_of
 from lehr.sweeps.fused import Fused
 from lehr.sweeps.point import Point
@@ -225,6 +225,19 @@ def test_a_trial_that_is_pruned_leaves_its_lane_at_once_to_the_next(lehr, tmp_pa
     for trial in found:
         others = [other for other in found if other.datetime_start < trial.datetime_start < other.datetime_complete]
         assert len(others) < 2
+
+
+@pytest.mark.slow
+def test_where_no_lane_fits_the_sweep_ends_with_a_line(lehr, tmp_path, monkeypatch):
+    monkeypatch.setattr(probe, "free_memory", lambda: 5e6)
+    where = f"hydra.sweep.dir={tmp_path / 'sweep'}"
+    code, _, err = lehr("train", "-m", "hydra/launcher=fused", "pool.workers=1", *TINY, "seed=0,1", where)
+    assert code == 1
+    assert (
+        "lehr train: hydra.launcher.lanes: there is no room for one lane (6 MB a lane, 5 MB free); lower "
+        "data.batch_size or the size of the model\n"
+    ) in err
+    assert "Traceback" not in err
 
 
 def test_how_many_lanes_is_checked(lehr, tmp_path):

@@ -21,7 +21,10 @@ from lehr.sweeps.point import Point
 from lehr.sweeps.runner import run_point
 
 if TYPE_CHECKING:
+    from lehr.data.module import ImageDataModule
     from lehr.training.fused.lanes import Lane
+
+    Datasets = dict[str, ImageDataModule]
 
 _OF_A_RUN = 6e6
 """Bytes of a lane beside its tensors, on the host: trainer, loaders, loggers, a thread."""
@@ -100,6 +103,7 @@ def begin(
     accelerator: str | None,
     stepped: Callable[[Sequence[Lane], int, int], None],
     log_every: int,
+    datasets: Datasets | None = None,
 ) -> None:
     """Train copies of these points as lanes, until `stepped` has seen enough.
 
@@ -108,6 +112,7 @@ def begin(
         accelerator: in place of `trainer.accelerator`.
         stepped: told of the lanes, of how many steps were taken in all, and of how many they have left.
         log_every: steps that are taken at once, at most.
+        datasets: what was read before.
 
     Raises:
         OutOfMemory: where there is no room for them.
@@ -129,7 +134,7 @@ def begin(
                 stepped(lanes, taken, left)
 
         try:
-            Conductor(works, lambda number, problem: None, stepped=told).run()
+            Conductor(works, lambda number, problem: None, stepped=told, datasets=datasets).run()
         except Enough:
             return
         for copy in copies:

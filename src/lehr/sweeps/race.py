@@ -16,12 +16,13 @@ from lehr.sweeps.runner import run_point
 from lehr.sweeps.slots import Slot, processes_for
 
 if TYPE_CHECKING:
+    from lehr.sweeps.probe import Datasets
     from lehr.training.fused.lanes import Lane
 
 _SECONDS = 0.3
 """Of steps that are looked at."""
-_LANES = 8
-"""Trained for it; what more of them take is reckoned from these and from one."""
+_LANES = 2, 4
+"""Trained for it, fewer where steps are slow; what more of them take is reckoned from these and from one."""
 _FEW_IMAGES = 5000
 """Of whose training the end is looked at too: of more images it takes its time, but less beside the steps."""
 
@@ -57,12 +58,14 @@ def race(run_dirs: Sequence[Path], lanes: int, slots: Sequence[Slot], accelerato
 
     What a run does besides its steps the lanes of a process do one after another.
     """
-    one = _steps(run_dirs[:1], 10, accelerator)
+    datasets: Datasets = {}
+    one = _steps(run_dirs[:1], 10, accelerator, datasets)
     if one is None:
         return None
-    most = min(_LANES, lanes, len(run_dirs))
+    fewest, most = _LANES
+    most = min(max(fewest, min(most, int(_SECONDS / 5 / one.step))), lanes, len(run_dirs))
     at_once = max(1, int(_SECONDS / one.step / most))
-    several = _steps(run_dirs[:most], at_once, accelerator) if most > 1 else one
+    several = _steps(run_dirs[:most], at_once, accelerator, datasets) if most > 1 else one
     alone = _alone(run_dirs[0], slots[0].threads, accelerator)
     if several is None or alone is None:
         return None
@@ -92,7 +95,7 @@ def foretold(runs: int, lanes: int, workers: int, one: Steps, several: Steps, mo
     )
 
 
-def _steps(run_dirs: Sequence[Path], log_every: int, accelerator: str | None) -> Steps | None:
+def _steps(run_dirs: Sequence[Path], log_every: int, accelerator: str | None, datasets: Datasets) -> Steps | None:
     marks: list[tuple[float, float]] = []
     number = 0.0
 
@@ -104,7 +107,7 @@ def _steps(run_dirs: Sequence[Path], log_every: int, accelerator: str | None) ->
         if not left or marks[-1][0] - marks[0][0] >= _SECONDS:
             raise Enough
 
-    begin(run_dirs, accelerator, stepped, log_every)
+    begin(run_dirs, accelerator, stepped, log_every, datasets)
     if len(marks) < 2:
         return None
     return Steps((marks[-1][0] - marks[0][0]) / sum(steps for _, steps in marks[1:]), number)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +11,8 @@ from lehr.startup import quick_imports
 from lehr.sweeps.launching import Jobs
 from lehr.sweeps.point import Point
 from lehr.sweeps.sizes import Size, Sizes
+
+_MOST_LINES = 20
 
 
 @dataclass(frozen=True)
@@ -38,14 +40,22 @@ class Plan:
             if len(fused) == 1:
                 lines[0] += f": {fused[0][1].told(runs)}"
             else:
-                lines += [f"  {_such(members)}: {size.told(len(members))}" for members, size in fused]
-        lines += [f"pool: {_such(members)}: {size.told(len(members))}" for members, size in told if not size.lanes]
+                lines += _first(f"  {_such(members)}: {size.told(len(members))}" for members, size in fused)
+        lines += _first(
+            f"pool: {_such(members)}: {size.told(len(members))}" for members, size in told if not size.lanes
+        )
         lines += [f"not fused: {_count(count, 'run')} with {reason}" for reason, count in self.reasons.most_common()]
         return "\n".join(lines)
 
 
 def _count(number: int, what: str) -> str:
     return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+def _first(lines: Iterable[str]) -> list[str]:
+    """Of lines about programs as many as somebody reads."""
+    every = list(lines)
+    return every if len(every) <= _MOST_LINES else [*every[: _MOST_LINES - 1], f"  and so on: {len(every):,} programs"]
 
 
 def _such(run_dirs: Sequence[Path]) -> str:

@@ -35,6 +35,7 @@ class Conductor:
         stepped: told, whenever steps were taken, of how many in all lanes together, how many lanes go on, and how many
             steps these have left.
         room: the most lanes at the same time; None for all that there are.
+        datasets: what others have read, as of `Lane`; to which these add.
     """
 
     def __init__(
@@ -43,10 +44,11 @@ class Conductor:
         ended: Callable[[int, BaseException | None], None],
         stepped: Callable[[int, int, int], None] = lambda taken, lanes, left: None,
         room: int | None = None,
+        datasets: dict[str, ImageDataModule] | None = None,
     ) -> None:
         self._works, self._ended, self._stepped, self._room = iter(works), ended, stepped, room
         self._turn = threading.Semaphore(0)
-        self._datasets: dict[str, ImageDataModule] = {}
+        self._datasets = {} if datasets is None else datasets
         self._lanes: list[Lane] = []
         self._cohorts: dict[int, Cohort] = {}
         self._come = Remembered()
