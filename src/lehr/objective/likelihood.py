@@ -12,10 +12,10 @@ from typing import ClassVar, Literal, get_args
 
 import torch
 import torch.distributed as dist
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lehr.limits import PositiveFloat
+from lehr.objective.cross_entropy import cross_entropy
 from lehr.objective.keep_float32 import KeepsFloat32
 from lehr.posterior.gaussian import bound
 from lehr.posterior.posterior import at_least_float32
@@ -73,7 +73,7 @@ class Bernoulli(Likelihood):
 
     def log_prob(self, x: Tensor, parameters: Tensor) -> Tensor:
         logits = at_least_float32(parameters)
-        return -F.binary_cross_entropy_with_logits(logits, x.to(logits.dtype), reduction="none").flatten(1).sum(1)
+        return -cross_entropy(x.to(logits.dtype), logits).flatten(1).sum(1)
 
     def mean(self, parameters: Tensor) -> Tensor:
         return at_least_float32(parameters).sigmoid()
