@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 
 from lehr.compose.composer import Command, composed
-from lehr.sweeps.fused import as_lane
+from lehr.sweeps.in_step import as_lane
 from lehr.sweeps.point import Point
 from lehr.sweeps.runner import run_point
 from lehr.training.fused.conductor import Conductor

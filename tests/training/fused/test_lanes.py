@@ -13,7 +13,7 @@ from alike import assert_same, checkpoint, metrics, signalled, weights
 from lehr.errors import Interrupted
 from lehr.run.directory import RunDirectory
 from lehr.sweeps.directory import state_of
-from lehr.sweeps.fused import as_lane
+from lehr.sweeps.in_step import as_lane
 from lehr.sweeps.runner import run_point
 from lehr.training.fused import cohort
 from lehr.training.fused.conductor import Conductor
