@@ -94,10 +94,10 @@ def test_each_kind_is_measured_once_and_a_single_run_never(measured):
 
 def test_times_are_foretold_from_steps_of_one_lane_and_of_several():
     # a step of L lanes: 2 ms + L ms; 100 steps; a second besides them
-    one, several, alone = Steps(0.003, 100), Steps(0.010, 100), Alone(step=0.003, rest=1.0)
+    one, several, alone = Steps(0.003, 100), Steps(0.010, 100), Alone(step=0.003, rest=2.0, again=1.0)
     found = foretold(64, 32, workers=3, one=one, several=several, most=8, alone=alone)
     # of 64 each of three processes has 22 to train, 11 at a time
     assert found.fused == pytest.approx(22 * 1 + 2 * 100 * 0.013)
-    assert found.pool == pytest.approx(22 * (1 + 0.3))
+    assert found.pool == pytest.approx(22 * (2 + 0.3))
     # lanes that cost nothing cost no less; 8 are divided between no more than two processes
     assert foretold(8, 8, 8, Steps(0.01, 10), Steps(0.009, 10), 8, alone).fused == pytest.approx(4 + 0.1)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from lehr.sweeps import waiting
+from lehr.sweeps.sizes import Size
 from lehr.sweeps.waiting import Plan, Waiting
 
 
@@ -87,3 +88,12 @@ def test_a_kind_that_is_left_to_the_others_is_among_them_from_then_on():
     assert found.members("a") == []
     assert names(found.of("b"), found) == ["b1", "b2"]
     assert sorted(names(found.of(None), found)) == ["a1", "a2", "a3", "x1"]
+
+
+def test_of_many_programs_the_first_are_told():
+    plan = Plan({str(i): [Path(f"run{i}"), Path("other")] for i in range(30)}, (), Counter())
+    lines = plan.told({kind: Size(2) for kind in plan.groups}).splitlines()
+    assert len(lines) == 21
+    assert lines[0] == "fused: 60 runs as 30 programs"
+    assert lines[1] == "  2 runs such as run0: 2 lanes"
+    assert lines[-1] == "  and so on: 30 programs"

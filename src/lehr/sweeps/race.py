@@ -45,10 +45,12 @@ class Alone:
     Attributes:
         step: of training, with what belongs to it: log, validation.
         rest: from the beginning to the first step and from the last to the end.
+        again: the same of a run that is not the first of its process, and imports nothing more.
     """
 
     step: float
     rest: float
+    again: float
 
 
 def race(run_dirs: Sequence[Path], lanes: int, slots: Sequence[Slot], accelerator: str | None = None) -> Race | None:
@@ -64,7 +66,7 @@ def race(run_dirs: Sequence[Path], lanes: int, slots: Sequence[Slot], accelerato
         return None
     fewest, most = _LANES
     most = min(max(fewest, min(most, int(_SECONDS / 5 / one.step))), lanes, len(run_dirs))
-    at_once = max(1, int(_SECONDS / one.step / most))
+    at_once = max(1, int(1 / one.step / most))  # what is logged more often than it will be takes longer
     several = _steps(run_dirs[:most], at_once, accelerator, datasets) if most > 1 else one
     alone = _alone(run_dirs[0], slots[0].threads, accelerator)
     if several is None or alone is None:
@@ -90,7 +92,7 @@ def foretold(runs: int, lanes: int, workers: int, one: Steps, several: Steps, mo
     each = max(0.0, several.step - one.step) / max(1, most - 1)
     together = max(one.step - each, 0.0) + each * lanes
     return Race(
-        fused=math.ceil(runs / at_once) * (alone.rest + one.number * together / lanes),
+        fused=math.ceil(runs / at_once) * (alone.again + one.number * together / lanes),
         pool=math.ceil(runs / workers) * (alone.rest + one.number * alone.step),
     )
 
@@ -120,16 +122,20 @@ def _alone(run_dir: Path, threads: int, accelerator: str | None) -> Alone | None
 
         from lehr.training.callbacks.stopwatch import Stopwatch
 
-    watch = Stopwatch(_SECONDS, _FEW_IMAGES)
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
+    def timed(limit: float) -> tuple[Stopwatch, float]:
+        watch = Stopwatch(limit, _FEW_IMAGES)
         with copied([run_dir]) as (copy,):
             began = time.perf_counter()
             run_point(copy, own_process=False, accelerator=accelerator, callbacks=(watch,))
-            seconds = time.perf_counter() - began
+            return watch, time.perf_counter() - began - watch.seconds
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        watch, rest = timed(_SECONDS)
+        if not watch.steps:
+            return None
+        again = timed(0.0)[1] if watch.is_whole else rest
     finally:
         torch.set_num_threads(before)
-    if not watch.steps:
-        return None
-    return Alone(watch.seconds / watch.steps, seconds - watch.seconds)
+    return Alone(watch.seconds / watch.steps, rest, min(rest, again))

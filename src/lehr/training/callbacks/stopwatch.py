@@ -22,12 +22,13 @@ class Stopwatch(LeanCallback):
 
     Attributes:
         seconds: that `steps` have taken, the first ones left out.
+        is_whole: whether the training has gone to its end, though early.
     """
 
     def __init__(self, limit: float, few: int) -> None:
         self._limit, self._few = limit, few
         self._seen, self._began = 0, 0.0
-        self.steps, self.seconds = 0, 0.0
+        self.steps, self.seconds, self.is_whole = 0, 0.0, False
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -40,4 +41,4 @@ class Stopwatch(LeanCallback):
         if self.seconds >= self._limit:
             if trainer.datamodule.n_train > self._few:  # type: ignore[attr-defined]
                 raise Pruned("it has been seen how long a step takes")
-            trainer.should_stop = True
+            trainer.should_stop = self.is_whole = True
