@@ -210,7 +210,7 @@ def test_a_trial_that_is_pruned_leaves_its_lane_at_once_to_the_next(lehr, tmp_pa
     monkeypatch.setattr(pruning, "_pruner", lambda study, module: worse)
     monkeypatch.setattr(pruning, "_reason", lambda study, trial: "it is the worse one")
     code, out, err = lehr(
-        "train", "-m", "hydra/sweeper=optuna", "hydra/launcher=fused", "hydra.launcher.lanes=2", *TINY,
+        "train", "-m", "hydra/sweeper=optuna", "hydra/launcher=fused", "hydra.launcher.lanes=2", "pool.workers=1", *TINY,
         "hydra.sweeper.n_trials=8", "kl.weight=interval(0.1,4)", f"hydra.sweep.dir={tmp_path / 'sweep'}",
         "trainer.max_epochs=6", "trainer.check_val_every_n_epoch=1",
     )  # fmt: skip
