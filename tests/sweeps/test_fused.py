@@ -210,9 +210,9 @@ def test_a_trial_that_is_pruned_leaves_its_lane_at_once_to_the_next(lehr, tmp_pa
     monkeypatch.setattr(pruning, "_pruner", lambda study, module: worse)
     monkeypatch.setattr(pruning, "_reason", lambda study, trial: "it is the worse one")
     code, out, err = lehr(
-        "train", "-m", "hydra/sweeper=optuna", "hydra/launcher=fused", "hydra.launcher.lanes=2", "pool.workers=1", *TINY,
-        "hydra.sweeper.n_trials=8", "kl.weight=interval(0.1,4)", f"hydra.sweep.dir={tmp_path / 'sweep'}",
-        "trainer.max_epochs=6", "trainer.check_val_every_n_epoch=1",
+        "train", "-m", "hydra/sweeper=optuna", "hydra/launcher=fused", "hydra.launcher.lanes=2", *TINY,
+        "pool.workers=1", "hydra.sweeper.n_trials=8", f"hydra.sweep.dir={tmp_path / 'sweep'}",
+        "kl.weight=interval(0.1,4)", "trainer.max_epochs=6", "trainer.check_val_every_n_epoch=1",
     )  # fmt: skip
     assert code == 0, err
     assert "8 trials: 6 completed, 2 pruned" in out
