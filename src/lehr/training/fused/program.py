@@ -22,6 +22,7 @@ from lehr.models.components import Components
 from lehr.objective.rate import Values
 from lehr.objective.step import AUTOENCODER, StepInputs, StepResult, Term
 from lehr.training.fused.averages import Averages
+from lehr.training.fused.layout import OutputsFirst
 from lehr.training.fused.taken import Facts, Stacked, Taken
 from lehr.training.module import VAEModule
 from lehr.training.players import Player
@@ -186,7 +187,7 @@ class Program:
 
         lanes = torch.arange(len(self.modules), device=device)
         over_lanes = torch.vmap(one, in_dims=(0, images.dim, noise.dim, 0, 0), randomness="same")  # what `make` gives
-        with self._forward_context():
+        with self._forward_context(), OutputsFirst():
             losses, found, weights, rate, diagnosed = over_lanes(
                 self._tensors, images.tensor, noise.tensor, numbers, lanes
             )
