@@ -1,12 +1,13 @@
 """How long many small runs take: a shell loop of `lehr train`, and the launchers of `lehr train -m` on this machine.
 
-The runs are of the digits, KL weight by seed, and whole: training, statistics, pictures, TensorBoard, evaluation. Each
-contender starts from nothing in a directory of its own, one after the other; what is timed is the wall clock of the
-command as a user waits for it; the last column is how often that of the last contender, `fused`, goes into it. How many
-threads a run has is left to lehr.
+The runs are of the digits or of MNIST (784-400-20, batches of 128), KL weight by seed, and whole: training, statistics,
+pictures, TensorBoard, evaluation. Each contender starts from nothing in a directory of its own, one after the other;
+what is timed is the wall clock of the command as a user waits for it; the last column is how often that of the last
+contender, `fused`, goes into it. How many threads a run has is left to lehr.
 
     python scripts/benchmark/launchers.py                       # 24 runs of 30 epochs, four times
     python scripts/benchmark/launchers.py --points 4 --epochs 5 --only pool joblib
+    python scripts/benchmark/launchers.py --data mnist --examples 10000 --points 16 --epochs 3 --only pool fused
 
 joblib comes with `pip install 'lehr[joblib]'`; without it the script measures the others.
 """
@@ -32,6 +33,10 @@ CONTENDERS = {
     "pool": ["hydra/launcher=pool"],
     "fused": ["hydra/launcher=fused"],
 }
+DATA = {
+    "digits": [],
+    "mnist": ["data=mnist", "data.batch_size=128", "model.hidden=[400]", "model.latent_dim=20"],
+}
 LEHR = [sys.executable, "-m", "lehr", "train"]
 
 
@@ -49,16 +54,15 @@ def shell_loop(keys: dict[str, list[str]], options: list[str]) -> list[str]:
     return ["sh", "-ec", f"{loops} {shlex.join(LEHR)} {swept} {where} {shlex.join(options)}{'; done' * len(keys)}"]
 
 
-def command(name: str, points: int, epochs: int) -> list[str]:
+def command(name: str, points: int, options: list[str]) -> list[str]:
     keys = grid(points)
-    options = [f"trainer.max_epochs={epochs}", "kl.hold=0", f"kl.warmup={epochs // 3}"]
     if name == "shell loop":
         return shell_loop(keys, options)
     swept = [f"{key}={','.join(values)}" for key, values in keys.items()]
     return [*LEHR, "-m", *CONTENDERS[name], *swept, *options, "hydra.sweep.dir=runs"]
 
 
-def measure(name: str, points: int, epochs: int) -> float:
+def measure(name: str, points: int, options: list[str]) -> float:
     """Seconds from nothing to `points` finished runs."""
     environment = {key: value for key, value in os.environ.items() if key not in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
     with TemporaryDirectory() as folder:
@@ -66,7 +70,7 @@ def measure(name: str, points: int, epochs: int) -> float:
         started = time.perf_counter()
         with log.open("w") as output:
             ended = subprocess.run(
-                command(name, points, epochs), cwd=folder, env=environment, stdout=output, stderr=subprocess.STDOUT
+                command(name, points, options), cwd=folder, env=environment, stdout=output, stderr=subprocess.STDOUT
             )
         seconds = time.perf_counter() - started
         states = [json.loads(path.read_text())["state"] for path in Path(folder).glob("runs/*/status.json")]
@@ -86,6 +90,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--points", type=int, default=24, help="runs; default: %(default)s")
     parser.add_argument("--epochs", type=int, default=30, help="of each; default: %(default)s")
+    parser.add_argument("--data", choices=list(DATA), default="digits", help="default: %(default)s")
+    parser.add_argument("--examples", type=int, help="of each split; default: all")
     parser.add_argument("--only", nargs="+", choices=list(CONTENDERS), default=list(CONTENDERS), help="default: all")
     options = parser.parse_args()
     names = [name for name in CONTENDERS if name in options.only]
@@ -93,10 +99,13 @@ def main() -> None:
         names.remove("joblib")
         print("joblib: left out, hydra-joblib-launcher is not installed")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    print(f"{options.points} runs of {options.epochs} epochs on {cores} cores\n", flush=True)
+    print(f"{options.points} runs of {options.epochs} epochs of {options.data} on {cores} cores\n", flush=True)
+    values = [*DATA[options.data], f"trainer.max_epochs={options.epochs}"]
+    values += ["kl.hold=0", f"kl.warmup={options.epochs // 3}"]
+    values += [f"trainer.limit_examples={options.examples}"] if options.examples else []
     seconds = {}
     for name in names:
-        seconds[name] = measure(name, options.points, options.epochs)
+        seconds[name] = measure(name, options.points, values)
         print(f"{name:<12}{seconds[name]:>9.1f} s", flush=True)
     last = names[-1]
     print(f"\n{'':<12}{'seconds':>9}{'a run':>9}{f'/ {last}':>12}")

@@ -129,6 +129,26 @@ def test_steps_of_lanes_are_those_taken_alone(base, seed):
             torch.testing.assert_close(state[name]["exp_avg"], moments["exp_avg"], rtol=1e-8, atol=1e-10, msg=name)
 
 
+@pytest.mark.parametrize("activation", ["relu", pytest.param("silu", marks=pytest.mark.slow)])
+def test_lanes_of_a_mlp_have_the_bits_in_float32_that_they_have_alone(base, activation):
+    # a last bit that is another makes a difference of its own wherever a ReLU comes to stand at 0
+    model = base["model"] | {"hidden": [400, 500], "latent_dim": 20, "activation": activation}
+    configs = [
+        {**base, "seed": seed, "model": model, "kl": {**base["kl"], "weight": 0.3 + seed}}
+        | {"optimizer": {**base["optimizer"], "lr": 1e-3 * (seed + 1)}}
+        | {"trainer": {**base["trainer"], "precision": "32-true"}}
+        for seed in range(3)
+    ]
+    alone, lanes = [Alone(config) for config in configs], [Alone(config) for config in configs]
+    program = Program([lane.module for lane in lanes])
+    for step in range(LENGTH.total_steps):
+        expected, taken = [one.take(step) for one in alone], taken_together(program, lanes, step)
+        torch.testing.assert_close(taken.values, torch.stack(expected))
+    for one, lane in zip(alone, lanes, strict=True):
+        state = lane.module.state_dict()
+        assert [name for name, own in one.module.state_dict().items() if not torch.equal(own, state[name])] == []
+
+
 def test_in_bf16_mixed_lanes_compute_in_bfloat16_as_alone(base):
     def mixed():
         return torch.autocast("cpu", torch.bfloat16, cache_enabled=False)

@@ -22,7 +22,7 @@ from lehr.models.components import Components
 from lehr.objective.rate import Values
 from lehr.objective.step import AUTOENCODER, StepInputs, StepResult, Term
 from lehr.training.fused.averages import Averages
-from lehr.training.fused.layout import OutputsFirst
+from lehr.training.fused.linear import LinearInOneCall
 from lehr.training.fused.taken import Facts, Stacked, Taken
 from lehr.training.module import VAEModule
 from lehr.training.players import Player
@@ -110,6 +110,7 @@ class Program:
         self._forward_context = forward_context
         self._players = [_player(module) for module in modules]
         self._template = _Template(modules[0].components)
+        self._linear_in_one_call = LinearInOneCall(self._template)
         groups = [
             [(number, p) for number, group in enumerate(player.optimizer.param_groups) for p in group["params"]]
             for player in self._players
@@ -187,7 +188,7 @@ class Program:
 
         lanes = torch.arange(len(self.modules), device=device)
         over_lanes = torch.vmap(one, in_dims=(0, images.dim, noise.dim, 0, 0), randomness="same")  # what `make` gives
-        with self._forward_context(), OutputsFirst():
+        with self._forward_context(), self._linear_in_one_call:
             losses, found, weights, rate, diagnosed = over_lanes(
                 self._tensors, images.tensor, noise.tensor, numbers, lanes
             )
