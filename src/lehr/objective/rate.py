@@ -197,8 +197,9 @@ class AnnealedKL(RateTerm):
         return {"weight": self.schedule(step)}
 
     def cost(self, inputs: RateInputs, values: Values) -> Cost:
-        weight = values["weight"]
-        return Cost(weight * inputs.terms.rate.sum(), weight)
+        weight, rate = values["weight"], inputs.terms.rate.sum()
+        factor = weight.to(rate.dtype) if isinstance(weight, Tensor) else weight  # as a number is taken
+        return Cost(factor * rate, weight)
 
     def average_cost(self, step: int, rate: float, kl: Tensor | None) -> float:
         return self.schedule(step) * rate

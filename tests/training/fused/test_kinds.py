@@ -77,6 +77,16 @@ def test_models_likelihoods_priors_and_bounds(trainings, shape):
     compared(trainings, [(*words, "kl.weight=0.5"), (*words, "kl.weight=2", "optimizer.lr=2e-3", "seed=3")])
 
 
+@pytest.mark.slow
+def test_in_float32_runs_of_a_mlp_end_in_the_same_bits(trainings):
+    words = ("model.hidden=[400]", "model.latent_dim=20", "ema.decay=0.9")
+    points = [(*words, f"seed={seed}", f"kl.weight={0.3 + seed}") for seed in (0, 1, 2)]
+    for one, other in zip(trainings.alone(points), trainings.fused(points), strict=True):
+        expected, found = (checkpoint(run_dir)["state_dict"] for run_dir in (one, other))
+        assert [name for name, own in expected.items() if not torch.equal(own, found[name])] == []
+        assert metrics(other) == pytest.approx(metrics(one), rel=1e-5)
+
+
 def averages(run_dir):
     return checkpoint(run_dir)["ema"]
 
