@@ -15,7 +15,7 @@ from omegaconf import DictConfig
 
 from lehr.cli.ending import report
 from lehr.cli.flags import parse
-from lehr.compose.composer import VERSION_BASE, register_conf_dir
+from lehr.compose.composition import VERSION_BASE, register_conf_dir
 from lehr.compose.overrides import literal
 from lehr.config.registry import conf_dir
 from lehr.errors import ConfigError, in_a_line, wants_traceback

@@ -2,29 +2,18 @@
 
 from __future__ import annotations
 
-import threading
-import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import yaml
-from hydra import compose, initialize_config_dir
 from hydra.core.config_loader import ConfigLoader
-from hydra.core.config_search_path import ConfigSearchPath
-from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.types import Override
-from hydra.core.plugins import Plugins
-from hydra.errors import HydraException
-from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException, ValidationError
 
+from lehr.compose.composition import composition, hydra_of, in_one_line, of_the_program_kept, options_of, told_in_a_line
 from lehr.compose.outline import Outline, keys, outline
 from lehr.compose.overrides import choice_problems, left_out, line, meant, parsed
 from lehr.config.given import NOTHING, Given, named, with_stubs
@@ -32,27 +21,12 @@ from lehr.config.problems import did_you_mean, section_problems
 from lehr.config.registry import conf_dir
 from lehr.config.schema import schema_of
 from lehr.config.stages import with_last_stage
-from lehr.errors import ConfigError, LehrError, wants_traceback
+from lehr.errors import ConfigError, LehrError
 from lehr.paths import expanded
 
 NOT_OF_A_RUN = ("hydra", "pool", "sweep")
 """Sections that say how many runs are done, and are in no run's own configuration."""
-_ALONE = threading.RLock()
 _OF_MANY = ("hydra/launcher", "hydra/sweeper")
-VERSION_BASE = "1.3"
-_COMPOSITION_ERRORS = (HydraException, OmegaConfBaseException, yaml.YAMLError, ValueError, OSError, RecursionError)
-
-
-class ShippedConfiguration(SearchPathPlugin):
-    """Puts the shipped configuration at the end of the search path, so that a user's own folder comes first."""
-
-    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
-        search_path.append("lehr", f"file://{conf_dir()}")
-
-
-def register_conf_dir() -> None:
-    """Let Hydra find the shipped configuration, whatever its main folder is."""
-    Plugins.instance().register(ShippedConfiguration)
 
 
 @dataclass(frozen=True)
@@ -89,33 +63,6 @@ class Command:
     given: Given = field(default_factory=lambda: NOTHING)
 
 
-@contextmanager
-def of_the_program_kept() -> Iterator[None]:
-    """Within the block Hydra, of which there is one in a process, is lehr's alone.
-
-    A program may have several threads, and be one of Hydra's itself.
-    """
-    with _ALONE:
-        hydra, config = GlobalHydra.instance().hydra, HydraConfig.instance().cfg
-        register_conf_dir()
-        GlobalHydra.instance().hydra = None
-        try:
-            yield
-        finally:
-            GlobalHydra.instance().hydra, HydraConfig.instance().cfg = hydra, config
-
-
-@contextmanager
-def told_in_a_line() -> Iterator[None]:
-    """What Hydra and OmegaConf find wrong becomes a ConfigError."""
-    try:
-        yield
-    except _COMPOSITION_ERRORS as error:
-        if wants_traceback():
-            traceback.print_exc()
-        raise ConfigError(_one_line(error)) from error
-
-
 class Composer:
     """Hydra, for one primary configuration. The last compositions are kept: each takes tenths of a second.
 
@@ -134,27 +81,15 @@ class Composer:
             hint = did_you_mean(self._name, names)
             raise ConfigError(f"--config-name {command.name}: there is no such configuration{hint}")
 
-    @contextmanager
-    def _hydra(self) -> Iterator[ConfigLoader]:
-        with (
-            of_the_program_kept(),
-            told_in_a_line(),
-            initialize_config_dir(str(self._first.absolute()), job_name="lehr", version_base=VERSION_BASE),
-        ):
-            yield GlobalHydra.instance().config_loader()
-
     def _options(self, group: str) -> list[str]:
-        with self._hydra() as loader:
-            names = loader.get_group_options(group, ObjectType.CONFIG)
-        return [name for name in names if not name.startswith("_")]
+        return options_of(self._first, group, self._is_shipped)
 
     def _compose(self, *lines: str) -> DictConfig:
-        with self._hydra():
-            return compose(self._name, overrides=list(lines), return_hydra_config=True)
+        return composition(self._first, self._name, lines, self._is_shipped)
 
     def loader(self) -> ConfigLoader:
         """What Hydra composes with, for processes elsewhere."""
-        with self._hydra() as loader:
+        with hydra_of(self._first) as loader:
             return loader
 
     def choices(self) -> dict[str, Any]:
@@ -262,7 +197,7 @@ def changed(values: dict[str, Any], command: Command, of: str = "the resumed run
     try:
         result = OmegaConf.to_container(config, resolve=True)
     except OmegaConfBaseException as error:
-        return values, [*problems, _one_line(error)]
+        return values, [*problems, in_one_line(error)]
     assert isinstance(result, dict)
     return {str(key): value for key, value in result.items()}, problems
 
@@ -324,18 +259,3 @@ def plain(config: Any, resolve: bool = True) -> dict[str, Any]:
     found = OmegaConf.to_container(config, resolve=resolve)
     assert isinstance(found, dict)
     return {str(key): value for key, value in found.items()}
-
-
-def _one_line(error: BaseException) -> str:
-    if isinstance(error, UnicodeDecodeError):
-        return f"a configuration file is not text ({error})"
-    if isinstance(error, RecursionError):
-        return "a configuration file includes itself"
-    if isinstance(error, OmegaConfBaseException) and error.full_key:
-        return f"{error.full_key}: {str(error).splitlines()[0]}"
-    message = (
-        f"{error} ({_one_line(error.__cause__)})"
-        if isinstance(error, HydraException) and error.__cause__
-        else str(error)
-    )
-    return " ".join(message.partition("Config search path:")[0].split())

@@ -11,7 +11,8 @@ from typing import Any
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 
-from lehr.compose.composer import NOT_OF_A_RUN, Command, Composer, at_home, plain, told_in_a_line
+from lehr.compose.composer import NOT_OF_A_RUN, Command, Composer, at_home, plain
+from lehr.compose.composition import told_in_a_line
 from lehr.compose.overrides import parsed, to_write_out
 from lehr.compose.recipe import Option, Recipe, RefusedByHydra, options, place
 from lehr.config.problems import section_problems

@@ -5,18 +5,17 @@ To compose takes tenths of a second, and what can be set has to be known before 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from lehr.config.registry import conf_dir
+from lehr.compose.stamps import Stamps, stamps
 
 _MOST = 256
 _kept: dict[tuple[str, tuple[str, ...]], Outline] = {}
-_files: tuple[tuple[str, int], ...] = ()
+_files: Stamps = ()
 
 
 @dataclass(frozen=True)
@@ -42,7 +41,7 @@ def outline(name: str, lines: tuple[str, ...], compose: Callable[..., DictConfig
         shipped: whether all files are lehr's own, so that what was known of them holds.
     """
     global _files
-    if shipped and (files := _stamps()) != _files:
+    if shipped and (files := stamps()) != _files:
         _kept.clear()
         _files = files
     if not shipped or (name, lines) not in _kept:
@@ -67,11 +66,3 @@ def keys(config: DictConfig, prefix: str = "") -> Iterator[str]:
             node = config._get_node(name)
             if isinstance(node, DictConfig) and not node._is_none():
                 yield from keys(node, f"{key}.")
-
-
-def _stamps() -> tuple[tuple[str, int], ...]:
-    """Every shipped file, and when it was last changed: who works on lehr itself changes them beside a notebook."""
-    found = []
-    for folder, _, names in os.walk(conf_dir()):
-        found += [(path, os.stat(path).st_mtime_ns) for name in names if (path := os.path.join(folder, name))]
-    return tuple(found)

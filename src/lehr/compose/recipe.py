@@ -12,7 +12,8 @@ from hydra.core.override_parser.types import Override, OverrideType, RangeSweep,
 from omegaconf import DictConfig, OmegaConf
 
 from lehr.compose.components import run_problems
-from lehr.compose.composer import NOT_OF_A_RUN, Composer, resolved, told_in_a_line, with_given
+from lehr.compose.composer import NOT_OF_A_RUN, Composer, resolved, with_given
+from lehr.compose.composition import told_in_a_line
 from lehr.compose.overrides import line, meant, parsed
 from lehr.compose.structure import Structure
 from lehr.config.given import NOTHING, Given
