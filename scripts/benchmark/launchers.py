@@ -7,7 +7,12 @@ contender, `fused`, goes into it. How many threads a run has is left to lehr.
 
     python scripts/benchmark/launchers.py                       # 24 runs of 30 epochs, four times
     python scripts/benchmark/launchers.py --points 4 --epochs 5 --only pool joblib
+    python scripts/benchmark/launchers.py --map --points 64 --only basic joblib pool fused
     python scripts/benchmark/launchers.py --data mnist --examples 10000 --points 16 --epochs 3 --only pool fused
+
+`--map` is the grid of `sweep=collapse_map`, KL weight by warm-up, which is repeated with other seeds. Below the table stands
+where the time goes: from the shell to the first run, and what all runs together spend on each stage (a training as
+lanes lasts from the first step to the last, whoever has a turn in between).
 
 joblib comes with `pip install 'lehr[joblib]'`; without it the script measures the others.
 """
@@ -16,11 +21,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import shlex
 import subprocess
 import sys
 import time
+from datetime import datetime
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -40,8 +47,14 @@ DATA = {
 LEHR = [sys.executable, "-m", "lehr", "train"]
 
 
-def grid(points: int) -> dict[str, list[str]]:
+STAGES = ("set_up", "training", "statistics", "pictures", "evaluation")
+MAP = {"kl.weight": ["0.5", "1", "2", "4"], "kl.warmup": ["0", "5", "10", "20"]}
+
+
+def grid(points: int, is_map: bool = False) -> dict[str, list[str]]:
     """key -> values of a grid of so many points."""
+    if is_map:
+        return {**MAP, "seed": [str(i) for i in range(points // 16)]}
     weights = WEIGHTS if points % len(WEIGHTS) == 0 else WEIGHTS[2:3]
     return {"kl.weight": [str(x) for x in weights], "seed": [str(i) for i in range(points // len(weights))]}
 
@@ -54,29 +67,34 @@ def shell_loop(keys: dict[str, list[str]], options: list[str]) -> list[str]:
     return ["sh", "-ec", f"{loops} {shlex.join(LEHR)} {swept} {where} {shlex.join(options)}{'; done' * len(keys)}"]
 
 
-def command(name: str, points: int, options: list[str]) -> list[str]:
-    keys = grid(points)
+def command(name: str, keys: dict[str, list[str]], options: list[str]) -> list[str]:
     if name == "shell loop":
         return shell_loop(keys, options)
     swept = [f"{key}={','.join(values)}" for key, values in keys.items()]
     return [*LEHR, "-m", *CONTENDERS[name], *swept, *options, "hydra.sweep.dir=runs"]
 
 
-def measure(name: str, points: int, options: list[str]) -> float:
-    """Seconds from nothing to `points` finished runs."""
+def measure(name: str, keys: dict[str, list[str]], options: list[str]) -> tuple[float, dict[str, float]]:
+    """Seconds from nothing to runs that have all finished, and of what they spend them on."""
+    points = math.prod(map(len, keys.values()))
     environment = {key: value for key, value in os.environ.items() if key not in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
     with TemporaryDirectory() as folder:
         log = Path(folder, "log.txt")
-        started = time.perf_counter()
+        began, started = time.time(), time.perf_counter()
         with log.open("w") as output:
             ended = subprocess.run(
-                command(name, points, options), cwd=folder, env=environment, stdout=output, stderr=subprocess.STDOUT
+                command(name, keys, options), cwd=folder, env=environment, stdout=output, stderr=subprocess.STDOUT
             )
         seconds = time.perf_counter() - started
-        states = [json.loads(path.read_text())["state"] for path in Path(folder).glob("runs/*/status.json")]
+        found = [json.loads(path.read_text()) for path in Path(folder).glob("runs/*/status.json")]
+        states = [status["state"] for status in found]
         if ended.returncode or states != ["done"] * points:
             raise SystemExit(f"{log.read_text()[-2000:]}\n{name}: ended with {ended.returncode}, {states}")
-    return seconds
+    first = min(datetime.fromisoformat(status["started"]).timestamp() for status in found)
+    return seconds, {
+        "to the first run": first - began,
+        **{stage: sum(status["seconds"].get(stage, 0) for status in found) for stage in STAGES},
+    }
 
 
 def installed(module: str) -> bool:
@@ -90,6 +108,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--points", type=int, default=24, help="runs; default: %(default)s")
     parser.add_argument("--epochs", type=int, default=30, help="of each; default: %(default)s")
+    parser.add_argument("--map", action="store_true", help="KL weight by warm-up; a multiple of 16 points")
     parser.add_argument("--data", choices=list(DATA), default="digits", help="default: %(default)s")
     parser.add_argument("--examples", type=int, help="of each split; default: all")
     parser.add_argument("--only", nargs="+", choices=list(CONTENDERS), default=list(CONTENDERS), help="default: all")
@@ -101,17 +120,21 @@ def main() -> None:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     print(f"{options.points} runs of {options.epochs} epochs of {options.data} on {cores} cores\n", flush=True)
     values = [*DATA[options.data], f"trainer.max_epochs={options.epochs}"]
-    values += ["kl.hold=0", f"kl.warmup={options.epochs // 3}"]
+    values += ["kl.hold=0"] if options.map else ["kl.hold=0", f"kl.warmup={options.epochs // 3}"]
     values += [f"trainer.limit_examples={options.examples}"] if options.examples else []
-    seconds = {}
+    seconds, stages = {}, {}
+    keys = grid(options.points, options.map)
     for name in names:
-        seconds[name] = measure(name, options.points, values)
+        seconds[name], stages[name] = measure(name, keys, values)
         print(f"{name:<12}{seconds[name]:>9.1f} s", flush=True)
     last = names[-1]
     print(f"\n{'':<12}{'seconds':>9}{'a run':>9}{f'/ {last}':>12}")
     for name in names:
         a_run, ratio = seconds[name] / options.points, seconds[name] / seconds[last]
         print(f"{name:<12}{seconds[name]:>9.1f}{a_run:>9.2f}{ratio:>12.2f}")
+    print(f"\n{'':<12}{''.join(f'{stage:>18}' for stage in stages[last])}")
+    for name in names:
+        print(f"{name:<12}{''.join(f'{spent:>18.1f}' for spent in stages[name].values())}")
 
 
 if __name__ == "__main__":
