@@ -87,6 +87,12 @@ def test_points_are_grouped_by_what_fixes_the_program(prepare):
     ]
 
 
+def test_points_whose_optimizers_are_told_the_same_follow_each_other(prepare):
+    run_dirs = prepare(*(f"seed={seed} optimizer.lr={lr}" for seed in (0, 1) for lr in (2e-3, 1e-3)))
+    (members,) = planned(run_dirs).groups.values()
+    assert [run_dirs.index(run_dir) for run_dir in members] == [1, 3, 0, 2]
+
+
 def test_lanes_are_trained_here_and_the_others_by_the_others(unmeasured, prepare, capsys):
     run_dirs = prepare("kl.weight=1", "compile=true", "kl.weight=1e39 optimizer.lr=1e30", "kl.weight=2 seed=3")
     others, ended = Others(), []

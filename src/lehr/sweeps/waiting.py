@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -64,11 +65,15 @@ def _such(run_dirs: Sequence[Path]) -> str:
 
 
 def planned(run_dirs: Sequence[Path]) -> Plan:
-    """Which of these points are trained together."""
+    """Which of these points are trained together.
+
+    Those whose optimizers are told the same follow each other: lanes that stand side by side move in one call.
+    """
     with quick_imports():
         from lehr.training.fused.kinds import kind, obstacle
 
     plan = Plan({}, others := [], Counter())
+    optimizers: dict[Path, str] = {}
     for run_dir in run_dirs:
         config = Point.read(run_dir).config
         if reason := obstacle(config):
@@ -76,6 +81,9 @@ def planned(run_dirs: Sequence[Path]) -> Plan:
             plan.reasons[reason] += 1
         else:
             plan.groups.setdefault(kind(config), []).append(run_dir)
+            optimizers[run_dir] = json.dumps(config["optimizer"], sort_keys=True, default=str)
+    for members in plan.groups.values():
+        members.sort(key=optimizers.__getitem__)
     return plan
 
 
