@@ -10,9 +10,9 @@ contender, `fused`, goes into it. How many threads a run has is left to lehr.
     python scripts/benchmark/launchers.py --map --points 64 --only basic joblib pool fused
     python scripts/benchmark/launchers.py --data mnist --examples 10000 --points 16 --epochs 3 --only pool fused
 
-`--map` is the grid of `sweep=collapse_map`, KL weight by warm-up, which is repeated with other seeds. Below the table stands
-where the time goes: from the shell to the first run, and what all runs together spend on each stage (a training as
-lanes lasts from the first step to the last, whoever has a turn in between).
+`--map` is the grid of `sweep=collapse_map`, KL weight by warm-up, which is repeated with other seeds. Below the table
+stands where the time goes: from the shell to the first run, and what all runs together spend on each stage (a training
+as lanes lasts from the first step to the last, whoever has a turn in between).
 
 joblib comes with `pip install 'lehr[joblib]'`; without it the script measures the others.
 """
