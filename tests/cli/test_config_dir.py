@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from lehr.compose import composition
-from lehr.compose.composer import Command
+from lehr.compose.composer import Command, composed
 from lehr.compose.grid import grid
 from lehr.config.registry import conf_dir
 
@@ -135,3 +135,14 @@ def test_what_can_be_set_is_composed_once_and_again_when_a_shipped_file_has_chan
     number, (problem, *_) = composed_for(*words)
     assert number == 2  # kl.weight is left out, and so the last is of the groups alone
     assert "kl.weight: unknown key" in problem
+
+
+def test_what_is_kept_is_of_the_folder_that_one_works_in(tmp_path, monkeypatch):
+    found = []
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        monkeypatch.chdir(tmp_path / name)
+        made, problems = composed(Command("train", None, ["trust=['${hydra:runtime.cwd}']"]))
+        assert not problems
+        found += made.values["trust"]
+    assert found == [str(tmp_path / "a"), str(tmp_path / "b")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 import threading
 import traceback
 from collections.abc import Iterator
@@ -103,7 +104,15 @@ def composition(folder: Path, name: str, lines: tuple[str, ...], is_shipped: boo
     if not is_shipped:
         return _composition(folder, name, lines)
     # a copy, as values such as the time of day are kept in it
-    return copy.deepcopy(_shipped_composition(stamps(), folder, name, lines))
+    return copy.deepcopy(_shipped_composition(stamps(), _here(), folder, name, lines))
+
+
+def _here() -> str:
+    """The working directory, which Hydra puts into what it composes."""
+    try:
+        return os.getcwd()
+    except OSError:  # of which Hydra says that it is gone
+        return ""
 
 
 def _options(folder: Path, group: str) -> list[str]:
@@ -123,7 +132,7 @@ def _shipped_options(files: Stamps, folder: Path, group: str) -> list[str]:
 
 
 @lru_cache(maxsize=32)  # of a megabyte each
-def _shipped_composition(files: Stamps, folder: Path, name: str, lines: tuple[str, ...]) -> DictConfig:
+def _shipped_composition(files: Stamps, here: str, folder: Path, name: str, lines: tuple[str, ...]) -> DictConfig:
     return _composition(folder, name, lines)
 
 
