@@ -28,9 +28,14 @@ def measured(monkeypatch):
                 raise lane
             return lane and Room(lane, 10e9)
 
+        def timed(run_dirs, lanes, pool, accelerator):
+            if isinstance(race, Exception):
+                raise race
+            return race
+
         monkeypatch.setattr(processes, "asked", lambda work, slot: work())
         monkeypatch.setattr(sizes, "room", room)
-        monkeypatch.setattr(sizes, "race", lambda run_dirs, lanes, pool, accelerator: race)
+        monkeypatch.setattr(sizes, "race", timed)
         return asked
 
     return let
@@ -76,6 +81,8 @@ def test_what_is_faster_is_chosen_and_both_figures_are_told(measured):
 def test_what_cannot_be_measured_is_left_to_the_pool(measured):
     asked = measured(lane=1e6)
     assert size_of("auto", 24, is_left=True).told(24) == "what is faster could not be measured"
+    measured(lane=1e6, race=OutOfMemory("killed"))
+    assert size_of("auto", 24, is_left=True).told(24) == "killed"
     measured(lane=OutOfMemory("no room"))
     assert size_of("auto", 24, is_left=True).told(24) == "no room"
     asked.clear()

@@ -90,6 +90,17 @@ def test_a_kind_that_is_left_to_the_others_is_among_them_from_then_on():
     assert sorted(names(found.of(None), found)) == ["a1", "a2", "a3", "x1"]
 
 
+def test_what_was_taken_and_not_begun_waits_once_more_before_the_others():
+    found, _ = of("a1 a2 a3 a4", at_once=4)
+    found.pull()
+    first, *others = found.take("a", 3)
+    found.put_back("a", others)
+    assert [first.name, *(path.name for path in found.members("a"))] == ["a1", "a2", "a3", "a4"]
+    assert found.pull() == 0  # as many as before are out or wait
+    found.ended()
+    assert names(found.of("a"), found) == ["a2", "a3", "a4"]
+
+
 def test_of_many_programs_the_first_are_told():
     plan = Plan({str(i): [Path(f"run{i}"), Path("other")] for i in range(30)}, (), Counter())
     lines = plan.told({kind: Size(2) for kind in plan.groups}).splitlines()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import threading
 from collections import Counter
+from itertools import islice
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -12,7 +14,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from lehr.errors import DiskFull, LehrError
+from lehr.errors import DiskFull, Interrupted, LehrError
 from lehr.sweeps import processes, sizes, waiting
 from lehr.sweeps.sizes import Sizes
 from lehr.sweeps.slots import Slot
@@ -33,6 +35,10 @@ class Thread:
         self._thread = threading.Thread(target=self._run, args=(work.func, link, *work.args[1:]), daemon=True)
         self._thread.start()
         self.join = self._thread.join
+
+    def ended(self):
+        self.join(10)
+        assert not self._thread.is_alive(), "waits for ever"
 
     def _run(self, work, link, train):
         try:
@@ -104,7 +110,7 @@ def threads(monkeypatch):
     monkeypatch.setattr(processes, "asked", lambda work, slot: work())
     monkeypatch.setattr(processes, "template", lambda threads: SimpleNamespace(Pipe=Pipe))
     monkeypatch.setattr(processes, "start", lambda context, work, slot, name: Thread(work))
-    monkeypatch.setattr(processes, "stop", lambda running, what: [process.join() for process in running])
+    monkeypatch.setattr(processes, "stop", lambda running, what: [process.ended() for process in running])
 
 
 def names(kind, number):
@@ -143,6 +149,33 @@ def test_of_a_search_no_more_are_asked_for_than_are_trained():
     assert sorted(machine.ended) == sorted(names("a", 20).split())
 
 
+def test_of_a_search_a_process_has_lanes_for_what_comes_later():
+    machine = Machine().launch("b0 b1 b2 a0 a1 a2 a3 a4", slots=1, lanes=4, at_once=4)
+    assert machine.rooms == [4, 4]
+    assert sorted(machine.ended) == ["a0", "a1", "a2", "a3", "a4", "b0", "b1", "b2"]
+
+
+def test_no_more_lanes_are_trained_than_a_device_has_room_for():
+    running, most = [0], [0]
+    machine = Machine()
+    train = machine.train
+
+    def counted(jobs, *others, room):
+        running[0] += room
+        most[0] = max(most[0], running[0])
+        train(jobs, *others, room)
+        running[0] -= room
+
+    machine.train = counted
+    assert sorted(machine.launch(names("a", 32), slots=8, lanes=2).ended) == sorted(names("a", 32).split())
+    assert most == [2]
+
+
+def test_no_process_is_started_that_has_nothing_to_train():
+    machine = Machine().launch(names("a", 29), slots=8)
+    assert sorted(map(len, machine.trained)) == [4, 5, 5, 5, 5, 5]
+
+
 def test_the_points_of_a_process_that_crashes_are_recorded_and_the_others_go_on(monkeypatch):
     recorded = []
     monkeypatch.setattr(processes, "record", lambda code, run_dir, kills: recorded.append((code, run_dir.name)))
@@ -167,5 +200,56 @@ def test_processes_that_cannot_begin_are_an_error(monkeypatch):
 
     machine = Machine()
     machine.train = train
-    with pytest.raises(LehrError, match="exit code 1 before it had any"):
+    with pytest.raises(LehrError, match="before it had any: exit code 1"):
         machine.launch(names("a", 4), slots=1)
+
+
+def test_what_a_process_that_crashes_has_not_begun_is_trained_by_another(monkeypatch):
+    recorded = []
+    monkeypatch.setattr(processes, "record", lambda code, run_dir, kills: recorded.append(run_dir.name))
+    machine, crashes = Machine(), iter([True])
+    train = machine.train
+
+    def crashing(jobs, *others, room):
+        if next(crashes, False):
+            next(jobs)
+            raise Crash
+        train(jobs, *others, room)
+
+    machine.train = crashing
+    machine.launch(names("a", 4), slots=1)
+    assert recorded == ["a0"]
+    assert machine.trained == [["a1", "a2", "a3"]]
+    assert machine.ended == names("a", 4).split()
+
+
+def test_a_process_that_crashes_once_all_its_points_have_ended_stops_nothing(monkeypatch):
+    monkeypatch.setattr(processes, "record", lambda code, run_dir, kills: pytest.fail(f"{run_dir} has ended"))
+    machine = Machine()
+    train = machine.train
+
+    def crashing(*arguments, room):
+        train(*arguments, room)
+        raise Crash
+
+    machine.train = crashing
+    assert sorted(machine.launch(names("a", 8), slots=2).ended) == names("a", 8).split()
+
+
+def test_a_process_that_waits_for_an_answer_hears_that_there_will_be_none():
+    def jobs():
+        yield from map(Path, names("a", 4).split())
+        yield None
+        raise Interrupted(signal.SIGINT)  # while the next one is looked for
+
+    heard = []
+
+    def train(jobs, *others, room):
+        heard.extend(islice(jobs, 5))
+
+    places = [Slot(1)]
+    found = Waiting(jobs(), 8, lambda plan: None)
+    found.pull()
+    with pytest.raises(Interrupted):
+        Workers(places, Sizes(8, places), train).launch(found, print, print)
+    assert heard == [*map(Path, names("a", 4).split()), None]

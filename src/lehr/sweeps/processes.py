@@ -23,7 +23,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
 
-from lehr.errors import DiskFull, Interrupted, LehrError, OutOfMemory
+from lehr.errors import DiskFull, Interrupted, LehrError, OutOfMemory, in_a_line
 from lehr.run.claim import TAKEN_OVER
 from lehr.signals import STOPPED, give_back, have_one_wish, put
 from lehr.sweeps.launching import record_end
@@ -62,10 +62,10 @@ def asked(work: Callable[[], T], slot: Slot) -> T:
     """What `work` returns in a process of its own.
 
     Raises:
-        LehrError: that it has raised.
-        OutOfMemory: where the process was killed.
+        LehrError: that it has raised, or in a line what else it has, or how the process was ended.
+        OutOfMemory: where it was killed.
     """
-    context = template(slot.threads)
+    context, kills = template(slot.threads), kills_for_memory()
     link, theirs = context.Pipe()
     process = start(context, partial(_answer, theirs, work), slot, name="question")
     theirs.close()
@@ -73,7 +73,10 @@ def asked(work: Callable[[], T], slot: Slot) -> T:
         found = link.recv()
     except EOFError as error:
         process.join()
-        raise OutOfMemory(f"there is no room for it: a process that tried ended with {process.exitcode}") from error
+        how = ending(process.exitcode, kills)
+        if process.exitcode == -signal.SIGKILL:
+            raise OutOfMemory(f"there is no room for it: {how}") from error
+        raise LehrError(f"a process that measures what runs take has ended without a word: {how}") from error
     except BaseException:
         stop([process], "it is measured what runs take")
         raise
@@ -86,8 +89,8 @@ def asked(work: Callable[[], T], slot: Slot) -> T:
 def _answer(link: Connection, work: Callable[[], object]) -> None:
     try:
         found = work()
-    except LehrError as error:
-        link.send(error)
+    except Exception as error:
+        link.send(error if isinstance(error, LehrError) else LehrError(in_a_line(error)))
     else:
         link.send(found)
 
@@ -213,14 +216,18 @@ def record(code: int, run_dir: Path, kills_before: int) -> None:
         raise DiskFull(f"{run_dir}: there is no space left on the disk")
     if code in (0, TAKEN_OVER, *STOPPED):
         return
+    how = ending(code, kills_before)
+    record_end(run_dir, how if code < 0 else f"the process ended with {how}; {LOG} in the run directory may say why")
+
+
+def ending(code: int, kills_before: int) -> str:
+    """How a process has ended, in words; see `record`."""
     if code == -signal.SIGKILL and kills_for_memory() > kills_before:
-        error = "out of memory: killed by the kernel"
-    elif code < 0:
-        error = f"killed by {signal.Signals(-code).name}"
-        error += " (by the kernel, if nobody else did: is there enough memory?)" if code == -signal.SIGKILL else ""
-    else:
-        error = f"the process ended with exit code {code}; {LOG} in the run directory may say why"
-    record_end(run_dir, error)
+        return "out of memory: killed by the kernel"
+    if code >= 0:
+        return f"exit code {code}"
+    hint = " (by the kernel, if nobody else did: is there enough memory?)" if code == -signal.SIGKILL else ""
+    return f"killed by {signal.Signals(-code).name}{hint}"
 
 
 def kills_for_memory() -> int:

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Literal, TypeVar
 
-from lehr.errors import OutOfMemory
+from lehr.errors import LehrError, OutOfMemory
 from lehr.sweeps import processes
 from lehr.sweeps.memory import in_words
 from lehr.sweeps.probe import Room, room
@@ -107,12 +107,12 @@ class Sizes:
             return Size(0, "too few to measure what is faster")
         try:
             found = self._measured(partial(room, run_dirs[0], self._accelerator))
-        except OutOfMemory as error:
-            return Size(0, str(error))
-        if found and not found.lanes:
-            return Size(0, f"there is no room for one lane ({found.told()})")
-        size = self._within(found, len(run_dirs))
-        timed = self._measured(partial(race, run_dirs, size.lanes, self._slots, self._accelerator))
+            if found and not found.lanes:
+                return Size(0, f"there is no room for one lane ({found.told()})")
+            size = self._within(found, len(run_dirs))
+            timed = self._measured(partial(race, run_dirs, size.lanes, self._slots, self._accelerator))
+        except LehrError as error:  # what lanes have no room for, or stumble over, the pool may train
+            return Size(0, " ".join(error.problems))
         if timed is None:
             return Size(0, "what is faster could not be measured")
         return replace(size, race=timed) if timed.fused < timed.pool else Size(0, race=timed)

@@ -126,6 +126,11 @@ class Waiting:
     def _has_room(self, more: int) -> bool:
         return self._at_once is None or self._out + sum(map(len, self._by_kind.values())) + more < self._at_once
 
+    @property
+    def is_search(self) -> bool:
+        """Whether what comes next hangs on what has ended, so that not all is pulled at once."""
+        return self._at_once is not None
+
     def kinds(self) -> list[str | None]:
         """What waits, most of all first; None is what is not fused, and comes last."""
         sizes = {kind: len(members) for kind, members in self._by_kind.items() if members}
@@ -165,6 +170,11 @@ class Waiting:
                 return
             else:
                 yield None
+
+    def put_back(self, kind: str, members: Sequence[Path]) -> None:
+        """Let those of this kind that were taken and not begun wait once more, before the others."""
+        self._by_kind.setdefault(kind, deque()).extendleft(reversed(members))
+        self._out -= len(members)
 
     def ended(self) -> None:
         """A point that was handed out is no longer trained."""

@@ -31,7 +31,9 @@ class _Worker:
         slot: that it is in.
         kind: of what it trains.
         share: what it is to be given first.
+        part: of the lanes that its device has room for.
         kills: for want of memory, before it was started.
+        has_begun: whether it was given anything.
         at: what it was given and has not told the end of.
         lanes, left: what it has told of its steps last.
     """
@@ -40,7 +42,9 @@ class _Worker:
     slot: Slot
     kind: str
     share: deque[Path]
+    part: float
     kills: int
+    has_begun: bool = False
     at: list[Path] = field(default_factory=list)
     lanes: int = 0
     left: int = 0
@@ -75,6 +79,8 @@ class Workers:
                 if not heard:
                     waiting.pull()
         except BaseException:
+            for link in self._workers:
+                link.close()  # else who has just asked for more waits for it, and lets no lane write a checkpoint
             processes.stop([worker.process for worker in self._workers.values()], "runs write a checkpoint")
             self._workers.clear()
             raise
@@ -83,23 +89,43 @@ class Workers:
         """Start processes for what waits while there are slots: whether any was."""
         before = len(self._workers)
         while self._free and (kinds := [kind for kind in waiting.faster(self._sizes) if kind is not None]):
-            kind, members = kinds[0], waiting.members(kinds[0])
-            lanes = self._sizes.of(kind, members).lanes
-            at_once = max(1, min(processes_for(len(members), len(self._free)), len(self._free) - len(kinds) + 1))
-            share = -(-len(members) // at_once)
-            for _ in range(at_once):
-                room = max(1, min(share, lanes // self._sharing[self._free[0].gpus]))
-                self._start(kind, waiting.take(kind, room), room)
+            if not any(self._begin_kind(kind, len(kinds), waiting) for kind in kinds):
+                break
         return len(self._workers) > before
 
-    def _start(self, kind: str, share: Iterable[Path], room: int) -> None:
-        slot, kills = self._free.pop(0), processes.kills_for_memory()
+    def _begin_kind(self, kind: str, kinds: int, waiting: Waiting) -> bool:
+        """Start processes for one of so many kinds that wait: whether there was room for any."""
+        members, free = waiting.members(kind), len(self._free)
+        lanes = self._sizes.of(kind, members).lanes
+        at_once = max(1, min(processes_for(len(members), free), free - kinds + 1))
+        share = -(-len(members) // at_once)
+        for _ in range(at_once):
+            slot = next((slot for slot in self._free if self._has_room(slot, lanes)), None)
+            if slot is None or not waiting.members(kind):
+                break
+            # of a search others come in the place of those that end
+            room = self._lanes_in(slot, lanes) if waiting.is_search else min(share, self._lanes_in(slot, lanes))
+            self._start(slot, kind, waiting.take(kind, min(share, room)), room, room / lanes)
+        return len(self._free) < free
+
+    def _lanes_in(self, slot: Slot, lanes: int) -> int:
+        """The share of a slot in so many lanes on its device."""
+        return max(1, lanes // self._sharing[slot.gpus])
+
+    def _has_room(self, slot: Slot, lanes: int) -> bool:
+        """Whether the other processes on its device leave a slot its share of so many lanes."""
+        taken = sum(worker.part for worker in self._workers.values() if worker.slot.gpus == slot.gpus)
+        return not taken or taken + self._lanes_in(slot, lanes) / lanes < 1 + 1e-9
+
+    def _start(self, slot: Slot, kind: str, share: Iterable[Path], room: int, part: float) -> None:
+        self._free.remove(slot)
+        kills = processes.kills_for_memory()
         context = processes.template(slot.threads)
         link, theirs = context.Pipe()
         work = partial(_work, theirs, partial(self._train, room=room))
         process = processes.start(context, work, slot, name="lanes")
         theirs.close()
-        self._workers[link] = _Worker(process, slot, kind, deque(share), kills)
+        self._workers[link] = _Worker(process, slot, kind, deque(share), part, kills)
 
     def _hear(self, link: Any, waiting: Waiting, finished: Finished, stepped: Stepped) -> None:
         """Do what a worker wants, or note its end."""
@@ -107,7 +133,7 @@ class Workers:
         try:
             said = link.recv()
         except (EOFError, OSError):
-            self._note_end(self._workers.pop(link), finished)
+            self._note_end(self._workers.pop(link), waiting, finished)
             return
         if said == _NEXT:
             job = self._next(worker, waiting)
@@ -127,17 +153,20 @@ class Workers:
         if not worker.share:
             worker.share.extend(waiting.take(worker.kind, 1))
         if worker.share:
+            worker.has_begun = True
             worker.at.append(worker.share.popleft())
             return worker.at[-1]
         return None if worker.at else _OVER
 
-    def _note_end(self, worker: _Worker, finished: Finished) -> None:
+    def _note_end(self, worker: _Worker, waiting: Waiting, finished: Finished) -> None:
         worker.process.join()
         self._free.append(worker.slot)
         code = worker.process.exitcode or 0
-        if code and not worker.at:
-            raise LehrError(f"a process that was to train lanes has ended with exit code {code} before it had any")
-        for run_dir in (*worker.at, *worker.share):
+        if not worker.has_begun:
+            how = processes.ending(code, worker.kills)
+            raise LehrError(f"a process that was to train lanes has ended before it had any: {how}")
+        waiting.put_back(worker.kind, worker.share)
+        for run_dir in worker.at:
             processes.record(code, run_dir, worker.kills)
             finished(run_dir)
 
