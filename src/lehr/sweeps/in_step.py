@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lehr.errors import DiskFull, Interrupted, TakenOver, in_a_line
-from lehr.run.claim import is_claimed
 from lehr.startup import quick_imports
 from lehr.sweeps.launching import Finished, Jobs, record_end
 from lehr.sweeps.runner import run_point
@@ -55,8 +54,8 @@ def train_in_step(
         elif not isinstance(problem, Interrupted):
             if isinstance(problem, TakenOver):
                 print(f"lehr: {run_dir}: {problem}", file=sys.stderr)
-            elif not is_claimed(run_dir):  # else another process is at it, and no lane is to wait for that
-                record_end(run_dir, None if problem is None else in_a_line(problem))
+            elif problem is not None:  # or else the run has said how it has ended
+                record_end(run_dir, in_a_line(problem))
             finished(run_dir)
 
     begun: list[Path] = []

@@ -88,10 +88,10 @@ class Conductor:
     def _fill(self) -> bool:
         """Begin lanes while there is room and something to train: whether any is under way."""
         while self._signum is None and not self._is_empty and len(self._lanes) != self._room:
-            if time.monotonic() < self._look_at:
+            if (seconds := self._look_at - time.monotonic()) > 0:
                 if self._lanes:
                     break
-                time.sleep(self._look_at - time.monotonic())
+                time.sleep(seconds)
             try:
                 work = next(self._works)
             except StopIteration:
