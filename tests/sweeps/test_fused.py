@@ -128,6 +128,8 @@ def test_the_pool_leaves_points_to_lanes_where_it_is_told_to():
     # of what a search asks for it has learnt nothing: no more than a quarter of its trials
     assert [launcher_of("pool", "optuna", count=trials, fused="all")._at_once for trials in (9, 200)] == [3, 16]
     assert launcher_of("fused", "optuna", lanes=5)._at_once == 5
+    # but for those that it may be left to the pool, which has so many slots
+    assert launcher_of("pool", "optuna", workers=6, fused="auto")._at_once == 6
 
 
 def test_what_the_pool_is_faster_with_is_left_to_it(prepare, monkeypatch):

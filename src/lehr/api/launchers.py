@@ -68,6 +68,8 @@ def _here(found: Grid, count: int, retry: str | None) -> Launcher:
     sizes = Sizes(lanes, places, most, accelerator, is_left=fused == "auto")
     # of a search each further trial is asked for when one has ended, from which it learns
     at_once = (most if lanes == "auto" else lanes) if is_search else None
+    if at_once and fused == "auto":  # what is left to the pool has all its slots
+        at_once = max(at_once, len(places))
     return Fused(pool, places, sizes, retry, at_once, accelerator)
 
 
