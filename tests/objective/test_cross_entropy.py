@@ -50,3 +50,19 @@ def test_gradients_can_be_taken_within_vmap_and_again():
     (first,) = torch.autograd.grad(torch.vmap(log_prob)(own, x).sum(), own, create_graph=True)
     (second,) = torch.autograd.grad(first.sum(), own)
     torch.testing.assert_close(second, -logits.sigmoid() * (1 - logits.sigmoid()))
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning")  # torch's own use of it
+def test_of_lanes_there_are_derivatives_forward_and_hessians_too():
+    logits, x = torch.linspace(-2, 2, LANES * 4).view(LANES, *(1, 1, 2, 2)), torch.full((LANES, 1, 1, 2, 2), 0.25)
+
+    def together(own, x):
+        return torch.vmap(log_prob)(own, x).sum()
+
+    tangents = torch.ones_like(logits), torch.full_like(x, 0.5)
+    _, found = torch.func.jvp(together, (logits, x), tangents)
+    torch.testing.assert_close(found, (x - logits.sigmoid() + 0.5 * logits).sum())
+    _, of_logits = torch.func.jvp(lambda own: together(own, x), (logits,), tangents[:1])
+    torch.testing.assert_close(of_logits, (x - logits.sigmoid()).sum())
+    hessian = torch.func.hessian(together)(logits, x).reshape(logits.numel(), -1)
+    torch.testing.assert_close(hessian, torch.diag((-logits.sigmoid() * (1 - logits.sigmoid())).flatten()))

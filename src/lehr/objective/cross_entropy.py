@@ -30,6 +30,13 @@ class _Whole(torch.autograd.Function):
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
         ctx.save_for_backward(*inputs)
+        ctx.save_for_forward(*inputs)
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Tensor) -> Tensor:
+        logits, x = ctx.saved_tensors
+        of_logits, of_x = tangents  # None becomes zeros
+        return (logits.sigmoid() - x) * of_logits - logits * of_x
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor | None]:
