@@ -15,7 +15,7 @@ from types import SimpleNamespace
 import pytest
 
 from lehr.errors import DiskFull, Interrupted, LehrError
-from lehr.sweeps import processes, sizes, waiting
+from lehr.sweeps import processes, sizes, waiting, workers
 from lehr.sweeps.sizes import Sizes
 from lehr.sweeps.slots import Slot
 from lehr.sweeps.waiting import Plan, Waiting
@@ -90,8 +90,7 @@ class Machine:
             self.ended.append(run_dir.name)
 
         places = [Slot(1)] * slots
-        workers = Workers(places, Sizes(lanes, places), self.train)
-        workers.launch(found, ended, lambda *steps: self.steps.append(steps))
+        Workers(places, Sizes(lanes, places), self.train).launch(found, ended, lambda *steps: self.steps.append(steps))
         return self
 
 
@@ -234,6 +233,39 @@ def test_a_process_that_crashes_once_all_its_points_have_ended_stops_nothing(mon
 
     machine.train = crashing
     assert sorted(machine.launch(names("a", 8), slots=2).ended) == names("a", 8).split()
+
+
+def test_what_comes_while_others_take_steps_has_the_slot_that_is_free(monkeypatch):
+    monkeypatch.setattr(workers, "WAIT_SECONDS", 0.05)
+    begun, came, late = threading.Event(), threading.Event(), []
+
+    def jobs():
+        yield from map(Path, names("a", 4).split())
+        while not begun.is_set():
+            yield None
+        yield Path("b0")  # as a point that has come back
+
+    def train(jobs, finished, stepped, room):
+        for job in jobs:
+            if job is not None and job.name == "b0":
+                came.set()
+            elif job is not None and job.name == "a3":
+                begun.set()
+                for _ in range(300):
+                    stepped(4, 4, 10)
+                    if came.wait(0.01):
+                        break
+                else:
+                    late.append(job)
+            if job is not None:
+                finished(job)
+
+    places = [Slot(1)] * 2
+    found = Waiting(jobs(), None, lambda plan: None)
+    found.pull()
+    Workers(places, Sizes(8, places), train).launch(found, lambda run_dir: found.ended(), lambda *steps: None)
+    assert came.is_set()
+    assert not late
 
 
 def test_a_process_that_waits_for_an_answer_hears_that_there_will_be_none():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
@@ -71,13 +72,14 @@ class Workers:
             DiskFull, Interrupted: as of `Launcher.launch`.
             LehrError: where a process has ended before it could train anything.
         """
+        look_at = time.monotonic() + WAIT_SECONDS
         try:
             while self._begin(waiting) or self._workers:
-                heard = wait(list(self._workers), WAIT_SECONDS)
-                for link in heard:
+                for link in wait(list(self._workers), WAIT_SECONDS):
                     self._hear(link, waiting, finished, stepped)
-                if not heard:
+                if self._free and time.monotonic() >= look_at:  # who has lanes to spare asks by himself
                     waiting.pull()
+                    look_at = time.monotonic() + WAIT_SECONDS
         except BaseException:
             for link in self._workers:
                 link.close()  # else who has just asked for more waits for it, and lets no lane write a checkpoint
