@@ -15,9 +15,9 @@ from lehr.run.directory import RunDirectory
 from lehr.sweeps.directory import state_of
 from lehr.sweeps.in_step import as_lane
 from lehr.sweeps.runner import run_point
-from lehr.training.fused import cohort
+from lehr.training.fused import cohort, loop
 from lehr.training.fused.conductor import Conductor
-from lehr.training.fused.lanes import Steps
+from lehr.training.fused.lanes import Lane, Steps
 from lehr.training.fused.program import Program
 
 
@@ -90,6 +90,15 @@ def test_what_was_begun_alone_goes_on_fused(trainings, three, monkeypatch):
         assert_same(alone, run_dir)
 
 
+@pytest.mark.parametrize(("seconds", "steps"), [(0.0, [1] * 10), (1e6, [1, 2, 2, 1, 3, 1])])
+def test_of_slow_steps_fewer_are_taken_as_one_so_that_a_signal_is_soon_heard(trainings, monkeypatch, seconds, steps):
+    monkeypatch.setattr(loop, "_MOST_SECONDS", seconds)
+    asked, take = [], Lane.take
+    monkeypatch.setattr(Lane, "take", lambda lane, steps: asked.append(len(steps.batches)) or take(lane, steps))
+    trainings.fused([("seed=0", "trainer.max_epochs=2", "kl.warmup=0")])
+    assert asked == steps
+
+
 def test_a_mistake_in_one_lane_is_its_own(trainings):
     run_dirs = trainings.prepare("one", [("seed=0",), ("seed=1",)])
     RunDirectory(run_dirs[0]).last_checkpoint.parent.mkdir()
@@ -116,7 +125,7 @@ def test_whoever_watches_is_told_of_steps_and_of_what_is_left(trainings):
     run_dirs = trainings.prepare("told", [("seed=0",), ("seed=1", "optimizer.lr=1e12")])
     works = [partial(as_lane, run, run_dir) for run_dir in run_dirs]
     Conductor(works, lambda number, problem: None, stepped=lambda *words: told.append(words)).run()
-    assert sum(taken for taken, _, _ in told) == 20  # the second fails within the first ones
+    assert sum(taken for taken, _, _ in told) == 21  # the second fails within those that follow its first
     assert [left for _, _, left in told] == sorted((left for _, _, left in told), reverse=True)
     assert told[-1][1:] == (0, 0)
 

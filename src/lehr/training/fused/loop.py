@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from lightning.pytorch import Trainer
@@ -12,10 +13,15 @@ from lehr.training.loop import LeanEpochLoop
 from lehr.training.module import VAEModule
 
 
+_MOST_SECONDS = 5.0
+"""Of steps that are taken as one: so long a signal, or a checkpoint that is due, waits for them at most."""
+
+
 class LaneEpochLoop(LeanEpochLoop):
     """Where nothing but lehr takes part in a step, the steps up to the next entry of the log are taken as one."""
 
     lane: Lane
+    _most = 1  # until it is known how long one takes
 
     @classmethod
     def of_lane(cls, trainer: Trainer, lane: Lane, validate_every: int | None) -> None:
@@ -36,7 +42,9 @@ class LaneEpochLoop(LeanEpochLoop):
             batches.append(batch)
         number = len(batches)
         progress.is_last_batch = data_fetcher.done
+        began = time.perf_counter()
         module.last_step = self.lane.take(Steps(module, batches, step, counter))
+        self._most = max(1, int(_MOST_SECONDS * number / max(time.perf_counter() - began, 1e-6)))
         for tracked in (progress.total, progress.current):
             tracked.ready += number
             tracked.started += number  # type: ignore[attr-defined]  # Lightning says too little of what they are
@@ -56,4 +64,4 @@ class LaneEpochLoop(LeanEpochLoop):
         ends = [(step // every + 1) * every for every in rhythms]
         if self.max_steps >= 0:
             ends.append(self.max_steps)
-        return max(1, min(ends, default=step + 1) - step)
+        return max(1, min(min(ends, default=step + 1) - step, self._most))
