@@ -12,7 +12,6 @@ from lehr.training.fused.lanes import Lane, Steps
 from lehr.training.loop import LeanEpochLoop
 from lehr.training.module import VAEModule
 
-
 _MOST_SECONDS = 5.0
 """Of steps that are taken as one: so long a signal, or a checkpoint that is due, waits for them at most."""
 
