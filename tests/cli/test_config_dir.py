@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import shutil
+from datetime import datetime
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -135,6 +138,19 @@ def test_what_can_be_set_is_composed_once_and_again_when_a_shipped_file_has_chan
     number, (problem, *_) = composed_for(*words)
     assert number == 2  # kl.weight is left out, and so the last is of the groups alone
     assert "kl.weight: unknown key" in problem
+
+
+def test_of_what_is_kept_the_time_is_that_of_each_call_and_it_is_copied_by_one_thread_at_a_time(monkeypatch):
+    clock, copied = (datetime(2026, 1, 1, minute=minute) for minute in range(60)), copy.deepcopy
+
+    def deepcopy(config):
+        assert composition._ALONE._is_owned()
+        return copied(config)
+
+    monkeypatch.setattr("hydra.core.utils.datetime", SimpleNamespace(now=lambda: next(clock)))
+    monkeypatch.setattr(composition, "copy", SimpleNamespace(deepcopy=deepcopy))
+    first, second = (composed(Command("train", None, ["seed=54321"]))[0] for _ in range(2))
+    assert first.output_dir != second.output_dir
 
 
 def test_what_is_kept_is_of_the_folder_that_one_works_in(tmp_path, monkeypatch):

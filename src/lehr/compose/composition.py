@@ -21,7 +21,7 @@ from hydra.core.object_type import ObjectType
 from hydra.core.plugins import Plugins
 from hydra.errors import HydraException
 from hydra.plugins.search_path_plugin import SearchPathPlugin
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from lehr.compose.stamps import Stamps, stamps
@@ -103,8 +103,10 @@ def composition(folder: Path, name: str, lines: tuple[str, ...], is_shipped: boo
     """
     if not is_shipped:
         return _composition(folder, name, lines)
-    # a copy, as values such as the time of day are kept in it
-    return copy.deepcopy(_shipped_composition(stamps(), _here(), folder, name, lines))
+    with _ALONE:  # OmegaConf takes what it copies apart meanwhile
+        found = copy.deepcopy(_shipped_composition(stamps(), _here(), folder, name, lines))
+    OmegaConf.clear_cache(found)  # the time of day is that of whoever asks, and is kept from then on
+    return found
 
 
 def _here() -> str:
