@@ -32,7 +32,9 @@ print(json.dumps([loaded, gc.isenabled(), scipy.signal.convolve([1, 2], [1, 1]).
 """
 
 
-@pytest.mark.parametrize(("before", "loaded"), [("", []), ("import scipy.signal", ["scipy.stats"])])
+@pytest.mark.parametrize(
+    ("before", "loaded"), [("", []), pytest.param("import scipy.signal", ["scipy.stats"], marks=pytest.mark.slow)]
+)
 def test_scipy_and_matplotlib_wait_until_they_are_needed_and_are_whole_then(before, loaded):
     code = LOOK.format(before=before)
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=100)

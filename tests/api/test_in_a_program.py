@@ -54,6 +54,7 @@ def trained(directory, **said) -> str | None:
     return library.train(dir=directory, **{**SHORT, "data": IMAGES, **said}).model_id
 
 
+@pytest.mark.slow
 def test_dropout_is_a_function_of_the_seed_and_the_step(module):
     before = torch.get_rng_state()
     whole = trained("whole", model=module)

@@ -10,7 +10,7 @@ import pytest
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-import lehr.compose.composer
+import lehr.compose.composition
 from lehr.compose.composer import Command, Composer, resolved
 from lehr.compose.grid import Grid, grid
 from lehr.config.places import located
@@ -49,14 +49,15 @@ def slow(*values: Any) -> Any:
 
 def compositions(monkeypatch) -> list[Any]:
     """What Hydra is asked to compose from now on."""
+    lehr.compose.composition._shipped_composition.cache_clear()
     asked: list[Any] = []
-    compose = lehr.compose.composer.compose
+    compose = lehr.compose.composition.compose
 
     def counted(*args: Any, **kwargs: Any) -> Any:
         asked.append(kwargs["overrides"])
         return compose(*args, **kwargs)
 
-    monkeypatch.setattr(lehr.compose.composer, "compose", counted)
+    monkeypatch.setattr(lehr.compose.composition, "compose", counted)
     return asked
 
 

@@ -17,6 +17,7 @@ def blobs(n=300, d=4, classes=3, spread=0.7):
     return random.normal(size=(classes, d))[labels] + spread * random.normal(size=(n, d)), labels
 
 
+@pytest.mark.slow
 def test_the_probe_equals_scikit_learn_on_the_pixels_of_the_digits():
     from sklearn.datasets import load_digits
     from sklearn.linear_model import LogisticRegression

@@ -64,7 +64,7 @@ def test_long_values_and_long_lists_are_cut_where_a_character_ends():
     assert many.endswith(f"-{ID[:DIGITS]}")
 
 
-@settings(deadline=None, max_examples=60, derandomize=True)
+@settings(deadline=None, max_examples=20, derandomize=True)
 @given(swept)
 def test_every_name_is_one_that_a_file_system_takes(swept):
     name = name_of(swept, ID)
@@ -75,13 +75,13 @@ def test_every_name_is_one_that_a_file_system_takes(swept):
     assert digits_of(name) == ID[:DIGITS]
 
 
-@settings(deadline=None, max_examples=60, derandomize=True)
+@settings(deadline=None, max_examples=20, derandomize=True)
 @given(swept, swept)
 def test_names_of_different_points_differ_whatever_their_values(one, other):
     assert name_of(one, ID) != name_of(other, OTHER)
 
 
-@settings(deadline=None, max_examples=60, derandomize=True)
+@settings(deadline=None, max_examples=20, derandomize=True)
 @given(keys, st.data())
 def test_short_plain_values_can_be_read_in_the_name(names, data):
     plain = st.integers(-999, 999) | st.from_regex(r"[a-z0-9]{1,6}", fullmatch=True)

@@ -124,9 +124,8 @@ def test_the_training_set_is_binarised_alike_in_every_precision(seen):
     assert torch.equal(torch.cat(types.encoded)[: len(pixels)], pixels)
 
 
-@pytest.mark.parametrize(
-    "precision", ["bf16-mixed", *(pytest.param(one, marks=pytest.mark.slow) for one in ("bf16-true", "64-true"))]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["bf16-mixed", "bf16-true", "64-true"])
 def test_a_run_in_another_precision_learns_the_same(lehr, finished_run, tmp_path, precision):
     from lehr.run.directory import RunDirectory
 
