@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import platform
+import subprocess
+import sys
 import threading
 from multiprocessing import Pipe
 from types import SimpleNamespace
@@ -67,6 +71,32 @@ def test_what_a_process_finds_or_stumbles_over_is_its_answer():
         asked(DiskFull("full"))
     with pytest.raises(LehrError, match="ZeroDivisionError: by nothing"):
         asked(ZeroDivisionError("by nothing"))
+
+
+THREADS = """
+import re, threading
+
+def work(last, mine, following):
+    mine.wait()
+    del [bytearray(b"x") * 200_000 for _ in range(100)][:]
+    following.set()
+    last.wait()
+
+turns = [threading.Event() for _ in range(9)]
+for mine, following in zip(turns, turns[1:]):
+    threading.Thread(target=work, args=(turns[-1], mine, following), daemon=True).start()
+turns[0].set()
+turns[-1].wait()
+print(re.search(r"VmRSS:\\s+(\\d+)", open("/proc/self/status").read())[1])
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="it is glibc that is told")
+def test_threads_of_which_one_runs_at_a_time_keep_what_one_of_them_needs():
+    # eight of 20 MB each
+    environment = {**os.environ, "GLIBC_TUNABLES": processes._KEPT_MEMORY}
+    kilobytes = subprocess.check_output([sys.executable, "-S", "-c", THREADS], env=environment)
+    assert int(kilobytes) < 80_000
 
 
 def test_only_of_what_was_killed_it_is_said_that_there_was_no_room():

@@ -37,10 +37,12 @@ PATIENCE_SECONDS = 60.0
 _POLL_SECONDS = 0.25
 _LONGEST_TMPDIR = 70  # bytes: the path of a socket may have 107, of which multiprocessing adds 32
 # what is freed is kept, and lies in large pages: else the C library gives the activations of each step back, and the
-# kernel finds and clears their pages anew, which takes lanes a third of their time
+# kernel finds and clears their pages anew, which takes lanes a third of their time. All threads share what is kept: each
+# lane has one, of which one runs at a time
 _KEPT_MEMORY = ":".join(
     f"glibc.malloc.{name}={value}"
     for name, value in {
+        "arena_max": 1,
         "mmap_threshold": 64 << 20,
         "trim_threshold": 256 << 20,
         "top_pad": 64 << 20,
