@@ -37,8 +37,8 @@ PATIENCE_SECONDS = 60.0
 _POLL_SECONDS = 0.25
 _LONGEST_TMPDIR = 70  # bytes: the path of a socket may have 107, of which multiprocessing adds 32
 # what is freed is kept, and lies in large pages: else the C library gives the activations of each step back, and the
-# kernel finds and clears their pages anew, which takes lanes a third of their time. All threads share what is kept: each
-# lane has one, of which one runs at a time
+# kernel finds and clears their pages anew, which takes lanes a third of their time. All threads share what is kept:
+# each lane has one, of which one runs at a time
 _KEPT_MEMORY = ":".join(
     f"glibc.malloc.{name}={value}"
     for name, value in {
