@@ -46,7 +46,7 @@ class Draws:
                 config["ema"] |= memory
             config["trainer"] |= {
                 "gradient_clip_val": self._of(None, self._between(0.1, 100)) if clips else None,
-                "max_epochs": self._of(3, 4),
+                "max_epochs": self._of(4, 5),
                 "check_val_every_n_epoch": self._of(1, 2),
             }
             config["callbacks"]["early_stopping"]["patience"] = self._of(None, 1)
