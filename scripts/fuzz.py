@@ -18,7 +18,7 @@ from pathlib import Path
 
 from fuzzing.cases import COMMANDS, Case, make
 from fuzzing.trial import ACCEPTED, FAILED, FAULTS, REFUSED, Outcome, attempt, shown_command, shrunk
-from fuzzing.world import World, in_this_process, shared_composition, two_steps
+from fuzzing.world import World, in_this_process, two_steps
 
 _MEMORY = 12 * 2**30  # of addresses, most of which torch never fills
 
@@ -32,7 +32,7 @@ def run() -> int:
     found: dict[int, tuple[Case, Outcome]] = {}
     started = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="lehr-fuzz-") as folder, ExitStack() as stack:
-        for patch in (two_steps, in_this_process, shared_composition):
+        for patch in (two_steps, in_this_process):
             stack.enter_context(patch())
         world = World(Path(folder))
         gc.collect()

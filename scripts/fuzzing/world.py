@@ -18,7 +18,6 @@ import torch
 from PIL import Image
 
 from lehr.cli.main import main
-from lehr.config.registry import conf_dir
 from lehr.models import TinyAutoencoder
 from lehr.run.diffusers_folder import write_diffusers
 
@@ -180,33 +179,6 @@ def two_steps() -> Iterator[None]:
         yield
     finally:
         Trainer.fit = original  # type: ignore[method-assign]
-
-
-@contextmanager
-def shared_composition() -> Iterator[None]:
-    """Within it what depends on the shipped configuration alone is composed once for all commands."""
-    from lehr.compose.composer import Composer
-
-    compose, options = Composer._compose, Composer._options
-    found: dict[Any, Any] = {}
-
-    def kept(original: Any, always: bool) -> Any:
-        def get(self: Any, *words: str) -> Any:
-            if self._first != conf_dir() or not (always or not words):
-                return original(self, *words)
-            key = (original.__name__, self._name, *words)
-            if key not in found:
-                found[key] = original(self, *words)
-            return found[key]
-
-        return get
-
-    Composer._compose = kept(compose, always=False)  # type: ignore[method-assign]
-    Composer._options = kept(options, always=True)  # type: ignore[method-assign]
-    try:
-        yield
-    finally:
-        Composer._compose, Composer._options = compose, options  # type: ignore[method-assign]
 
 
 class Watch:

@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
 
 from fuzzing.cases import COMMANDS, Case, make
 from fuzzing.trial import attempt, shown_command
-from fuzzing.world import World, in_this_process, shared_composition, two_steps
+from fuzzing.world import World, in_this_process, two_steps
 
 SEED, CASES, SHARES = 0, 100, 3
 
@@ -29,7 +29,7 @@ SEED, CASES, SHARES = 0, 100, 3
 @pytest.fixture(scope="module")
 def world(finished_run, tmp_path_factory):
     with ExitStack() as stack:
-        for patch in (two_steps, in_this_process, shared_composition):
+        for patch in (two_steps, in_this_process):
             stack.enter_context(patch())
         yield World(tmp_path_factory.mktemp("fuzz") / "world", finished_run)
 

@@ -16,6 +16,7 @@ from omegaconf.errors import OmegaConfBaseException, ValidationError
 from lehr.compose.composition import composition, hydra_of, in_one_line, of_the_program_kept, options_of, told_in_a_line
 from lehr.compose.outline import Outline, keys, outline
 from lehr.compose.overrides import choice_problems, left_out, line, meant, parsed
+from lehr.compose.stamps import stamps
 from lehr.config.given import NOTHING, Given, named, with_stubs
 from lehr.config.problems import did_you_mean, section_problems
 from lehr.config.registry import conf_dir
@@ -73,7 +74,8 @@ class Composer:
     def __init__(self, command: Command) -> None:
         if command.config_dir and not command.config_dir.is_dir():
             raise ConfigError(f"--config-dir {command.config_dir}: there is no such folder")
-        self._first, self._is_shipped = command.config_dir or conf_dir(), command.config_dir is None
+        self._first = command.config_dir or conf_dir()
+        self._files = stamps() if command.config_dir is None else None  # one look at them for a whole command
         self._name = command.name.removesuffix(".yaml")
         self.compose = lru_cache(maxsize=8)(self._compose)
         self.options = lru_cache(maxsize=None)(self._options)
@@ -82,10 +84,10 @@ class Composer:
             raise ConfigError(f"--config-name {command.name}: there is no such configuration{hint}")
 
     def _options(self, group: str) -> list[str]:
-        return options_of(self._first, group, self._is_shipped)
+        return options_of(self._first, group, self._files)
 
     def _compose(self, *lines: str) -> DictConfig:
-        return composition(self._first, self._name, lines, self._is_shipped)
+        return composition(self._first, self._name, lines, self._files)
 
     def loader(self) -> ConfigLoader:
         """What Hydra composes with, for processes elsewhere."""
@@ -97,7 +99,7 @@ class Composer:
         return dict(self._outline().choices)
 
     def _outline(self, *lines: str) -> Outline:
-        return outline(self._name, lines, self.compose, shipped=self._is_shipped)
+        return outline(self._name, lines, self.compose, self._files)
 
     def is_group(self, key: str) -> bool:
         return key != "hydra" and "." not in key and bool(self.options(key))

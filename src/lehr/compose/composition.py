@@ -21,10 +21,10 @@ from hydra.core.object_type import ObjectType
 from hydra.core.plugins import Plugins
 from hydra.errors import HydraException
 from hydra.plugins.search_path_plugin import SearchPathPlugin
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, read_write
 from omegaconf.errors import OmegaConfBaseException
 
-from lehr.compose.stamps import Stamps, stamps
+from lehr.compose.stamps import Stamps
 from lehr.config.registry import conf_dir
 from lehr.errors import ConfigError, wants_traceback
 
@@ -87,34 +87,32 @@ def hydra_of(folder: Path) -> Iterator[ConfigLoader]:
         yield GlobalHydra.instance().config_loader()
 
 
-def options_of(folder: Path, group: str, is_shipped: bool) -> list[str]:
-    """What a group can be."""
-    return list(_shipped_options(stamps(), folder, group) if is_shipped else _options(folder, group))
+def options_of(folder: Path, group: str, files: Stamps | None) -> list[str]:
+    """What a group can be; as of `composition`."""
+    return _options(folder, group) if files is None else list(_shipped_options(files, folder, group))
 
 
-def composition(folder: Path, name: str, lines: tuple[str, ...], is_shipped: bool) -> DictConfig:
+def composition(folder: Path, name: str, lines: tuple[str, ...], files: Stamps | None) -> DictConfig:
     """What Hydra composes of a primary configuration and overrides.
 
     Args:
         folder: which lies before what is shipped.
         name: of the primary configuration.
         lines: overrides.
-        is_shipped: whether `folder` is what is shipped.
+        files: of the shipped configuration, where `folder` is that and nothing else.
+
+    Raises:
+        ConfigError: for what Hydra finds wrong, and where the working directory is gone.
     """
-    if not is_shipped:
+    if files is None:
         return _composition(folder, name, lines)
     with _ALONE:  # OmegaConf takes what it copies apart meanwhile
-        found = copy.deepcopy(_shipped_composition(stamps(), _here(), folder, name, lines))
-    OmegaConf.clear_cache(found)  # the time of day is that of whoever asks, and is kept from then on
+        found = copy.deepcopy(_shipped_composition(files, folder, name, lines))
+    # of whoever asks, as Hydra says them: the working directory, and the time of day, which is kept from then on
+    with told_in_a_line(), read_write(found.hydra):
+        found.hydra.runtime.cwd = os.getcwd()
+    OmegaConf.clear_cache(found)
     return found
-
-
-def _here() -> str:
-    """The working directory, which Hydra puts into what it composes."""
-    try:
-        return os.getcwd()
-    except OSError:  # of which Hydra says that it is gone
-        return ""
 
 
 def _options(folder: Path, group: str) -> list[str]:
@@ -134,11 +132,12 @@ def _shipped_options(files: Stamps, folder: Path, group: str) -> list[str]:
 
 
 @lru_cache(maxsize=32)  # of a megabyte each
-def _shipped_composition(files: Stamps, here: str, folder: Path, name: str, lines: tuple[str, ...]) -> DictConfig:
+def _shipped_composition(files: Stamps, folder: Path, name: str, lines: tuple[str, ...]) -> DictConfig:
     return _composition(folder, name, lines)
 
 
 def in_one_line(error: BaseException) -> str:
+    """What Hydra, OmegaConf or the file system says is wrong, in a line."""
     if isinstance(error, UnicodeDecodeError):
         return f"a configuration file is not text ({error})"
     if isinstance(error, RecursionError):

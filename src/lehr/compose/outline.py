@@ -11,11 +11,10 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from lehr.compose.stamps import Stamps, stamps
+from lehr.compose.stamps import Stamps
 
 _MOST = 256
-_kept: dict[tuple[str, tuple[str, ...]], Outline] = {}
-_files: Stamps = ()
+_kept: dict[tuple[Stamps, str, tuple[str, ...]], Outline] = {}
 
 
 @dataclass(frozen=True)
@@ -31,28 +30,24 @@ class Outline:
     keys: frozenset[str]
 
 
-def outline(name: str, lines: tuple[str, ...], compose: Callable[..., DictConfig], shipped: bool) -> Outline:
+def outline(name: str, lines: tuple[str, ...], compose: Callable[..., DictConfig], files: Stamps | None) -> Outline:
     """That of what `compose` makes of these lines.
 
     Args:
         name: of the primary configuration.
         lines: overrides as Hydra reads them.
         compose: of these, given one by one.
-        shipped: whether all files are lehr's own, so that what was known of them holds.
+        files: of the shipped configuration, where there are no others, so that what was known of them holds.
     """
-    global _files
-    if shipped and (files := stamps()) != _files:
-        _kept.clear()
-        _files = files
-    if not shipped or (name, lines) not in _kept:
+    found = _kept.get((files, name, lines)) if files else None
+    if found is None:
         config = compose(*lines)
         found = Outline(dict(config.hydra.runtime.choices), frozenset(keys(config)))
-        if not shipped:
-            return found
-        if len(_kept) >= _MOST:
-            _kept.clear()
-        _kept[name, lines] = found
-    return _kept[name, lines]
+        if files:
+            if len(_kept) >= _MOST:
+                _kept.clear()
+            _kept[files, name, lines] = found
+    return found
 
 
 def keys(config: DictConfig, prefix: str = "") -> Iterator[str]:
