@@ -17,32 +17,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from counted import SITE
 from watched import group, kill
 
 from lehr.run.directory import RunDirectory
 
-# Python imports this by itself when it starts. What writes, renames or removes a file of the run is counted, and the
-# process ends before the operation whose number it was given; without a number it notes how many there were.
-SITE = """
-import atexit, os, signal, sys
-
-folder, count, last = os.environ["KILLED_FOLDER"], 0, int(os.environ.get("KILLED_BEFORE", "0"))
-EVENTS = {"open", "os.rename", "os.remove", "os.mkdir", "os.link", "os.rmdir", "os.truncate"}
-
-def hook(event, arguments):
-    global count
-    if event not in EVENTS or folder not in str(arguments[0]):
-        return
-    if event == "open" and not arguments[2] & (os.O_WRONLY | os.O_RDWR):
-        return
-    count += 1
-    if count == last:
-        os.kill(os.getpid(), signal.SIGKILL)
-
-sys.addaudithook(hook)
-if path := os.environ.get("KILLED_COUNT"):
-    atexit.register(lambda: open(path, "w").write(str(count)))
-"""
 _FINISHED = "holds a finished run"
 _TIMES = ("time/", "seconds", "wall")
 

@@ -6,9 +6,14 @@ import json
 import os
 import random
 import signal
+import sys
 from pathlib import Path
 
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "scripts" / "benchmark"))
+
+from counted import SITE
 from harness import Finished, forkserver, run_command
 
 from lehr.sweeps.directory import SweepDirectory, state_of
@@ -19,26 +24,6 @@ SWEEP = (
     "kl.warmup=1", "callbacks.checkpoints.every_seconds=0", "callbacks.samples=null", "evaluate=none",
 )  # fmt: skip
 """Six runs, of which four are trained at a time."""
-# Python imports this by itself when a process starts. In each of the sweep's, what writes, renames or removes a file of
-# it is counted, and before the operation whose number was given all of them are killed.
-SITE = """
-import os, signal, sys
-
-folder, count, last = os.environ["KILLED_FOLDER"], 0, int(os.environ.get("KILLED_BEFORE", "0"))
-EVENTS = {"open", "os.rename", "os.remove", "os.mkdir", "os.link", "os.truncate"}
-
-def hook(event, arguments):
-    global count
-    if event not in EVENTS or folder not in str(arguments[0]):
-        return
-    if event == "open" and not arguments[2] & (os.O_WRONLY | os.O_RDWR):
-        return
-    count += 1
-    if count == last:
-        os.killpg(0, signal.SIGKILL)
-
-sys.addaudithook(hook)
-"""
 
 
 class Sweep:
