@@ -5,8 +5,8 @@ behind the median is pruned. Each contender starts from nothing in a directory o
 same seed and the same number of trials; which trials these are hangs on what is known when each is asked for. What is
 timed is the wall clock of the command as a user waits for it.
 
-    python scripts/benchmark/searches.py                            # 32 trials of 30 epochs each, 8 lanes
-    python scripts/benchmark/searches.py --trials 12 --epochs 5 --lanes 4
+    python scripts/benchmark/fused_search.py                            # 32 trials of 30 epochs each, 8 lanes
+    python scripts/benchmark/fused_search.py --trials 12 --epochs 5 --lanes 4
 """
 
 from __future__ import annotations
