@@ -1,7 +1,8 @@
 """Tensors as files, each with the id of the trained model that they belong to.
 
 What is measured of a model, fitted to its latents or drawn from it is written beside its weights. A process can be
-killed between two of these files; the id in each of them shows which belong together.
+killed between two of these files; the id in each of them shows which belong together. torch is imported by what needs
+it: reports read such files without.
 """
 
 from __future__ import annotations
@@ -9,14 +10,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
-
-import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from lehr.errors import CheckpointError
 from lehr.files import replacing
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+    from torch import Tensor
 
 MODEL = "model"
 """The name under which a file keeps the id."""
@@ -24,6 +25,8 @@ MODEL = "model"
 
 def model_id(weights: Mapping[str, Tensor]) -> str:
     """A digest (32 hexadecimal digits) of weights: their names, types, shapes and bytes, in whatever order."""
+    import torch
+
     digest = hashlib.blake2b(digest_size=16)
     for name, weight in sorted(weights.items()):
         digest.update(f"{name} {weight.dtype} {tuple(weight.shape)}\n".encode())
@@ -40,6 +43,8 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], model: str | None) 
 
 def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None) -> None:
     """Write tensors as safetensors does, for whoever may read other files here: its own are their owner's alone."""
+    from safetensors.torch import save_file
+
     with replacing(path) as temporary:
         temporary.touch()
         mode = temporary.stat().st_mode
@@ -53,7 +58,16 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], str | None]:
     Raises:
         OSError, SafetensorError: if it is not there, or no such file.
     """
-    with safe_open(path, framework="pt") as file:
+    return _read(path, "pt")
+
+
+def read_arrays(path: Path) -> tuple[dict[str, npt.NDArray[Any]], str | None]:
+    """As `read_tensors`, as arrays of numpy."""
+    return _read(path, "np")
+
+
+def _read(path: Path, framework: str) -> tuple[dict[str, Any], str | None]:
+    with _opened(path, framework) as file:
         return {name: file.get_tensor(name) for name in file.keys()}, _id(file.metadata())  # noqa: SIM118
 
 
@@ -63,7 +77,7 @@ def read_id(path: Path) -> str | None:
     Raises:
         OSError, SafetensorError: if it is not there, or no such file.
     """
-    with safe_open(path, framework="pt") as file:
+    with _opened(path, "np") as file:
         return _id(file.metadata())
 
 
@@ -73,7 +87,7 @@ def read_metadata(path: Path) -> dict[str, str]:
     Raises:
         OSError, SafetensorError: if it is not there, or no such file.
     """
-    with safe_open(path, framework="pt") as file:
+    with _opened(path, "np") as file:
         return dict(file.metadata() or {})
 
 
@@ -87,6 +101,12 @@ def require_same_model(path: Path, written: str | None, model: str | None, advic
     """
     if written is not None and model is not None and written != model:
         raise CheckpointError(f"{path}: belongs to another model than the weights in model/; {advice}")
+
+
+def _opened(path: Path, framework: str) -> Any:
+    from safetensors import safe_open
+
+    return safe_open(path, framework=framework)
 
 
 def _id(metadata: Mapping[str, str] | None) -> str | None:

@@ -8,7 +8,6 @@ from lehr.cli.ending import print_tensorboard
 from lehr.data.walk import in_words
 from lehr.evaluation.catalogue import final_split, find_metric
 from lehr.evaluation.statistics import read_statistics
-from lehr.run.data_record import read_data
 from lehr.run.directory import RunDirectory
 from lehr.run.next_steps import advice_of
 from lehr.run.page import exported_note
@@ -52,7 +51,7 @@ def print_summary(metrics: Mapping[str, float], directory: RunDirectory) -> None
         print(f"\n  {exported}")
     print(f"\n  run          {directory.path}")
     print(f"  samples      {directory.samples}")
-    data = read_data(directory)
+    data = directory.read_data()
     if skipped := data.get("skipped"):
         print(f"  skipped      {len(skipped):,} damaged files, listed in {directory.data}")
     if left_out := data.get("left_out"):

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from lehr.errors import NonFinite
 from lehr.files import replacing
 from lehr.finite import DIVERGED
 from lehr.tensors import MODEL
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _SMALLEST_SIDE = 48  # pixels of a tile: smaller images are enlarged by whole factors, so that a person sees them
 _GAP = 2
@@ -29,6 +31,8 @@ def image_grid(images: Tensor, columns: int | None = None) -> Tensor:
     Raises:
         NonFinite: if a pixel is NaN, which no picture can show.
     """
+    import torch
+
     _require_numbers(images)
     n, channels, height, width = images.shape
     if channels not in (1, 3, 4):
@@ -54,6 +58,8 @@ def error_images(images: Tensor, reconstructions: Tensor) -> Tensor:
 
     The opacity of four channels is left at 1, and its error shown in all colours.
     """
+    import torch
+
     error = ERROR_FACTOR * (images - reconstructions.clamp(0, 1)).abs()
     if images.shape[1] == 4:
         error = torch.cat([error[:, :3].maximum(error[:, 3:]), torch.ones_like(error[:, 3:])], 1)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TypeGuard
+from typing import TYPE_CHECKING, TypeGuard
 
-from lehr.evaluation.mutual_information import MutualInformation
-from lehr.posterior.collapse import DELTA, THRESHOLD, MomentKL
+if TYPE_CHECKING:
+    from lehr.evaluation.mutual_information import MutualInformation
+    from lehr.posterior.collapse import MomentKL
 
 SILENT = 0.1
 """Nats of rate below which the latents as a whole count as collapsed."""
@@ -49,6 +50,8 @@ def verdict(evidence: Evidence) -> str:
 
 
 def _collapse(e: Evidence) -> str:
+    from lehr.posterior.collapse import DELTA, THRESHOLD  # late: advice needs no torch
+
     numbers = f"the rate is {e.rate:.2f} nats"
     if e.rate < SILENT:
         return f"Collapsed: {numbers} and {e.active} of {e.latents} units are active."

@@ -16,7 +16,6 @@ from lehr.data.splits import IN_WORDS
 from lehr.data.walk import in_words
 from lehr.errors import ConfigError, DataError
 from lehr.files import write_json
-from lehr.reading import read_json
 from lehr.run.directory import RunDirectory
 from lehr.run.objects import build_data, data_problems
 from lehr.run.status import MEASURED_BY
@@ -24,19 +23,10 @@ from lehr.run.status import MEASURED_BY
 
 def write_data(directory: RunDirectory, data: ImageDataModule) -> None:
     """Write data.json. A run that goes on does not look into every file again: what it found there stays said."""
-    described, before = data.described(), read_data(directory).get("left_out")
+    described, before = data.described(), directory.read_data().get("left_out")
     if isinstance(before, dict):
         described["left_out"] = {**before, **described["left_out"]}
     write_json(directory.data, described)
-
-
-def read_data(directory: RunDirectory) -> dict[str, Any]:
-    """data.json; empty where there is none, as in runs of earlier versions, or it is damaged."""
-    try:
-        found = read_json(directory.data)
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def require_same_data(directory: RunDirectory, data: ImageDataModule, saved: Any = None, advice: str = "") -> None:
@@ -51,7 +41,7 @@ def require_same_data(directory: RunDirectory, data: ImageDataModule, saved: Any
     Raises:
         DataError: says which split differs, and how.
     """
-    recorded = Fingerprint.read(read_data(directory).get("splits"))
+    recorded = Fingerprint.read(directory.read_data().get("splits"))
     before = Fingerprint.read(saved) or recorded
     if before is None:
         return

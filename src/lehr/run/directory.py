@@ -289,11 +289,19 @@ class RunDirectory:
 
     def read_status(self) -> dict[str, Any]:
         """What status.json holds; nothing if it is not there, or damaged."""
-        try:
-            fields = read_json(self.status)
-        except (OSError, ValueError):
-            return {}
-        return fields if isinstance(fields, dict) else {}
+        return _read(self.status)
+
+    def read_data(self) -> dict[str, Any]:
+        """What data.json holds; nothing if it is not there, as in runs of earlier versions, or damaged."""
+        return _read(self.data)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        found = read_json(path)
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _existing(path: Path) -> Path:

@@ -9,7 +9,6 @@ from typing import Any
 from lehr.errors import CheckpointError
 from lehr.evaluation.advice import Advice, Findings, advise
 from lehr.reading import read_json
-from lehr.run.data_record import read_data
 from lehr.run.directory import RunDirectory
 from lehr.run.history import read_history
 from lehr.run.status import DONE
@@ -60,5 +59,5 @@ def _curves(path: Path) -> list[dict[str, Any]]:
 
 def _training_examples(directory: RunDirectory) -> int | None:
     with suppress(KeyError, TypeError, ValueError):
-        return int(read_data(directory)["splits"]["train"]["n"])
+        return int(directory.read_data()["splits"]["train"]["n"])
     return None

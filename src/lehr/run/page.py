@@ -10,7 +10,6 @@ from lehr.evaluation.catalogue import final_split
 from lehr.evaluation.pictures import ERROR_SCALE
 from lehr.run import html
 from lehr.run.contents import GRIDS
-from lehr.run.data_record import read_data
 from lehr.run.directory import RunDirectory
 from lehr.run.evaluation import named, numbers_table, shown
 
@@ -80,7 +79,7 @@ def exported_note(status: Mapping[str, Any]) -> str:
 
 def data_note(directory: RunDirectory) -> str:
     """Which data a run is of, how many in each split, and what of them it has not read; empty where nothing says so."""
-    data = read_data(directory)
+    data = directory.read_data()
     with suppress(AttributeError, KeyError, TypeError, ValueError):  # of a file that somebody else has written
         counts = [f"{split['n']:,} {name}" for name, split in data["splits"].items() if split]
         parts = [f"{data['name']}, {', '.join(counts)} images"]

@@ -15,7 +15,6 @@ from lehr.errors import CheckpointError, ConfigError, LehrError
 from lehr.evaluation.catalogue import final_split, find_metric
 from lehr.evaluation.table import aligned
 from lehr.run import html
-from lehr.run.data_record import read_data
 from lehr.run.directory import RunDirectory
 from lehr.run.evaluation import named, shown
 from lehr.run.identity import canonical
@@ -206,7 +205,7 @@ def _read(run: Run | str | Path, path: Path) -> RunResult:
 def _digest(path: Path, split: str) -> str | None:
     """Of the images of a split, as data.json has it."""
     with suppress(KeyError, TypeError, AttributeError):
-        return str(read_data(RunDirectory(path))["splits"][split]["digest"])
+        return str(RunDirectory(path).read_data()["splits"][split]["digest"])
     return None
 
 
