@@ -239,6 +239,10 @@ def test_latent_maps_of_one_size_or_of_several_have_the_statistics_of_their_defi
     whole = {name: getattr(found.whole, name) for name in ("mean", "mean_of_var", "var_of_mean")}
     about = {"n": found.n, "extremes": found.extremes, "tallies": found.tallies}
     assert_maps(channels | whole | about, batches, of_elements)
+    posteriors = [DiagonalGaussian(mean, mean.cos() - 9) for mean in batches]
+    kl = torch.cat([q.kl_per_dimension().sum((2, 3)) for q in posteriors]).mean(0)  # of each channel of an example
+    torch.testing.assert_close(found.kl_of_latents, kl, rtol=1e-12, atol=0)
+    torch.testing.assert_close(kl.sum(), torch.cat([q.kl() for q in posteriors]).mean(), rtol=1e-12, atol=0)
 
 
 def test_maps_of_several_sizes_have_as_many_channels():

@@ -7,7 +7,7 @@ import math
 
 import pytest
 
-from lehr.run.history import History, read_history
+from lehr.run.history import History, history_frame, read_history
 
 
 def test_points_are_read_as_they_were_added(tmp_path):
@@ -33,6 +33,19 @@ def test_what_is_no_number_is_null(tmp_path):
     history.close()
     text = (tmp_path / "history.jsonl").read_text()
     assert json.loads(text, parse_constant=pytest.fail) == {"images": 1, "a": None, "b": None, "c": None, "d": 0.0}
+
+
+def test_a_number_for_each_latent_is_a_list_in_the_point_and_no_curve(tmp_path):
+    history = History(tmp_path / "history.jsonl")
+    history.add(5, {"val/rate": 3.0}, {"kl": [1.0, math.nan, 2.0]})
+    history.add(6, {"val/rate": 4.0}, {"kl": [0.0] * 512, "more": [0.0] * 513})
+    history.close()
+    first, second = read_history(tmp_path / "history.jsonl")
+    assert first == {"images": 5, "val/rate": 3.0, "kl": [1.0, None, 2.0]}
+    assert second == {"images": 6, "val/rate": 4.0, "kl": [0.0] * 512}
+    frame = history_frame(tmp_path / "history.jsonl")
+    assert list(frame) == ["val/rate"]
+    assert frame["val/rate"].tolist() == [3.0, 4.0]
 
 
 @pytest.mark.parametrize("rest", ["", '{"images": 3, "a": 3.0}\n', '{"images": 3, "a"', '{"images": 3}\n{"im'])

@@ -252,6 +252,16 @@ class AggregatePosterior:
         return self.signal_covariance + torch.diag(self.mean_of_var)
 
     @property
+    def kl_of_latents(self) -> Tensor | None:
+        """(d,) `kl`, or for a latent map (k,) that of each channel, summed over its positions; None without a density.
+
+        Over all latents it sums to E_x[KL(q(z|x) || N(0, I))] in nats, also where maps are of several sizes.
+        """
+        if self.channels is None or self.channels.kl is None:
+            return self.kl
+        return self.channels.kl * (self.channels.n / self.n)  # observations are positions of examples
+
+    @property
     def whole(self) -> Split:
         """All latents of all examples taken together, scalars."""
         return Split.over(self, (0,), (-1,))

@@ -1,6 +1,7 @@
 """history.jsonl: every curve of a run, one line of JSON a point.
 
-{"images": 12800, "train/loss": 31.2, ...}: images seen, then the metrics by name; NaN and infinities are null.
+{"images": 12800, "train/loss": 31.2, ...}: images seen, then the metrics by name; NaN and infinities are null. That of
+a validation has a list too, `val/kl_per_dimension`, with a number for each latent.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
@@ -17,6 +18,11 @@ from lehr.errors import CheckpointError, in_a_line
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+MOST_LISTED = 512
+"""Latents up to which a point lists a number for each; of more it has none."""
+NO_VECTORS: Mapping[str, Sequence[float]] = {}
 
 
 class History:
@@ -38,10 +44,14 @@ class History:
         """How many points there are."""
         return self._lines
 
-    def add(self, images: int, metrics: Mapping[str, float]) -> None:
-        """Append a point: `metrics`, by name, after so many images."""
+    def add(
+        self, images: int, metrics: Mapping[str, float], vectors: Mapping[str, Sequence[float]] = NO_VECTORS
+    ) -> None:
+        """Append a point: `metrics`, by name, after so many images, and `vectors` with a number for each latent."""
+        point: dict[str, Any] = {"images": images, **{name: _finite(value) for name, value in metrics.items()}}
+        point |= {name: [_finite(v) for v in values] for name, values in vectors.items() if len(values) <= MOST_LISTED}
         file = self._opened()
-        file.write(json.dumps({"images": images, **{name: _finite(value) for name, value in metrics.items()}}) + "\n")
+        file.write(json.dumps(point) + "\n")
         self._lines += 1
         self._is_flushed = False
 
@@ -92,7 +102,8 @@ def read_history(path: Path) -> list[dict[str, Any]]:
 def history_frame(path: Path) -> pd.DataFrame:
     """The points of a run as a table: a column a curve, by the number of images seen, NaN where it has no point.
 
-    What was logged twice after so many images counts as it was logged last. A number that was not finite is NaN.
+    What was logged twice after so many images counts as it was logged last. A number that was not finite is NaN. Lists
+    with a number for each latent are no curves, and left out.
 
     Raises:
         CheckpointError: if there is no such file.
@@ -102,7 +113,8 @@ def history_frame(path: Path) -> pd.DataFrame:
     rows: dict[int, dict[str, float]] = {}
     try:
         for point in read_history(path):
-            rows.setdefault(int(point["images"]), {}).update(point)
+            row = rows.setdefault(int(point["images"]), {})
+            row.update({name: value for name, value in point.items() if not isinstance(value, list)})
         frame = pd.DataFrame(rows.values(), index=pd.Index(rows, name="images"), dtype="float64")
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{path}: there are no curves to be read ({in_a_line(error)})") from error

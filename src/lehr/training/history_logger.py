@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import nullcontext, suppress
-from typing import Any
 
-from lightning.pytorch.loggers import Logger
+from torch import Tensor
 
 from lehr.run.history import History
+from lehr.training.loggers.run_logger import RunLogger
 
 
-class HistoryLogger(Logger):
+class HistoryLogger(RunLogger):
     """Writes what is logged into the history of a run.
 
     Args:
@@ -29,11 +30,11 @@ class HistoryLogger(Logger):
     def version(self) -> str:
         return ""
 
-    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         self.history.add(step or 0, metrics)
 
-    def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
-        """Nothing: the configuration lies beside the history."""
+    def log_point(self, metrics: Mapping[str, float], vectors: Mapping[str, Tensor], images_seen: int) -> None:
+        self.history.add(images_seen, metrics, {name: values.tolist() for name, values in vectors.items()})
 
     def save(self) -> None:
         self.history.flush()

@@ -50,6 +50,7 @@ def test_the_history_has_every_scalar_that_tensorboard_shows(run, events):
     found = {}
     for point in read_history(run / "history.jsonl"):
         images = point.pop("images")
+        point.pop("val/kl_per_dimension", None)
         for name, value in point.items():
             found.setdefault(name, []).append((images, pytest.approx(value, rel=1e-6)))  # float32 there
     assert found.keys() >= TRAIN | POSTERIOR | TIME
@@ -123,6 +124,19 @@ def test_the_histogram_is_of_the_kl_of_each_latent(run, events):
     assert histogram.num == 20
     rate = json.loads((run / "metrics.json").read_text())["val/rate"]
     assert histogram.sum == pytest.approx(rate, rel=1e-5)
+
+
+def test_each_validation_has_the_kl_of_each_latent_in_the_history(run, events):
+    points = [point for point in read_history(run / "history.jsonl") if "val/elbo" in point]
+    assert len(points) == 2
+    for point, (x, histogram) in zip(points, events["val/kl_per_dimension"], strict=True):
+        kl = point["val/kl_per_dimension"]
+        assert point["images"] == x
+        assert len(kl) == 20
+        assert min(kl) >= 0
+        assert sum(kl) == pytest.approx(point["val/rate"], rel=1e-6)  # of the prior N(0, I)
+        assert (histogram.min, histogram.max) == (min(kl), max(kl))
+    assert not any("val/kl_per_dimension" in p for p in read_history(run / "history.jsonl") if "val/elbo" not in p)
 
 
 def test_the_grids_are_the_pictures_of_the_run(run, events):

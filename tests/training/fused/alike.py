@@ -73,8 +73,13 @@ def metrics(run_dir):
     return {name: value for name, value in found.items() if not name.startswith("time/")}
 
 
+VECTOR = "val/kl_per_dimension"
+
+
 def history(run_dir):
     lines = [json.loads(line) for line in (run_dir / "history.jsonl").read_text().splitlines()]
+    for line in lines:
+        line |= {f"{VECTOR}/{i}": value for i, value in enumerate(line.pop(VECTOR, ()))}
     return [{name: value for name, value in line.items() if not name.startswith("time/")} for line in lines]
 
 
@@ -90,6 +95,7 @@ def assert_same(one, other, rtol=1e-10):
         torch.testing.assert_close(right[name], weight, rtol=rtol, atol=rtol, msg=name)
     assert metrics(other) == pytest.approx(metrics(one), rel=rtol, abs=rtol)
     assert len(history(one)) == len(history(other)) > 3
+    assert any(f"{VECTOR}/0" in point for point in history(one))
     for before, after in zip(history(one), history(other), strict=True):
         assert after == pytest.approx(before, rel=rtol, abs=rtol)
 

@@ -20,8 +20,7 @@ from wandb_file import records, values
 from lehr.cli.main import main
 from lehr.run.contents import own_files
 from lehr.run.directory import RunDirectory
-from lehr.run.history import read_history
-from lehr.training.history_logger import HistoryLogger
+from lehr.run.history import History, read_history
 
 RUN = (
     "train", "logger=[tensorboard,csv,wandb,mlflow]", "trainer.max_epochs=4", "trainer.check_val_every_n_epoch=2",
@@ -45,15 +44,15 @@ def seen(tmp_path_factory):
         patch.setenv("MLFLOW_TRACKING_URI", (folder / "store").as_uri())
         for name in ("CONFIG", "CACHE", "DATA"):
             patch.setenv(f"WANDB_{name}_DIR", str(folder / "of_wandb"))
-        log = HistoryLogger.log_metrics
+        add = History.add
 
-        def interrupt(logger: HistoryLogger, metrics: dict[str, float], step: int | None = None) -> None:
-            log(logger, metrics, step)
-            if logger.history.lines == 9:  # the validation after two epochs has been logged, and some steps after it
+        def interrupt(history: History, images: int, *what: Any) -> None:
+            add(history, images, *what)
+            if history.lines == 9:  # the validation after two epochs has been logged, and some steps after it
                 os.kill(os.getpid(), signal.SIGTERM)
 
         with patch.context() as interrupted:
-            interrupted.setattr(HistoryLogger, "log_metrics", interrupt)
+            interrupted.setattr(History, "add", interrupt)
             assert main([*RUN, "dir=run"]) == 128 + signal.SIGTERM
         between = mlflow_run(folder / "run").info.status
         assert main([*RUN, "dir=run"]) == 0
@@ -65,6 +64,7 @@ def history(seen) -> Curves:
     found: Curves = {}
     for point in read_history(seen.run / "history.jsonl"):
         images = point.pop("images")
+        point.pop("val/kl_per_dimension", None)  # of which loggers show how it is distributed
         for name, value in point.items():
             found.setdefault(name, []).append((images, pytest.approx(value, rel=1e-6)))
     return found

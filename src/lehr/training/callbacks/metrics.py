@@ -23,6 +23,7 @@ from lehr.training.loggers.all import run_loggers
 from lehr.training.loggers.run_logger import RunLogger
 from lehr.training.module import VAEModule
 
+_NO_VECTORS: Mapping[str, Tensor] = {}
 _POINTS = 10  # of a training that is shorter than `trainer.log_every_n_steps`
 
 
@@ -127,12 +128,10 @@ class Metrics(LeanCallback):
             self.log_final(trainer, pl_module, pl_module.evaluated, pl_module.aggregate)
             return
         self._validated_at = pl_module.images_seen
-        log(trainer, pl_module.evaluated, pl_module.images_seen)
         measured = pl_module.measurement
-        kl = measured.aggregate.kl if measured and measured.aggregate else None
-        if kl is not None:
-            for logger in run_loggers(trainer):
-                logger.show_histogram("val/kl_per_dimension", kl, pl_module.images_seen)
+        kl = measured.aggregate.kl_of_latents if measured and measured.aggregate else None
+        vectors = {} if kl is None else {"val/kl_per_dimension": kl}
+        log(trainer, pl_module.evaluated, pl_module.images_seen, vectors)
         self._mark, self._done = time.perf_counter(), _done(pl_module)
 
     def on_test_end(self, trainer: Trainer, pl_module: VAEModule) -> None:  # type: ignore[override]
@@ -233,11 +232,16 @@ def _is_one(weight: float | Tensor) -> bool:
     return not isinstance(weight, Tensor) and abs(weight) == 1
 
 
-def log(trainer: Trainer, metrics: Mapping[str, float], images_seen: int) -> None:
-    """Write scalars to every logger, with images seen on the x-axis."""
+def log(
+    trainer: Trainer, metrics: Mapping[str, float], images_seen: int, vectors: Mapping[str, Tensor] = _NO_VECTORS
+) -> None:
+    """Write scalars to every logger, with images seen on the x-axis, and `vectors` (n,), a number for each latent."""
     if metrics and trainer.is_global_zero:
         for logger in trainer.loggers:
-            logger.log_metrics(dict(metrics), step=images_seen)
+            if not isinstance(logger, RunLogger):
+                logger.log_metrics(dict(metrics), step=images_seen)
+        for logger in run_loggers(trainer):
+            logger.log_point(metrics, vectors, images_seen)
 
 
 def _shown(values: Mapping[str, Any]) -> dict[str, Any]:

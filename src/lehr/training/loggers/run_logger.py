@@ -86,6 +86,18 @@ class RunLogger(Logger):
     def show_histogram(self, name: str, values: Tensor, images_seen: int) -> None:
         """Show how values (n,) are distributed."""
 
+    def log_point(self, metrics: Mapping[str, float], vectors: Mapping[str, Tensor], images_seen: int) -> None:
+        """Log a point of the curves, with what has a number for each latent; by default that is shown as a histogram.
+
+        Args:
+            metrics: by name.
+            vectors: (n,) each, by name.
+            images_seen: where the point is.
+        """
+        self.log_metrics(dict(metrics), images_seen)
+        for name, values in vectors.items():
+            self.show_histogram(name, values, images_seen)
+
     def conclude(self, metrics: Mapping[str, float]) -> None:
         """Show what metrics.json holds."""
 
