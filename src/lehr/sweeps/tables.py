@@ -112,9 +112,9 @@ def _count(row: Row) -> str:
 
 def _metric_cells(cells: Sequence[Cell], counts: Sequence[int], beneath: bool = False) -> list[list[str]]:
     """Means, and standard deviations where a group has one, aligned; n where it is not that of the group."""
-    digits = _digits(cells)
-    means = [_text(cell.mean, digits) for cell in cells]
-    stds = [_text(cell.std, digits) for cell in cells]
+    digits = digits_of([cell.mean for cell in cells], [cell.std for cell in cells])
+    means = [in_digits(cell.mean, digits) for cell in cells]
+    stds = [in_digits(cell.std, digits) for cell in cells]
     notes = [f" (n={cell.n})" if cell.n != n else "" for cell, n in zip(cells, counts, strict=True)]
     note = max(map(len, notes), default=0)
     if all(cell.std is None for cell in cells):
@@ -126,14 +126,14 @@ def _metric_cells(cells: Sequence[Cell], counts: Sequence[int], beneath: bool = 
     return [[f"{mean} {std}{text:<{note}}"] for (mean, std), text in zip(both, notes, strict=True)]
 
 
-def _digits(cells: Sequence[Cell]) -> int | None:
-    """How many decimals to show in a column; None where it needs an exponent.
+def digits_of(numbers: Iterable[float | None], deviations: Iterable[float | None] = ()) -> int | None:
+    """How many decimals to show numbers with that stand below each other; None where they need an exponent.
 
     Two digits of the (median) standard deviation, or four of the largest number, but no more than there are in a
     float32; whole numbers as they are.
     """
-    means = [abs(cell.mean) for cell in cells if cell.mean is not None]
-    stds = [cell.std for cell in cells if cell.std]
+    means = [abs(mean) for mean in numbers if mean is not None]
+    stds = [std for std in deviations if std]
     top = max(means, default=0.0)
     if not stds and all(mean == int(mean) for mean in means) and top < 1e6:
         return 0
@@ -144,7 +144,8 @@ def _digits(cells: Sequence[Cell]) -> int | None:
     return min(max(wanted, 0), max(5 - magnitude, 0))
 
 
-def _text(value: float | None, digits: int | None) -> str:
+def in_digits(value: float | None, digits: int | None) -> str:
+    """A number with as many decimals as `digits_of` says; a dash where there is none."""
     if value is None:
         return "-"
     # adding zero turns -0.0 into 0.0
@@ -269,10 +270,11 @@ def _texts(values: Sequence[Any]) -> list[str]:
         return texts
     paths = [text for text in texts if text.startswith("/")]
     above = os.path.commonpath([os.path.dirname(path) for path in paths]).rstrip("/") if paths else ""
-    return [_cut(f"…{text[len(above) :]}" if above and text.startswith("/") else text) for text in texts]
+    return [cut(f"…{text[len(above) :]}" if above and text.startswith("/") else text) for text in texts]
 
 
-def _cut(text: str) -> str:
+def cut(text: str) -> str:
+    """A swept value, no longer than there is room for in a line; of a path the end."""
     if len(text) <= _VALUE_WIDTH:
         return text
     return f"…{text[1 - _VALUE_WIDTH :]}" if text.startswith(("/", "…/")) else f"{text[: _VALUE_WIDTH - 1]}…"

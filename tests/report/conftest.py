@@ -1,0 +1,8 @@
+"""Sweeps with effects that are known."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))  # for planted
