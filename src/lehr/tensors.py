@@ -8,6 +8,7 @@ it: reports read such files without.
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 MODEL = "model"
 """The name under which a file keeps the id."""
+_NOTHING: Mapping[str, str] = {}
 
 
 def model_id(weights: Mapping[str, Tensor]) -> str:
@@ -34,11 +36,12 @@ def model_id(weights: Mapping[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
-def write_tensors(path: Path, tensors: Mapping[str, Tensor], model: str | None) -> None:
-    """Write `tensors` with the id `model` of what they belong to, None where that has none."""
+def write_tensors(
+    path: Path, tensors: Mapping[str, Tensor], model: str | None, about: Mapping[str, str] = _NOTHING
+) -> None:
+    """Write `tensors` with the id `model` of what they belong to, None where that has none, and texts `about` them."""
     own = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-    # a single entry: several are written in an order that is another each time
-    save_tensors(path, own, None if model is None else {MODEL: model})
+    save_tensors(path, own, {**({} if model is None else {MODEL: model}), **about} or None)
 
 
 def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None) -> None:
@@ -49,7 +52,24 @@ def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str
         temporary.touch()
         mode = temporary.stat().st_mode
         save_file(tensors, temporary, metadata)
+        if metadata and len(metadata) > 1:
+            _sort_metadata(temporary)
         temporary.chmod(mode)
+
+
+def _sort_metadata(path: Path) -> None:
+    """Put the texts of a file of tensors in the order of their names: they were written in another each time.
+
+    The file begins with the length of its header (8 bytes, the least first), which is JSON and then spaces.
+    """
+    with path.open("r+b") as file:
+        length = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(length))
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+        text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+        assert len(text) <= length  # of the same characters
+        file.seek(8)
+        file.write(text.ljust(length))
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], str | None]:

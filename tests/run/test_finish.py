@@ -68,7 +68,7 @@ def test_without_a_trainer_it_writes_the_files_of_a_run_with_one(trained, data, 
 
 def test_what_is_not_wanted_is_not_made(trained, data, tmp_path):
     what, config = trained
-    options = Options(config, statistics=False, grids=None)
+    options = Options(config, statistics=False, grids=None, latents=0)
     finished = finish(what, data, RunDirectory(tmp_path), options, Execution(torch.device("cpu")))
     assert finished.aggregate is None
     assert not any(name.startswith("posterior/") for name in finished.metrics)

@@ -24,6 +24,7 @@ NO_PART = {
     # what is shown of it, kept of it on the way, and measured when it is over
     "debug", "logger", "evaluate", "trainer.log_every_n_steps", "callbacks.progress", "callbacks.samples.n",
     "callbacks.samples.interpolations", "callbacks.samples.steps", "callbacks.samples.every_n_validations",
+    "callbacks.samples.latents",
     "callbacks.checkpoints.every_seconds",
     # whether what cannot be decoded is found before the training
     "data.verify",

@@ -82,7 +82,7 @@ def test_two_processes_end_in_the_same_best_weights_and_go_on_from_them(process,
 
 
 def test_two_processes_train_what_one_does(alone, together):
-    for name in ("model/model.safetensors", "posterior/statistics.safetensors"):
+    for name in ("model/model.safetensors", "posterior/statistics.safetensors", "posterior/latents.safetensors"):
         one, two = load_file(alone / name), load_file(together / name)
         for key in one:
             torch.testing.assert_close(two[key], one[key], rtol=1e-4, atol=1e-5, msg=lambda m, key=key: f"{key}: {m}")

@@ -51,7 +51,7 @@ FOLDERS = {
     "model": re.compile(r"model\.safetensors|config\.json"),
     PROBES_FOLDER: re.compile(rf"({'|'.join(PROBES)})\.png"),
     "profile": re.compile(r"step\.txt|trace\.json"),
-    "posterior": re.compile(rf"(statistics|{_SAMPLER})\.(safetensors|json)"),
+    "posterior": re.compile(rf"(statistics|{_SAMPLER})\.(safetensors|json)|latents\.safetensors"),
     "samples": re.compile(
         rf"({'|'.join(GRIDS)}|{OVERFIT})\.png|({_SAMPLER})-seed-?\d+\.png|interpolate-\d+-\d+\.(png|gif)"
     ),

@@ -24,6 +24,7 @@ from lehr.models.components import Components
 from lehr.posterior.aggregate import AggregatePosterior
 from lehr.run.directory import RunDirectory
 from lehr.run.execution import Execution
+from lehr.run.latents import MOST_LATENTS, FirstLatents, write_latents
 from lehr.run.measure import measure_split
 from lehr.run.model_files import weights_of, write_model
 from lehr.run.pictures import Grids, draw_grids, write_grids
@@ -55,11 +56,13 @@ class Options:
         config: the resolved configuration of the run.
         statistics: whether the statistics of q(z) over the training set are measured.
         grids: the pictures to draw; None for none.
+        latents: of how many images of the split that the model is judged by they are kept, at most.
     """
 
     config: Mapping[str, Any]
     statistics: bool = True
     grids: Grids | None = field(default_factory=Grids)
+    latents: int = MOST_LATENTS
 
 
 @dataclass(frozen=True)
@@ -118,8 +121,11 @@ def finish(
             pictures = draw_grids(components, data, aggregate, options.grids, execution)
             observer.pictures(pictures)
     with _timed(seconds, "test"):
-        measured = measure_split(components, data, data.held_out, execution, options.config["seed"], trained.step)
+        split, seed = data.held_out, options.config["seed"]
+        first = FirstLatents.of(components.model, data, split, options.latents).to(execution.device)
+        measured = measure_split(components, data, split, execution, seed, trained.step, first.update)
         observer.metrics(measured, aggregate)
+        latents = first.found(data, split)
     metrics = {**trained.validated, **measured, **posterior_metrics(aggregate), **trained.speed}
     require_finite(f"metrics after step {trained.step:,}", metrics)
     if execution.is_first:
@@ -130,6 +136,7 @@ def finish(
             remove_statistics(directory.posterior)
         else:
             write_statistics(directory.posterior, aggregate, source_of(components, data), model)
+        write_latents(directory.posterior, latents, model)
         write_grids(directory.samples, pictures, model)
         write_model(directory.model, weights, model, components.model.image_shape, options.config)
         write_json(directory.metrics, metrics)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
@@ -26,6 +26,8 @@ from lehr.run.evaluation_mode import in_own_precision
 from lehr.run.execution import Execution
 
 _ONE_SAMPLE = ELBO()
+Look = Callable[[Batch, Posterior], None]
+"""Looks at a batch that is measured, and its posterior."""
 
 
 def has_psnr(components: Components) -> bool:
@@ -47,12 +49,19 @@ class SplitMeasurement:
         data: of which `split` ("val" or "test") is passed through.
         seed: the noise of an example is a function of it, of the split and of the example's row.
         device: where the components are.
+        look: is shown each batch of this rank with its posterior.
     """
 
     def __init__(
-        self, components: Components, data: ImageDataModule, split: str, seed: int, device: torch.device
+        self,
+        components: Components,
+        data: ImageDataModule,
+        split: str,
+        seed: int,
+        device: torch.device,
+        look: Look | None = None,
     ) -> None:
-        self._components = components
+        self._components, self._look = components, look
         self.split, self._seed, self._device = split, seed, device
         self._levels = data.levels
         self._n = data.n_test if split == "test" else data.n_val
@@ -69,6 +78,8 @@ class SplitMeasurement:
 
     def _count(self, batch: Batch) -> None:
         posterior = self._components.model.encode(batch.images)
+        if self._look is not None:
+            self._look(batch, posterior)
         rows, shape = (batch.start, batch.start + len(batch)), posterior.noise_shape
         noise = randomness.rows("normal", self._seed, f"posterior/{self.split}", *rows, shape, self._device)
         draw = one_sample(self._components, batch.images, posterior, noise)
@@ -127,10 +138,16 @@ def score(metrics: Mapping[str, float], split: str = "val") -> float:
 
 
 def measure_split(
-    components: Components, data: ImageDataModule, split: str, execution: Execution, seed: int, step: int
+    components: Components,
+    data: ImageDataModule,
+    split: str,
+    execution: Execution,
+    seed: int,
+    step: int,
+    look: Look | None = None,
 ) -> dict[str, float]:
     """Pass `split` through the networks once: its metrics, see `SplitMeasurement`."""
-    measurement = SplitMeasurement(components, data, split, seed, execution.device)
+    measurement = SplitMeasurement(components, data, split, seed, execution.device, look)
     with execution.evaluating(components):
         for batch in execution.batches(data, split, split):
             measurement.update(batch)

@@ -198,7 +198,9 @@ def _wanted_at_end(config: Config, configured: list[Callback]) -> tuple[Options,
             callback.left_to_session = True
     statistics = any(isinstance(callback, AggregateStatistics) for callback in configured)
     pictures = next((callback for callback in configured if isinstance(callback, SampleGrids)), None)
-    return Options(config, statistics, pictures.grids if pictures else None), pictures
+    if pictures is None:
+        return Options(config, statistics, grids=None, latents=0), None
+    return Options(config, statistics, pictures.grids, pictures.latents), pictures
 
 
 def _module(

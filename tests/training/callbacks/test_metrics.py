@@ -182,7 +182,8 @@ def test_nothing_but_what_was_promised_lies_in_the_run_directory(run):
         "config.yaml", "data.json", "status.json", "metrics.json", "history.jsonl", "checkpoints/last.ckpt",
         "checkpoints/best.ckpt",
         "model/model.safetensors", "model/config.json", "posterior/statistics.json",
-        "posterior/statistics.safetensors", "samples/aggregate.png", "samples/prior.png",
+        "posterior/statistics.safetensors", "posterior/latents.safetensors", "samples/aggregate.png",
+        "samples/prior.png",
         "samples/interpolation.png", "samples/reconstruction.png", "evaluation.json",
     }  # fmt: skip
 

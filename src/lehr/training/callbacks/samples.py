@@ -11,6 +11,7 @@ from torch import Tensor
 
 from lehr.limits import NonNegativeInt, PositiveInt
 from lehr.run.directory import RunDirectory
+from lehr.run.latents import MOST_LATENTS
 from lehr.run.pictures import Grids, draw_grids, write_grids
 from lehr.training.callbacks.at_end import AtTrainingEnd, execution_of
 from lehr.training.loggers.all import run_loggers
@@ -29,6 +30,8 @@ class SampleGrids(AtTrainingEnd):
         interpolations: rows of the interpolation grid.
         steps: images in a row, from one image to the other.
         every_n_validations: how often grids go to the loggers during training; 0 for never.
+        latents: of how many images of the split that the model is judged by the latents are kept, in
+            `posterior/latents.safetensors`, at most; 0 for none. It is `lehr.run.finish` that does so.
     """
 
     def __init__(
@@ -37,8 +40,10 @@ class SampleGrids(AtTrainingEnd):
         interpolations: PositiveInt = 8,
         steps: Annotated[int, Ge(2)] = 10,
         every_n_validations: NonNegativeInt = 5,
+        latents: NonNegativeInt = MOST_LATENTS,
     ) -> None:
         super().__init__()
+        self.latents = latents
         self.grids = Grids(n, interpolations, steps)
         self.every_n_validations = every_n_validations
         self._validations = 0
