@@ -173,9 +173,8 @@ def pareto_front(trials: list[FrozenTrial], directions: list[Direction]) -> list
     """
     signs = [-1 if direction == "maximize" else 1 for direction in directions]
     costs = {tuple(s * value for s, value in zip(signs, t.values, strict=True)): t for t in reversed(trials)}
-    front = [
-        cost
-        for cost in costs
-        if not any(all(a <= b for a, b in zip(other, cost, strict=True)) for other in costs if other != cost)
-    ]
-    return [costs[cost] for cost in sorted(front)]
+    front: list[tuple[float, ...]] = []
+    for cost in sorted(costs):  # what is better than a cost in anything and worse in nothing comes before it
+        if not any(all(a <= b for a, b in zip(other, cost, strict=True)) for other in reversed(front)):
+            front.append(cost)
+    return [costs[cost] for cost in front]
