@@ -144,7 +144,8 @@ def effects(layout: Layout, metric: str) -> list[Effect]:
         for place, key in enumerate(layout.keys):
             if len(np.unique(layout.codes[rows, place])) > 1:
                 found.append(_effect(layout, numbers, rows, key, where))
-    return _adjusted(found)
+    contrasts = iter(adjusted([contrast for effect in found for contrast in effect.contrasts]))
+    return [replace(effect, contrasts=tuple(next(contrasts) for _ in effect.contrasts)) for effect in found]
 
 
 def incomparable(layout: Layout, metric: str) -> list[str]:
@@ -259,18 +260,16 @@ def _levels(layout: Layout, numbers: Numbers, rows: Ints, key: str, rest: Ints, 
         yield Level(name, float(per_seed.mean()), low, high, len(per_seed), True)
 
 
-def _adjusted(found: Sequence[Effect]) -> list[Effect]:
-    """With p-values that hold for all comparisons together."""
-    every = [contrast for effect in found for contrast in effect.contrasts]
-    p = holm([math.nan if c.interval is None or c.constant else c.interval.p for c in every])
-    depends = holm([c.interaction.p if c.interaction else math.nan for c in every])
-    new = iter(
+def adjusted(contrasts: Sequence[Contrast]) -> list[Contrast]:
+    """The contrasts with p-values that hold for all of them together (Holm), and how many they are."""
+    p = holm([math.nan if c.interval is None or c.constant else c.interval.p for c in contrasts])
+    depends = holm([c.interaction.p if c.interaction else math.nan for c in contrasts])
+    return [
         replace(
-            c,
+            contrast,
             p_adjusted=own,
-            comparisons=len(every),
-            interaction=replace(c.interaction, p_adjusted=of_rest) if c.interaction else None,
+            comparisons=len(contrasts),
+            interaction=replace(contrast.interaction, p_adjusted=of_rest) if contrast.interaction else None,
         )
-        for c, own, of_rest in zip(every, p, depends, strict=True)
-    )
-    return [replace(effect, contrasts=tuple(next(new) for _ in effect.contrasts)) for effect in found]
+        for contrast, own, of_rest in zip(contrasts, p, depends, strict=True)
+    ]

@@ -102,6 +102,8 @@ def numbers_of(layout: Layout, metric: str) -> Numbers:
             continue
         values[i] = value
         known = tuple((name, "unknown" if v is None else shown(v)) for name, v in condition(run, metric))
+        if metric.startswith("time/"):  # a speed is that of its machine
+            known += (("host", str(run.host)),)
         which[i] = places.setdefault(known, len(places))
     return Numbers(metric, values, which, _where([dict(known) for known in places]))
 

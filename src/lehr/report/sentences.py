@@ -62,11 +62,11 @@ def say_effect(effect: Effect, words: Words, what: Quantity) -> list[Sentence]:
         label = words.label(effect.key)
         text = f"no two runs with {what.label} differ in {label} alone, so its effect is not known"
         return [Sentence(sentence(text, effect.where, words), effect.key, "none")]
-    sentences = [_of_contrast(effect, contrast, words, what) for contrast in effect.headlines]
+    sentences = [say_contrast(effect.key, effect.where, contrast, words, what) for contrast in effect.headlines]
     if effect.headlines[0].kind == "ends":
         ends = effect.headlines[0]
         sentences += [
-            _of_contrast(effect, contrast, words, what)
+            say_contrast(effect.key, effect.where, contrast, words, what)
             for contrast in effect.contrasts
             # a way that goes up and down, or levels off, is not seen at its ends
             if contrast.kind == "neighbours" and contrast.beyond_chance and _adds(contrast, ends)
@@ -80,10 +80,11 @@ def _adds(contrast: Contrast, ends: Contrast) -> bool:
     return not ends.beyond_chance or (contrast.estimate > 0) != (ends.estimate > 0)
 
 
-def _of_contrast(effect: Effect, contrast: Contrast, words: Words, what: Quantity) -> Sentence:
+def say_contrast(key: str, where: Mapping[str, str], contrast: Contrast, words: Words, what: Quantity) -> Sentence:
+    """What changing `key` from one value to another gives, and whether that is more than chance."""
     digits = digits_for((*contrast.means, contrast.estimate), contrast.std)
     number = f"{signed(contrast.estimate, digits)} {what.words}"
-    subject = change(effect.key, contrast.value, contrast.against, words)
+    subject = change(key, contrast.value, contrast.against, words)
     better = what.better(contrast.estimate)
     which = {True: "better", False: "worse", None: ""}[better]
     n = len(contrast.per_seed)
@@ -106,7 +107,7 @@ def _of_contrast(effect: Effect, contrast: Contrast, words: Words, what: Quantit
             among = f"among {count(contrast.comparisons, 'comparison')} chance can give as much"
             text, verdict = f"{subject} gives {number} {spread}, {f'{which}, ' * bool(which)}but {among}", "shown"
     known = better if verdict in ("beyond chance", "shown", "constant") else None
-    return Sentence(sentence(text, effect.where, words), effect.key, verdict, known, contrast)
+    return Sentence(sentence(text, where, words), key, verdict, known, contrast)
 
 
 def change(key: str, value: Any, against: Any, words: Words) -> str:

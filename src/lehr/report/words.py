@@ -147,6 +147,19 @@ def joined(words: Sequence[str]) -> str:
     return " and ".join(filter(None, [", ".join(words[:-1]), words[-1]])) if words else ""
 
 
+def duration(seconds: float) -> str:
+    """A time of two units at most: "4.2 s", "2 min 5 s", "1 h 3 min"."""
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    minutes, hours = round(seconds / 60), whole >= 3600
+    large, small = divmod(minutes if hours else whole, 60)
+    names = ("h", "min") if hours else ("min", "s")
+    return f"{large:,} {names[0]}" + (f" {small} {names[1]}" if small else "")
+
+
 def plain(text: str) -> str:
     """A text on one line."""
     return " ".join(text.split())

@@ -1,0 +1,108 @@
+"""What a sweep cost: time by part, speed, and how much of it came to nothing."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from statistics import median
+
+from lehr.run.status import DONE
+from lehr.sweeps.results import RunResult, SweepResults
+
+TOTAL = "total"
+_SPEED = "time/images_per_second"
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of the runs: training, statistics, evaluation, ...
+
+    Attributes:
+        name: as status.json has it.
+        seconds: of all runs together.
+        median: of those that have it.
+        runs: how many these are.
+    """
+
+    name: str
+    seconds: float
+    median: float
+    runs: int
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a sweep cost.
+
+    Attributes:
+        runs: that have a time.
+        seconds: of all of them together, one after the other: the machine time. 0 where nothing is known.
+        median: of a run; None where nothing is known.
+        not_done: seconds of runs that did not end well.
+        parts: the largest first.
+        speed: images per second, the slowest, the median and the fastest run; None where no run has it.
+        hosts: name of the machine -> runs on it.
+        elapsed: from the first start to the last end, in seconds, breaks included; None where that is not known.
+    """
+
+    runs: int
+    seconds: float
+    median: float | None
+    not_done: float
+    parts: tuple[Part, ...]
+    speed: tuple[float, float, float] | None
+    hosts: dict[str, int]
+    elapsed: float | None
+
+
+def cost(results: SweepResults) -> Cost:
+    """The cost of all runs that say how long they took. A run that was resumed says it of its last start."""
+    timed = [(run, total) for run in results.runs if (total := _total(run)) is not None]
+    totals = [total for _, total in timed]
+    speeds = sorted(float(x) for run in results.runs if (x := run.metrics.get(_SPEED)) is not None)
+    return Cost(
+        runs=len(timed),
+        seconds=sum(totals),
+        median=median(totals) if totals else None,
+        not_done=sum(total for run, total in timed if run.state != DONE),
+        parts=_parts([run for run, _ in timed]),
+        speed=(speeds[0], median(speeds), speeds[-1]) if speeds else None,
+        hosts=dict(Counter(run.host for run in results.runs if run.host).most_common()),
+        elapsed=_elapsed(results.runs),
+    )
+
+
+def _total(run: RunResult) -> float | None:
+    """Of a run, or the sum of its parts where there is no total."""
+    seconds = {name: float(x) for name, x in run.seconds.items() if isinstance(x, int | float)}
+    return seconds.get(TOTAL, sum(seconds.values())) if seconds else None
+
+
+def _parts(runs: Sequence[RunResult]) -> tuple[Part, ...]:
+    by_name: dict[str, list[float]] = {}
+    for run in runs:
+        for name, seconds in run.seconds.items():
+            if name != TOTAL and isinstance(seconds, int | float):
+                by_name.setdefault(name, []).append(float(seconds))
+    parts = [Part(name, sum(each), median(each), len(each)) for name, each in by_name.items()]
+    return tuple(sorted(parts, key=lambda part: -part.seconds))
+
+
+def _elapsed(runs: Sequence[RunResult]) -> float | None:
+    started, finished = ([t for text in texts if (t := _time(text))] for texts in _times(runs))
+    return (max(finished) - min(started)).total_seconds() if started and finished else None
+
+
+def _times(runs: Sequence[RunResult]) -> tuple[list[str | None], list[str | None]]:
+    return [run.started for run in runs], [run.finished for run in runs]
+
+
+def _time(text: str | None) -> datetime | None:
+    """A time with its zone; None of what is none, as a file that anybody may have written can say anything."""
+    try:
+        found = datetime.fromisoformat(text) if isinstance(text, str) else None
+    except ValueError:
+        return None
+    return found if found and found.tzinfo else None

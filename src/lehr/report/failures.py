@@ -1,0 +1,63 @@
+"""What did not end well: runs by what went wrong, and what is still to come."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import dataclass
+
+from lehr.run.status import DONE, FAILED
+from lehr.sweeps.results import DAMAGED, STATES, RunResult, SweepResults
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Runs with the same state and the same error, numbers aside.
+
+    Attributes:
+        state: of the runs; "done" of those whose evaluation failed.
+        error: of the first one, a line; "" where nothing is said.
+        runs: names of their directories, in the order of the sweep.
+    """
+
+    state: str
+    error: str
+    runs: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a sweep has come.
+
+    Attributes:
+        states: state -> runs in it.
+        done, total: runs.
+    """
+
+    states: dict[str, int]
+    done: int
+    total: int
+
+
+def failures(results: SweepResults) -> list[Failure]:
+    """Runs that failed, are damaged or say what went wrong; what most runs have first."""
+    groups: dict[tuple[str, str], list[RunResult]] = {}
+    for run in results.runs:
+        if run.error or run.state in (FAILED, DAMAGED):
+            groups.setdefault((run.state, _kind(run)), []).append(run)
+    found = [
+        Failure(state, runs[0].error or "", tuple(run.name for run in runs)) for (state, _), runs in groups.items()
+    ]
+    return sorted(found, key=lambda failure: -len(failure.runs))
+
+
+def progress(results: SweepResults) -> Progress:
+    """How many runs are in which state."""
+    counts = Counter(run.state for run in results.runs)
+    states = {state: counts[state] for state in STATES if counts[state]}
+    return Progress(states, counts[DONE], len(results.runs))
+
+
+def _kind(run: RunResult) -> str:
+    """An error without what differs from run to run: its name, and numbers such as the step."""
+    return re.sub(r"[0-9][0-9,.]*(e[-+]?[0-9]+)?", "0", (run.error or "").replace(run.name, ""))

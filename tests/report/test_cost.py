@@ -1,0 +1,85 @@
+"""What a sweep took, and what did not end well."""
+
+from __future__ import annotations
+
+import pytest
+from planted import ELBO, results, run
+
+from lehr.report.conclusions import say_cost, say_progress
+from lehr.report.cost import cost
+from lehr.report.failures import failures, progress
+from lehr.report.words import duration
+
+
+def sweep():
+    speed = "time/images_per_second"
+    at = "2026-01-01T00:0{}:00+00:00".format
+    return results(
+        ["a"],
+        [
+            run({"a": 1}, {speed: 100}, seconds={"training": 50, "total": 60}, started=at(0), finished=at(1)),
+            run({"a": 2}, {speed: 300}, seconds={"training": 80, "test": 5, "total": 100}, started=at(2)),
+            run({"a": 3}, seconds={"training": 8}, host="there", finished=at(9)),
+            run({"a": 4}, host=None, started="yesterday"),
+        ],
+    )
+
+
+def test_times_are_added_up():
+    found = cost(sweep())
+    assert (found.runs, found.seconds, found.median, found.not_done) == (3, 168, 60, 8)
+    assert [(part.name, part.seconds, part.median, part.runs) for part in found.parts] == [
+        ("training", 138, 50, 3), ("test", 5, 5, 1),
+    ]  # fmt: skip
+    assert found.speed == (100, 200, 300)
+    assert found.hosts == {"here": 2, "there": 1}
+    assert found.elapsed == 540
+    assert say_cost(found) == (
+        "3 runs took 2 min 48 s of machine time, 1 min each in the middle, on 2 machines; "
+        "8.0 s of it went into runs that did not end well."
+    )
+
+
+def test_of_nothing_nothing_is_said():
+    found = cost(results([], []))
+    assert (found.seconds, found.median, found.speed, found.elapsed, found.parts) == (0, None, None, None, ())
+    assert say_cost(found) == ""
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(0.04, "0.0 s"), (9.94, "9.9 s"), (12.3, "12 s"), (59.7, "1 min"), (60, "1 min"), (125, "2 min 5 s"),
+     (3599.8, "1 h"), (3600, "1 h"), (3780, "1 h 3 min"), (360_000, "100 h")],
+)  # fmt: skip
+def test_durations(seconds, said):
+    assert duration(seconds) == said
+
+
+def test_failures_are_grouped_by_what_went_wrong():
+    runs = [
+        run({"a": 1}, {ELBO: 1.0}),
+        run({"a": 2}, error="test/loss is NaN at step 12 of run a=2"),
+        run({"a": 3}, error="the GPU has no memory left"),
+        run({"a": 4}, error="test/loss is NaN at step 7,100 of run a=4"),
+        run({"a": 5}, state="running"),
+        run({"a": 6}, state="pruned"),
+        run({"a": 7}, {ELBO: 1.0}, error="evaluation: <script>"),
+        run({"a": 8}, error="test/loss is NaN at step 1.5e-3 of run a=8"),
+        run({}, name="odd", state="damaged", error="status.json: cannot be read"),
+    ]
+    found = failures(results(["a"], runs))
+    assert [(one.state, one.error, one.runs) for one in found] == [
+        ("failed", "test/loss is NaN at step 12 of run a=2", ("a=2", "a=4", "a=8")),
+        ("failed", "the GPU has no memory left", ("a=3",)),
+        ("done", "evaluation: <script>", ("a=7",)),
+        ("damaged", "status.json: cannot be read", ("odd",)),
+    ]
+    come = progress(results(["a"], runs))
+    assert (come.done, come.total) == (2, 9)
+    assert come.states == {"done": 2, "pruned": 1, "running": 1, "failed": 4, "damaged": 1}
+    assert say_progress(come) == "2 of 9 runs are done; 1 pruned, 1 running, 4 failed and 1 damaged."
+
+
+def test_what_is_done_is_not_mentioned():
+    assert say_progress(progress(results(["a"], [run({"a": 1}, {ELBO: 1.0})]))) == ""
+    assert say_progress(progress(results([], []))) == "There are no runs yet."
