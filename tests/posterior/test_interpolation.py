@@ -7,7 +7,7 @@ import torch
 
 from lehr.posterior.aggregate import AggregatePosterior, Moments
 from lehr.posterior.density import Normal
-from lehr.posterior.interpolation import interpolate
+from lehr.posterior.interpolation import interpolate, traverse
 
 
 def sample_aggregate(posterior, noise, full=False):
@@ -91,3 +91,12 @@ def test_an_interpolation_has_both_ends_exactly_and_even_steps(steps, dtype):
     assert torch.equal(z[-1], end)
     even = ((end - start) / (steps - 1)).expand(steps - 1, -1, -1, -1)
     torch.testing.assert_close(z.diff(dim=0), even, rtol=1e-4, atol=1e-3)
+
+
+def test_along_one_dimension_all_others_stay_where_they_are():
+    mean, std = torch.tensor([1.0, -2.0, 5.0]), torch.tensor([0.5, 2.0, 7.0])
+    z = traverse(mean, std, torch.tensor([1, 0]), 5, 2.0)
+    along = torch.tensor([-2.0, -1.0, 0.0, 1.0, 2.0])
+    assert z.shape == (2, 5, 3)
+    assert torch.equal(z[0], torch.stack([torch.full((5,), 1.0), -2 + 2 * along, torch.full((5,), 5.0)], 1))
+    assert torch.equal(z[1], torch.stack([1 + 0.5 * along, torch.full((5,), -2.0), torch.full((5,), 5.0)], 1))

@@ -14,6 +14,12 @@ MOST = 100.0
 """dB that an image counts at most: one that is met exactly would make the mean infinite."""
 
 
+def image_psnr(images: Tensor, reconstructions: Tensor) -> Tensor:
+    """The PSNR of each image in dB, at most `MOST`: (b,) float64, of reconstructions clipped to [0, 1]."""
+    errors = mse(images, reconstructions.clamp(0, 1)).double()
+    return psnr(errors.clamp(min=10 ** (-MOST / 10)))
+
+
 class PSNRMetric(Float64Metric):
     """Mean over images of each image's own PSNR in dB, each of each process counted once; at most `MOST` an image.
 
@@ -30,8 +36,7 @@ class PSNRMetric(Float64Metric):
 
     def update(self, images: Tensor, reconstructions: Tensor) -> None:
         """Count a batch of images in [0, 1] and what they are decoded to, (b, c, h, w) each."""
-        errors = mse(images, reconstructions.clamp(0, 1)).double()
-        self.psnr_sum = self.psnr_sum + psnr(errors.clamp(min=10 ** (-MOST / 10))).sum()
+        self.psnr_sum = self.psnr_sum + image_psnr(images, reconstructions).sum()
         self.n = self.n + len(images)
 
     def compute(self) -> Tensor:

@@ -26,7 +26,7 @@ WANDB = "wandb"
 """The folder of logger=wandb, in which each attempt has a folder that ends in the id of the run."""
 WEIGHTS = ("best", "last", "ema")
 """Of which a run can be asked for others than those that it has ended in."""
-GRIDS = ("aggregate", "prior", "interpolation", "reconstruction", "error")
+GRIDS = ("aggregate", "prior", "interpolation", "reconstruction", "error", "traversal", "extremes")
 PROBES_FILE, PROBES_FOLDER = "probes.json", "probes"
 """What `lehr probe` has found, and the pictures of it."""
 GROUPS_FILE, GROUPS_PICTURE = "groups.json", "groups.png"

@@ -13,8 +13,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from torch import Tensor
-
 from lehr.data.module import ImageDataModule
 from lehr.evaluation.aggregate import AggregatePosteriorMetric
 from lehr.evaluation.statistics import Source, remove_statistics, summary, write_statistics
@@ -27,7 +25,7 @@ from lehr.run.execution import Execution
 from lehr.run.latents import MOST_LATENTS, FirstLatents, write_latents
 from lehr.run.measure import measure_split
 from lehr.run.model_files import weights_of, write_model
-from lehr.run.pictures import Grids, draw_grids, write_grids
+from lehr.run.pictures import Drawn, Grids, draw_grids, write_grids
 from lehr.tensors import model_id
 
 
@@ -85,8 +83,8 @@ class Finished:
 class Observer:
     """Is shown what is made while it is made, before it is written; this one looks at nothing."""
 
-    def pictures(self, pictures: Mapping[str, Tensor]) -> None:
-        """The grids (c, H, W); on the first rank."""
+    def pictures(self, pictures: Mapping[str, Drawn]) -> None:
+        """The grids; on the first rank."""
 
     def metrics(self, measured: Mapping[str, float], aggregate: AggregatePosterior | None) -> None:
         """The metrics of the test, and the statistics of q(z)."""
@@ -111,7 +109,7 @@ def finish(
     components, aggregate, model = trained.components, None, None
     weights = weights_of(components.model, components.likelihood, components.prior)
     require_finite_tensors(f"weights after step {trained.step:,}", weights)
-    pictures: dict[str, Tensor] = {}
+    pictures: dict[str, Drawn] = {}
     seconds: dict[str, float] = {}
     if options.statistics:
         with _timed(seconds, "statistics"):

@@ -9,7 +9,6 @@ from lehr.data.walk import in_words
 from lehr.evaluation.catalogue import final_split
 from lehr.evaluation.pictures import ERROR_SCALE
 from lehr.run import html
-from lehr.run.contents import GRIDS
 from lehr.run.directory import RunDirectory
 from lehr.run.evaluation import named, numbers_table, shown
 
@@ -29,7 +28,10 @@ CAPTIONS = {
     "interpolation": "along lines between latents",
     "reconstruction": "images, and their reconstructions below",
     "error": f"the worst of them first: image, reconstruction, and {ERROR_SCALE}",
+    "traversal": "along each of the most active latents, all others at the mean of q(z)",
+    "extremes": f"the worst and the best reconstructions: image, reconstruction, and {ERROR_SCALE}",
 }
+_SHOWN = ("aggregate", "prior", "reconstruction", "error")
 _EXPORTED = {
     "best": "the weights of the best validation, after {step:,} steps and {images:,} images",
     "ema": "the averaged weights, after {step:,} steps and {images:,} images",
@@ -113,8 +115,8 @@ def _of_weights(run: Run, status: Mapping[str, Any]) -> str:
 
 
 def _pictures(directory: RunDirectory) -> html.Markup:
-    found = [html.picture_of(directory.samples / f"{name}.png", CAPTIONS[name]) for name in GRIDS]
-    return html.side_by_side(*found[:2], *found[3:]) if any(found) else html.Markup()
+    found = [html.picture_of(directory.samples / f"{name}.png", CAPTIONS[name]) for name in _SHOWN]
+    return html.side_by_side(*found) if any(found) else html.Markup()
 
 
 def _advice(run: Run) -> html.Markup:

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import Trainer
-from torch import Tensor
 
 from lehr.config.stages import stage_names
 from lehr.errors import ConfigError
@@ -30,6 +29,7 @@ from lehr.run.finish import Finished, Observer, Trained, finish
 from lehr.run.given_model import require_fit
 from lehr.run.measure import measure_split
 from lehr.run.objects import require_given
+from lehr.run.pictures import Drawn
 from lehr.run.status import DONE, Status
 from lehr.signals import ending_in_order
 from lehr.surroundings import Place, hidden
@@ -237,7 +237,7 @@ class _Loggers(Observer):
         self._parts = parts
         self._images = parts.exported.images if parts.exported else None
 
-    def pictures(self, pictures: Mapping[str, Tensor]) -> None:
+    def pictures(self, pictures: Mapping[str, Drawn]) -> None:
         if self._parts.pictures:
             self._parts.pictures.show(self._parts.trainer, self._parts.module, pictures, self._images)
 

@@ -29,7 +29,8 @@ POSTERIOR = {f"posterior/{name}" for name in (
     "scaling_factor", "scaling_factor_of_mean", "shift_factor", "mean_of_var", "var_of_mean", "noise_lost_bfloat16",
     "noise_lost_float16", "clamped_low", "clamped_high")}  # fmt: skip
 TIME = {"time/images_per_second", "time/step_ms", "time/waiting_share"}
-PICTURES = {f"samples/{name}" for name in ("aggregate", "prior", "interpolation", "reconstruction")}
+PICTURES = {f"samples/{name}" for name in ("aggregate", "prior", "interpolation", "reconstruction", "traversal",
+                                           "extremes")}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -147,7 +148,8 @@ def test_the_grids_are_the_pictures_of_the_run(run, events):
         saved = np.asarray(Image.open(run / f"{name}.png"))
         assert np.array_equal(shown, saved), name
     assert [x for x, _ in events["samples/prior"]] == [2 * N, 4 * N]  # at each validation, and not twice at the last
-    assert [x for x, _ in events["samples/aggregate"]] == [4 * N]
+    for name in ("aggregate", "traversal", "extremes"):
+        assert [x for x, _ in events[f"samples/{name}"]] == [4 * N]
 
 
 def test_the_configuration_is_a_card(run):
@@ -184,7 +186,8 @@ def test_nothing_but_what_was_promised_lies_in_the_run_directory(run):
         "model/model.safetensors", "model/config.json", "posterior/statistics.json",
         "posterior/statistics.safetensors", "posterior/latents.safetensors", "samples/aggregate.png",
         "samples/prior.png",
-        "samples/interpolation.png", "samples/reconstruction.png", "evaluation.json",
+        "samples/interpolation.png", "samples/reconstruction.png", "samples/traversal.png", "samples/extremes.png",
+        "evaluation.json",
     }  # fmt: skip
 
 

@@ -29,7 +29,8 @@ RUN = (
     "callbacks.samples.n=4", "callbacks.samples.steps=2", "callbacks.samples.interpolations=1", "evaluate=none",
 )  # fmt: skip
 IMAGES = 4 * 1294
-PICTURES = {f"samples/{name}" for name in ("aggregate", "prior", "interpolation", "reconstruction")}
+PICTURES = {f"samples/{name}" for name in ("aggregate", "prior", "interpolation", "reconstruction", "traversal",
+                                           "extremes")}  # fmt: skip
 Curves = dict[str, list[tuple[int, Any]]]
 
 

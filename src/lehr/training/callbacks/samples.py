@@ -7,16 +7,18 @@ from typing import Annotated, Any
 
 from annotated_types import Ge
 from lightning.pytorch import Trainer
-from torch import Tensor
 
 from lehr.limits import NonNegativeInt, PositiveInt
 from lehr.run.directory import RunDirectory
 from lehr.run.latents import MOST_LATENTS
-from lehr.run.pictures import Grids, draw_grids, write_grids
+from lehr.run.pictures import Drawn, Grids, draw_grids, write_grids
 from lehr.training.callbacks.at_end import AtTrainingEnd, execution_of
 from lehr.training.loggers.all import run_loggers
 from lehr.training.loggers.run_logger import RunLogger
 from lehr.training.module import VAEModule
+
+_AT_END = ("aggregate", "traversal", "extremes")
+"""Grids that no validation shows: they need the statistics of q(z), or take a pass of their own."""
 
 
 class SampleGrids(AtTrainingEnd):
@@ -62,9 +64,9 @@ class SampleGrids(AtTrainingEnd):
         loggers = _showing(trainer)
         if loggers and self._validations % self.every_n_validations == 0:
             self._shown_at = pl_module.images_seen
-            for name, picture in self.draw(trainer, pl_module).items():
+            for name, picture in self.draw(trainer, pl_module, at_end=False).items():
                 for logger in loggers:
-                    logger.show_picture(f"samples/{name}", picture, self._shown_at)
+                    logger.show_picture(f"samples/{name}", picture.pixels, self._shown_at)
 
     def finish(self, trainer: Trainer, module: VAEModule) -> None:
         if trainer.is_global_zero:
@@ -72,15 +74,15 @@ class SampleGrids(AtTrainingEnd):
             write_grids(RunDirectory(trainer.default_root_dir).samples, pictures)
             self.show(trainer, module, pictures)
 
-    def draw(self, trainer: Trainer, module: VAEModule) -> dict[str, Tensor]:
-        """Each grid as (c, H, W) uint8; without statistics of q(z) there is none of the aggregate posterior."""
+    def draw(self, trainer: Trainer, module: VAEModule, at_end: bool = True) -> dict[str, Drawn]:
+        """The grids, see `draw_grids`."""
         execution = execution_of(trainer)
-        return draw_grids(module.components, module.datamodule, module.aggregate, self.grids, execution)
+        return draw_grids(module.components, module.datamodule, module.aggregate, self.grids, execution, at_end)
 
     def show(
-        self, trainer: Trainer, module: VAEModule, pictures: Mapping[str, Tensor], images_seen: int | None = None
+        self, trainer: Trainer, module: VAEModule, pictures: Mapping[str, Drawn], images_seen: int | None = None
     ) -> None:
-        """Show the loggers the final grids (c, H, W), but for those that the last validation has shown.
+        """Show the loggers the final grids, but for those that the last validation has shown.
 
         Args:
             trainer: whose loggers are told.
@@ -90,9 +92,9 @@ class SampleGrids(AtTrainingEnd):
         """
         at = module.images_seen if images_seen is None else images_seen
         for name, picture in pictures.items():
-            if name == "aggregate" or self._shown_at != at:
+            if name in _AT_END or self._shown_at != at:
                 for logger in _showing(trainer):
-                    logger.show_picture(f"samples/{name}", picture, at)
+                    logger.show_picture(f"samples/{name}", picture.pixels, at)
 
 
 def _showing(trainer: Trainer) -> list[RunLogger]:
