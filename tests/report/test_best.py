@@ -128,3 +128,10 @@ def test_one_seed_ties_and_one_combination():
     assert said({"seed": [0, 1]}, lambda s: 5.5) == [
         "ELBO is 5.500 nats (2 seeds) at the one configuration there is, with nothing to compare it with."
     ]
+
+
+def test_the_condition_is_said_once():
+    assert said({"data": ["digits", "mnist"], "a": [1, 2]}, lambda data, a: a)[:2] == [
+        "With data set digits, the best ELBO of 2 combinations is 2 nats (1 seed), at a 2.",
+        "With data set digits, the next, a 1, is 1 nats behind, and one seed cannot tell whether that is chance.",
+    ]

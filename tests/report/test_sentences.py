@@ -77,7 +77,18 @@ def test_the_same_in_every_seed():
     whole = texts({"model.latent_dim": [2, 8], "seed": [0, 1]}, lambda n, s: n, "posterior/active_units")
     assert whole == ["A latent size of 8 instead of 2 gives +6 active units, the same in both seeds."]
     none = texts({"model.latent_dim": [2, 8], "seed": SEEDS}, lambda n, s: s, "posterior/active_units")
-    assert none == ["A latent size of 8 instead of 2 makes no difference: +0 active units, the same in all 3 seeds."]
+    assert none == ["A latent size of 8 instead of 2 makes no difference to active units, the same in all 3 seeds."]
+    rounding = texts({"model.latent_dim": [2, 8], "seed": SEEDS}, lambda n, s: -97 + s + n * 1e-15)
+    assert rounding == ["A latent size of 8 instead of 2 makes no difference to ELBO, the same in all 3 seeds."]
+
+
+def test_values_that_no_run_survived_are_named():
+    def elbo(p, s):
+        return None if p.startswith("16") else s + len(p)
+
+    found = said({"trainer.precision": ["32-true", "64-true", "16-true", "16-mixed"], "seed": SEEDS}, elbo)
+    assert found[-1].text == "No run with precision 16-mixed and 16-true has ELBO."
+    assert found[-1].verdict == "none"
 
 
 def test_a_best_value_in_the_middle_is_not_passed_over():

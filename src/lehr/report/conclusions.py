@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from lehr.report.ablation import PRECISION, PrecisionEffect
-from lehr.report.best import Best, best
+from lehr.report.best import Best, Contender, best
 from lehr.report.cost import Cost
 from lehr.report.failures import Progress
 from lehr.report.layout import Layout
@@ -30,7 +30,7 @@ def say_best(layout: Layout, metric: str, found: Sequence[Best] | None = None) -
 
 def _of_best(found: Best, words: Words, what: Quantity) -> list[Sentence]:
     digits = digits_for([found.best.mean, found.next.mean if found.next else None], found.best.std)
-    at = words.combination(found.best.values) or "the one configuration there is"
+    at = _at(found.best, found.where, words) or "the one configuration there is"
     number = _with_unit(in_digits(found.best.mean, digits), what)
     if found.next is None or found.behind is None:
         alone = f"{what.label} is {number} ({count(found.best.n, 'seed')}) at {at}, with nothing to compare it with"
@@ -51,7 +51,7 @@ def _of_next(found: Best, words: Words, what: Quantity) -> Sentence:
     assert found.behind is not None
     std = found.interval.half_width if found.interval else found.best.std
     digits = digits_for((found.best.mean, found.next.mean), std)
-    text = f"the next, {words.combination(found.next.values)}, is"
+    text = f"the next, {_at(found.next, found.where, words)}, is"
     by = f"{text} {_with_unit(in_digits(found.behind, digits), what)} behind"
     others = found.alike - (not found.beyond_chance)
     nor = f", nor can {count(others, 'other')} from the best" if others else ""
@@ -112,6 +112,11 @@ def say_progress(found: Progress) -> str:
         return "" if found.total else "There are no runs yet."
     others = joined([f"{n:,} {state}" for state, n in found.states.items() if state != DONE])
     return f"{found.done:,} of {count(found.total, 'run')} {'is' if found.done == 1 else 'are'} done; {others}."
+
+
+def _at(contender: Contender, where: Mapping[str, str], words: Words) -> str:
+    """The values of a combination, without what the condition says already."""
+    return words.combination({key: value for key, value in contender.values.items() if key not in where})
 
 
 def _with_unit(number: str, what: Quantity) -> str:

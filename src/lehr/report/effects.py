@@ -26,6 +26,8 @@ from lehr.report.layout import Flags, Floats, Ints, Layout, Numbers, numbers_of
 CHANCE = 1 - LEVEL
 """An adjusted p below it is said to be beyond chance."""
 
+_ROUNDING = 1e-12
+
 
 @dataclass(frozen=True)
 class Level:
@@ -185,7 +187,9 @@ def compared(
             continue
         seeds, combos = common % len(layout.seed_values), common // len(layout.seed_values)
         first, second = numbers.values[rows[a[in_a]]], numbers.values[rows[b[in_b]]]
-        block = block_of(combos, seeds, first - second)
+        difference = first - second
+        difference[np.abs(difference) <= _ROUNDING * np.abs(first)] = 0.0
+        block = block_of(combos, seeds, difference)
         names = layout.levels[key]
         found.append(_contrast(names[value], names[against], kind, block, first, second, combinations))
     return found

@@ -6,7 +6,7 @@ Shapes: n runs whose swept values are known, k keys besides the seed.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -46,6 +46,7 @@ class Layout:
     seed_values: tuple[Any, ...]
     group: Ints
     groups: Ints
+    _numbers: dict[str, Numbers] = field(default_factory=dict, repr=False)
 
     def values(self, group: int) -> dict[str, Any]:
         """The values of a combination, by key."""
@@ -92,7 +93,13 @@ def lay_out(results: SweepResults) -> Layout:
 
 
 def numbers_of(layout: Layout, metric: str) -> Numbers:
-    """What the runs have of `metric`, and which of them are of the same thing."""
+    """What the runs have of `metric`, and which of them are of the same thing; found once."""
+    if metric not in layout._numbers:
+        layout._numbers[metric] = _numbers_of(layout, metric)
+    return layout._numbers[metric]
+
+
+def _numbers_of(layout: Layout, metric: str) -> Numbers:
     values = np.full(len(layout.runs), np.nan)
     places: dict[tuple[tuple[str, str], ...], int] = {}
     which = np.zeros(len(layout.runs), np.int64)

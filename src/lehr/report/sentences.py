@@ -6,12 +6,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from lehr.report.effects import Contrast, Effect, effects, incomparable
-from lehr.report.layout import Layout
-from lehr.report.words import Quantity, Words, count, digits_for, plain, quantity, signed, words_for
+from lehr.report.layout import Layout, numbers_of
+from lehr.report.words import Quantity, Words, count, digits_for, joined, plain, quantity, signed, words_for
 from lehr.sweeps.tables import cut, in_digits
 
 _VOWELS = "aeiou"
+_NAMED = 3
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,11 @@ def say_effects(layout: Layout, metric: str, found: list[Effect] | None = None) 
         own = [effect for effect in found if effect.key == key]
         for effect in own:
             sentences += say_effect(effect, words, what)
+        if own and (lacking := _lacking(layout, key, metric)):
+            values = joined([words.value(key, value) for value in lacking[:_NAMED]])
+            more = f" and {len(lacking) - _NAMED:,} more" if len(lacking) > _NAMED else ""
+            text = f"no run with {words.label(key)} {values}{more} has {what.label}"
+            sentences.append(Sentence(sentence(text, {}, words), key, "none"))
         if not own:
             sentences.append(_nothing(layout, key, metric, words, key in apart))
     return sentences
@@ -92,8 +100,8 @@ def say_contrast(key: str, where: Mapping[str, str], contrast: Contrast, words: 
         text, verdict = f"{subject} gives {number} in one seed, which cannot tell whether that is chance", "cannot tell"
     elif contrast.constant:
         same = f"the same in all {n} seeds" if n > 2 else "the same in both seeds"
-        verb = "gives" if contrast.estimate else "makes no difference:"
-        text = f"{subject} {verb} {number}, {same}{f', which is {which}' * bool(which)}"
+        gives = f"gives {number}" if contrast.estimate else f"makes no difference to {what.label}"
+        text = f"{subject} {gives}, {same}{f', which is {which}' * bool(which)}"
         verdict = "constant"
     else:
         low, high = (in_digits(end, digits) for end in (contrast.interval.low, contrast.interval.high))
@@ -145,6 +153,13 @@ def _dependence(effect: Effect, words: Words, what: Quantity) -> Iterator[Senten
         yield Sentence(sentence(text, effect.where, words), effect.key, "depends", None, contrast)
 
 
+def _lacking(layout: Layout, key: str, metric: str) -> list[Any]:
+    """The values of a key at which no run has the metric."""
+    codes = layout.codes[:, layout.keys.index(key)]
+    there = set(codes[~np.isnan(numbers_of(layout, metric).values)].tolist())
+    return [value for code, value in enumerate(layout.levels[key]) if code not in there]
+
+
 def _only(values: Mapping[str, Any], keys: list[str]) -> dict[str, Any]:
     return {key: values[key] for key in keys}
 
@@ -153,8 +168,7 @@ def _nothing(layout: Layout, key: str, metric: str, words: Words, apart: bool) -
     """Why there is no effect of a key."""
     label, what = words.label(key), quantity(metric).label
     place = layout.keys.index(key)
-    codes = layout.codes[:, place]
-    there = sorted({int(c) for c, run in zip(codes, layout.runs, strict=True) if run.metrics.get(metric) is not None})
+    there = np.unique(layout.codes[~np.isnan(numbers_of(layout, metric).values), place]).tolist()
     values = layout.levels[key]
     if apart:
         text = f"{what} is another quantity at each {label}, so that its values do not compare"

@@ -123,7 +123,8 @@ def quantity(metric: str) -> Quantity:
     label = known.label or metric
     if section == "generation" and len(rest) == 2:  # of which sampler
         label = f"{label} of {plain(rest[0])}"
-    return Quantity(metric, label, known.unit, known.more_is_better)
+    unit = "" if known.unit == "true or false" else known.unit  # 1 or 0, whose mean is a share
+    return Quantity(metric, label, unit, known.more_is_better)
 
 
 def signed(value: float, digits: int | None) -> str:
