@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from planted import ELBO, layout, results, run
@@ -178,3 +181,11 @@ def test_units_are_those_of_the_configurations():
 )  # fmt: skip
 def test_metrics_by_their_line_in_the_catalogue(metric, words):
     assert quantity(metric).words == words
+
+
+def test_what_a_sweep_says_is_found_without_what_takes_long_to_import():
+    heavy = "torch", "lightning", "hydra", "optuna", "scipy", "pandas", "altair"
+    modules = "ablation, conclusions, maps, plane, search_summary"
+    program = f"from lehr.report import {modules}; import sys; print([m for m in {heavy} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -58,7 +58,7 @@ class Words:
 
     def label(self, key: str) -> str:
         """What a key is called: the field's words, or the key itself."""
-        return self.labels.get(key, plain(key))
+        return self.labels.get(key, cut(plain(key)))
 
     def value(self, key: str, value: Any, unit: bool = True) -> str:
         """A value as one would type it, with its unit, no longer than there is room for."""
