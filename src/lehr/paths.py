@@ -9,6 +9,12 @@ from pathlib import Path
 from lehr.errors import ConfigError
 
 
+def cache_folder() -> Path:
+    """The user's own cache: $XDG_CACHE_HOME/lehr, or ~/.cache/lehr."""
+    root = os.environ.get("XDG_CACHE_HOME", "")
+    return (Path(root) if Path(root).is_absolute() else Path("~/.cache").expanduser()) / "lehr"
+
+
 def expanded(text: str | os.PathLike[str]) -> Path:
     """The path that was typed, with `~` and `~name` at its start as homes; what is relative stays so.
 

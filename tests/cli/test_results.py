@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from lehr.config.schema import ResultsConfig
+from lehr.config.looking import ResultsConfig
 from lehr.sweeps.groups import Query, answer
 from lehr.sweeps.point import Point
 from lehr.sweeps.results import read_runs, write_results

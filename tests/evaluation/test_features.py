@@ -21,7 +21,7 @@ from lehr.evaluation.features import (
     ClassifierFeatures,
     PCAFeatures,
     choose_features,
-    default_cache,
+    cache_folder,
     feature_matrix,
 )
 from lehr.evaluation.generation import compare_features
@@ -190,10 +190,10 @@ class TestCache:
     def test_lies_where_the_user_keeps_such_things(self, monkeypatch, tmp_path):
         monkeypatch.setenv("HOME", str(tmp_path))
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "elsewhere"))
-        assert default_cache() == tmp_path / "elsewhere" / "lehr"
+        assert cache_folder() == tmp_path / "elsewhere" / "lehr"
         for unset in ("", "relative"):  # the specification has relative paths ignored
             monkeypatch.setenv("XDG_CACHE_HOME", unset)
-            assert default_cache() == tmp_path / ".cache" / "lehr"
+            assert cache_folder() == tmp_path / ".cache" / "lehr"
 
 
 class TestPCA:

@@ -49,23 +49,24 @@ def _query(line: str) -> list[str]:
         found = _FLAGS if word.startswith("-") else _overrides(words[1], words[2:], word)
         if words[1] in ("compare", "import") and "=" not in word:
             found = [*found, *(path.removeprefix("=") for path in _paths("", word))]
-    elif words[1] == "results":
-        found = _results(word)
+    elif words[1] in ("results", "report"):
+        found = _of_directories(words[1], word)
     else:
         found = []
     return sorted(candidate for candidate in found if candidate.startswith(word))
 
 
-def _results(word: str) -> Iterable[str]:
-    """The keys of `lehr results`, and the directories that it may be told."""
-    from lehr.config.schema import ResultsConfig
+def _of_directories(command: str, word: str) -> Iterable[str]:
+    """The keys of a command that looks at directories, and the directories that it may be told."""
+    from lehr.config.looking import ReportConfig, ResultsConfig
     from lehr.config.words import words_of
 
+    schema = ResultsConfig if command == "results" else ReportConfig
     key, equals, value = word.partition("=")
-    if equals and key in ResultsConfig.model_fields:
-        return _values(key, value, words_of(ResultsConfig), several=False)
+    if equals and key in schema.model_fields:
+        return _values(key, value, words_of(schema), several=False)
     folders = (path.removeprefix("=") for path in _paths("", word) if path.endswith("/"))
-    return [*folders, *(f"{name}=" for name in ResultsConfig.model_fields), "--help "]
+    return [*folders, *(f"{name}=" for name in schema.model_fields), "--help "]
 
 
 def _overrides(name: str, before: list[str], word: str) -> Iterable[str]:

@@ -188,32 +188,6 @@ Examples:
 README.md in the folder is a model card; its licence is left to you. format=onnx needs pip install 'lehr[onnx]'.
 """
 
-RESULTS_HELP = """lehr results: what a sweep came to: means and standard deviations over seeds.
-
-Usage: lehr results DIR [key=value ...]
-
-DIR is the directory of a sweep, or any other that runs lie in.
-
-Keys and their defaults:
-  metrics=[test/elbo,...]  which; test/* for all of test. By default ELBO, rate, distortion, active units and IWAE bound
-  by=[kl.weight,...]       the swept keys to group by, and to average over the others; by default all but seed
-  sort=test/elbo           a metric, best first where it is known which end is better, else lowest; or a key;
-                           sort=-test/elbo the other way round. By default the keys, in their order
-  runs=false               true: one row a run, without averages
-  format=table             what is printed: table | csv | markdown
-  out=FILE                 instead, FILE.csv, FILE.md or FILE.parquet (pip install 'lehr[parquet]')
-
-Examples:
-  lehr results outputs/sweep
-  lehr results outputs/sweep by=[kl.weight] metrics=[test/rate,test/distortion]
-  lehr results outputs/sweep sort=test/elbo runs=true
-  lehr results outputs/sweep out=sweep.md
-
-CSV and Parquet have exact numbers: of each metric /mean, /std (n - 1) and /n. In Python, lehr.load_sweep(DIR) gives all
-of it as a pandas DataFrame.
-"""
-
-
 _DATA = """lehr data: what a data set holds and what is odd in it, before anyone trains on it.
 
 Usage: lehr data [data=choice] [data.key=value ...]

@@ -31,6 +31,7 @@ COMMANDS = {
     "export": ("lehr.cli.export", "a finished run as diffusers, latent diffusion, ONNX Runtime or torch read it"),
     "import": ("lehr.cli.import_", "a published autoencoder as a run directory, without a training"),
     "results": ("lehr.cli.results", "what a sweep came to: means and standard deviations over seeds"),
+    "report": ("lehr.cli.report", "what a run or a sweep came to, as a page to look at"),
     "completion": ("lehr.cli.completion", 'completion for bash or zsh: eval "$(lehr completion bash)"'),
 }
 

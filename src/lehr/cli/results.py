@@ -8,23 +8,18 @@ from pathlib import Path
 from typing import Any
 
 from lehr.cli.ending import print_text
-from lehr.config.problems import section_problems
-from lehr.config.schema import ResultsConfig
+from lehr.cli.words import sorted_out
+from lehr.config.looking import ResultsConfig
 from lehr.errors import ConfigError
-from lehr.paths import expanded
 
 _DEFAULTS: dict[str, Any] = {"metrics": None, "by": None, "sort": None, "runs": False, "format": None, "out": None}
 _FORMATS = {".csv": "csv", ".md": "markdown", ".parquet": "parquet"}
 
 
 def main(argv: list[str]) -> int:
-    """Read the runs and print or write the table; the exit code.
-
-    The directory and `out` are taken as they are typed: names of runs have `=` and `,` in them, which Hydra would read.
-    Hydra is not even imported: the table is there at once.
-    """
+    """Read the runs and print or write the table; the exit code."""
     if {"--help", "-h"} & set(argv):
-        from lehr.cli.help import RESULTS_HELP
+        from lehr.cli.help_looking import RESULTS_HELP
 
         print(RESULTS_HELP)
         return 0
@@ -39,16 +34,7 @@ def _parsed(argv: list[str]) -> tuple[Path, dict[str, Any]]:
     Raises:
         ConfigError: one line for each word that is neither, and for each value that is not allowed.
     """
-    values, problems, directories = dict(_DEFAULTS), [], []
-    for word in argv:
-        key, equals, value = word.partition("=")
-        if word.startswith("-"):
-            problems.append(f"{word}: is not a flag of lehr results; there is --help")
-        elif equals and (key in _DEFAULTS or not Path(word).is_dir()):
-            values[key] = _value(key, value)
-        else:
-            directories.append(str(expanded(word)) if word.startswith("~") else word)
-    problems += section_problems(ResultsConfig, values)
+    directories, values, problems = sorted_out(argv, "results", ResultsConfig, _DEFAULTS)
     if not directories:
         problems.append("say which sweep: lehr results DIR")
     elif len(directories) > 1:
@@ -62,19 +48,6 @@ def _parsed(argv: list[str]) -> tuple[Path, dict[str, Any]]:
     if problems:
         raise ConfigError(*problems)
     return Path(directories[0]), values
-
-
-def _value(key: str, text: str) -> Any:
-    if text == "null" and _DEFAULTS.get(key, "") is None:
-        return None
-    if key in ("metrics", "by"):
-        inner = text[1:-1] if text.startswith("[") and text.endswith("]") else text
-        return [item.strip() for item in inner.split(",") if item.strip()]
-    if key == "out" and text.startswith("~"):
-        return str(expanded(text))
-    if key == "runs":
-        return {"true": True, "false": False}.get(text.lower(), text)
-    return text
 
 
 def _out_problems(values: dict[str, Any], directory: str) -> list[str]:

@@ -283,17 +283,6 @@ class CompareConfig(Section):
     trust: list[str]
 
 
-class ResultsConfig(Section):
-    """Everything `lehr results` can be told, but for the directory."""
-
-    metrics: list[str] | None
-    by: list[str] | None
-    sort: Text | None
-    runs: bool
-    format: Literal["table", "csv", "markdown", "parquet"] | None
-    out: PathString | None
-
-
 class EvaluateConfig(Section):
     """Everything `lehr evaluate` can be told."""
 

@@ -9,7 +9,6 @@ Shapes: b batch, n images, c h w image, f features.
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Iterable, Iterator
 from itertools import chain
 from pathlib import Path
@@ -22,6 +21,7 @@ from torch.nn import functional as F
 from lehr.errors import ConfigError, DataError
 from lehr.evaluation.classifier import Classifier, Description, cached_classifier
 from lehr.evaluation.inception import InceptionFeatures, missing
+from lehr.paths import cache_folder
 
 KINDS = ("auto", "inception", "classifier", "pca")
 
@@ -83,7 +83,7 @@ def choose_features(
     images, labels = _gather(training)
     found: Features | None = None
     try:
-        model, description = cached_classifier(images, labels, cache or default_cache())
+        model, description = cached_classifier(images, labels, cache or cache_folder())
         found, reason = ClassifierFeatures(model, description, device), nothing_learned(description, labels)
     except DataError as error:
         if kind == "classifier":
@@ -123,12 +123,6 @@ def nothing_learned(description: Description, labels: Tensor) -> str | None:
 def feature_matrix(features: Features, batches: Iterable[Tensor]) -> Tensor:
     """The features (n, f) of all images, given in batches (b c h w)."""
     return torch.cat([features.features(images) for images in batches])
-
-
-def default_cache() -> Path:
-    """The user's own cache: $XDG_CACHE_HOME/lehr, or ~/.cache/lehr."""
-    root = os.environ.get("XDG_CACHE_HOME", "")
-    return (Path(root) if Path(root).is_absolute() else Path("~/.cache").expanduser()) / "lehr"
 
 
 class ClassifierFeatures:

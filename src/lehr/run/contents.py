@@ -31,6 +31,10 @@ PROBES_FILE, PROBES_FOLDER = "probes.json", "probes"
 """What `lehr probe` has found, and the pictures of it."""
 GROUPS_FILE, GROUPS_PICTURE = "groups.json", "groups.png"
 """What `lehr groups` has found, and the picture of it."""
+REPORT, REPORT_FORMATS = "report", ("html", "md", "png", "pdf")
+"""What `lehr report` writes, of a run and of a sweep: `report.html` and so on."""
+REPORT_CHARTS = "report"
+"""The folder of the charts of `report.md`."""
 OVERFIT = "overfit"
 """The picture of the one batch of debug=overfit."""
 
@@ -39,7 +43,7 @@ _EVALUATION = re.compile(rf"evaluation(-({'|'.join(WEIGHTS)}))?(-val)?(-quick)?\
 _GROUPS = rf"{re.escape(GROUPS_FILE)}|{re.escape(GROUPS_PICTURE)}"
 _FILES = re.compile(
     rf"config\.yaml|{re.escape(STATUS)}|metrics\.json|history\.jsonl|data\.json|{re.escape(LOGGERS)}|{_EVALUATION.pattern}"
-    rf"|{re.escape(PROBES_FILE)}|{_GROUPS}"
+    rf"|{re.escape(PROBES_FILE)}|{_GROUPS}|{re.escape(REPORT)}\.({'|'.join(REPORT_FORMATS)})"
 )
 _CSV = re.compile(rf"{re.escape(CURVES)}|{re.escape(HPARAMS)}")
 _EVENTS = re.compile(r"events\.out\.tfevents\.\d+\..+\.\d+\.\d+" + re.escape(EVENTS_SUFFIX))
@@ -50,6 +54,7 @@ FOLDERS = {
     "checkpoints": re.compile(r"(last|best|replaced)\.ckpt"),
     "model": re.compile(r"model\.safetensors|config\.json"),
     PROBES_FOLDER: re.compile(rf"({'|'.join(PROBES)})\.png"),
+    REPORT_CHARTS: re.compile(r"\w+\.(png|gif|webp)"),
     "profile": re.compile(r"step\.txt|trace\.json"),
     "posterior": re.compile(rf"(statistics|{_SAMPLER})\.(safetensors|json)|latents\.safetensors"),
     "samples": re.compile(

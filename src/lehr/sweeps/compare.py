@@ -9,8 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lehr.config.looking import ResultsConfig
 from lehr.config.problems import section_problems
-from lehr.config.schema import ResultsConfig
 from lehr.errors import CheckpointError, ConfigError, LehrError
 from lehr.evaluation.catalogue import final_split, find_metric
 from lehr.evaluation.table import aligned

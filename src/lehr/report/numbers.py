@@ -1,0 +1,43 @@
+"""Numbers as people read them: labels, units and digits of the catalogue."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from lehr.run.evaluation import named, shown
+
+DIGITS = 6
+"""Of a number in a chart: more cannot be seen."""
+
+
+def significant(value: float, digits: int = DIGITS) -> float | None:
+    """A number for a chart, with no more digits than can be seen; None where it is not finite."""
+    value = float(value)
+    return float(f"{value:.{digits}g}") if math.isfinite(value) else None
+
+
+def described(name: str) -> tuple[str, str]:
+    """Label and unit of a metric; of one that the catalogue has not its name, in words."""
+    label, unit = named(name)
+    return (label, unit) if label != name else (name.partition("/")[2].replace("_", " ") or name, unit)
+
+
+def with_unit(name: str, value: float) -> str:
+    """A number of this metric with its unit: "-24.31 nats"."""
+    unit = described(name)[1]
+    return f"{shown(name, value)} {unit}" if unit else shown(name, value)
+
+
+def seconds(value: Any) -> str:
+    """A time in words: "0.2 s", "3 min 20 s", "2 h 5 min"."""
+    if not isinstance(value, int | float) or not math.isfinite(value):
+        return "-"
+    if value < 10:
+        return f"{value:.2g} s"
+    whole = round(value)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600:,} h {whole % 3600 // 60} min"

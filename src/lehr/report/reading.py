@@ -1,0 +1,172 @@
+"""What a run left, as far as a report shows it: its small files, its statistics and its pictures. No torch."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from lehr.errors import CheckpointError
+from lehr.evaluation.advice import Advice
+from lehr.evaluation.catalogue import final_split
+from lehr.reading import read_json
+from lehr.run.contents import GROUPS_FILE, PROBES_FILE
+from lehr.run.directory import RunDirectory
+from lehr.run.history import read_history
+from lehr.run.next_steps import advice_of
+from lehr.tensors import MODEL, read_arrays
+
+Arrays = Mapping[str, npt.NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A metric over the training.
+
+    Attributes:
+        images: seen, (n,).
+        values: (n,), NaN where it was not finite.
+    """
+
+    images: npt.NDArray[np.int64]
+    values: npt.NDArray[np.float64]
+
+
+class RunFiles:
+    """The files of the run in `path`, each read when it is first asked for. What is missing or damaged is empty."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.directory = RunDirectory(path)
+        self.path = self.directory.path
+
+    @cached_property
+    def status(self) -> dict[str, Any]:
+        return self.directory.read_status()
+
+    @cached_property
+    def state(self) -> str:
+        """Of the run: running, done, failed, interrupted; `unknown` where nothing says so."""
+        state = str(self.status.get("state") or "unknown")
+        return "interrupted" if state == "running" and not self.directory.holder() else state
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        with suppress(CheckpointError):
+            return self.directory.read_config()
+        return {}
+
+    @cached_property
+    def data(self) -> dict[str, Any]:
+        return self.directory.read_data()
+
+    @cached_property
+    def metrics(self) -> dict[str, float]:
+        """The numbers of metrics.json."""
+        found = _json(self.directory.metrics)
+        return {str(name): value for name, value in found.items() if isinstance(value, int | float)}
+
+    @cached_property
+    def evaluation(self) -> dict[str, Any]:
+        """evaluation.json, where it is of this model."""
+        found = _json(self.directory.evaluation())
+        return found if found.get(MODEL) in (None, self.status.get(MODEL)) else {}
+
+    @cached_property
+    def probes(self) -> dict[str, Any]:
+        return _json(self.path / PROBES_FILE)
+
+    @cached_property
+    def groups(self) -> dict[str, Any]:
+        return _json(self.path / GROUPS_FILE)
+
+    @cached_property
+    def advice(self) -> Sequence[Advice]:
+        """What to try next."""
+        return advice_of(self.directory)
+
+    @cached_property
+    def split(self) -> str:
+        """The split that the final numbers are of."""
+        return final_split(self.metrics)
+
+    @cached_property
+    def points(self) -> list[dict[str, Any]]:
+        """The points of history.jsonl, in their order."""
+        with suppress(OSError, ValueError):
+            return [point for point in read_history(self.directory.history) if isinstance(point, dict)]
+        return []
+
+    @cached_property
+    def curves(self) -> dict[str, Curve]:
+        """Every number that was logged, over images seen; what was logged twice counts as it was logged last."""
+        found: dict[str, dict[int, float]] = {}
+        for point in self.points:
+            if not isinstance(images := point.get("images"), int):
+                continue
+            for name, value in point.items():
+                if name != "images" and (value is None or isinstance(value, int | float)):
+                    found.setdefault(name, {})[images] = np.nan if value is None else float(value)
+        return {name: _curve(values) for name, values in found.items()}
+
+    @cached_property
+    def kl_history(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]] | None:
+        """Images seen (t,) and the KL of each latent then, (t, d) in nats; of a latent map of each channel."""
+        name, rows = "val/kl_per_dimension", {}
+        for point in self.points:
+            if isinstance(values := point.get(name), list) and isinstance(point.get("images"), int):
+                rows[point["images"]] = [np.nan if value is None else value for value in values]
+        with suppress(ValueError, TypeError):
+            found = np.array(list(rows.values()), dtype=np.float64)
+            if found.ndim == 2 and found.size:
+                return np.array(list(rows)), found
+        return None
+
+    @cached_property
+    def statistics(self) -> Arrays | None:
+        """posterior/statistics.safetensors, where it is of this model."""
+        return self._arrays("statistics")
+
+    @cached_property
+    def latents(self) -> Arrays | None:
+        """posterior/latents.safetensors, where it is of this model."""
+        return self._arrays("latents")
+
+    def _arrays(self, name: str) -> Arrays | None:
+        with suppress(Exception):  # what a damaged file raises is safetensors' own
+            arrays, written = read_arrays(self.directory.posterior / f"{name}.safetensors")
+            if None in (written, model := self.status.get(MODEL)) or written == model:
+                return arrays
+        return None
+
+    def picture(self, name: str) -> bytes | None:
+        """A picture in samples/, by the name of its file; None where there is none."""
+        with suppress(OSError):
+            return (self.directory.samples / name).read_bytes()
+        return None
+
+    def number(self, *names: str) -> float | None:
+        """The first of these that the run has a finite number of, in metrics.json or evaluation.json."""
+        for name in names:
+            value = self.metrics.get(name, self.evaluation.get(name))
+            if isinstance(value, int | float) and not isinstance(value, bool) and np.isfinite(value):
+                return float(value)
+        return None
+
+
+def _curve(values: Mapping[int, float]) -> Curve:
+    images = sorted(values)
+    return Curve(np.array(images, dtype=np.int64), np.array([values[i] for i in images]))
+
+
+def _json(path: Path) -> dict[str, Any]:
+    with suppress(OSError, ValueError, json.JSONDecodeError):
+        found = read_json(path)
+        return found if isinstance(found, dict) else {}
+    return {}

@@ -1,0 +1,190 @@
+"""The report of a run: a verdict, then what it rests on."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from lehr.evaluation.advice import gained_lately
+from lehr.report import curve_charts as curve
+from lehr.report.document import Commands, Document, Folded, Paragraph, Part, Section, Table
+from lehr.report.numbers import described, seconds, with_unit
+from lehr.report.provenance import changed, configuration, provenance
+from lehr.report.reading import RunFiles
+from lehr.report.run_latents import latents
+from lehr.report.run_pictures import generation, reconstructions, traversals
+from lehr.run.evaluation import shown
+from lehr.run.page import data_note, exported_note
+
+_STATES = {
+    "running": "The training is still going on: what stands here is of the files as they are now.",
+    "interrupted": "The run was interrupted before its end: what is measured when training ends is missing.",
+    "failed": "The run has failed.",
+    "unknown": "Nothing says what has become of this run.",
+}
+_FIRST = (
+    "SPLIT/elbo", "SPLIT/rate", "SPLIT/distortion", "SPLIT/bits_per_dim", "SPLIT/psnr", "likelihood/iwae",
+    "posterior/active_units", "posterior/effective_rank", "posterior/moment_kl_diag", "posterior/moment_kl_full",
+    "posterior/scaling_factor", "posterior/shift_factor", "posterior/codes_used", "posterior/code_perplexity",
+    "reconstruction/psnr", "reconstruction/ssim", "representation/probe_accuracy", "time/images_per_second",
+)  # fmt: skip
+
+
+def run_document(path: str | Path, refresh: int | None = None) -> Document:
+    """What there is to say of the run in `path`.
+
+    Args:
+        path: of the run.
+        refresh: seconds after which a page that is looked at while the run goes on reads itself anew.
+    """
+    files = RunFiles(path)
+    sections = (
+        Section("numbers", "Numbers", tuple(_numbers(files))),
+        Section("curves", "Curves", tuple(_curves(files))),
+        Section("latents", "Latents", tuple(latents(files))),
+        Section("samples", "Samples", tuple(generation(files))),
+        Section("reconstructions", "Reconstructions", tuple(reconstructions(files))),
+        Section("traversals", "Between and along latents", tuple(traversals(files))),
+        Section("groups", "Groups", tuple(_groups(files))),
+        Section("probes", "Probes", tuple(_probes(files))),
+        Section("timing", "Timing", tuple(_timing(files))),
+        Section("configuration", "Configuration", tuple(configuration(files))),
+        Section("provenance", "Provenance", tuple(provenance(files))),
+    )
+    when = files.status.get("finished") or files.status.get("started") or ""
+    note = " · ".join(filter(None, (files.state, str(when), " ".join(changed(files)[:4]))))
+    return Document(
+        title=f"Run {files.path.resolve().name}",
+        note=note,
+        verdict=tuple(Paragraph(sentence) for sentence in verdict(files)),
+        sections=tuple(section for section in sections if section.parts),
+        refresh=refresh if files.state == "running" else None,
+    )
+
+
+def verdict(files: RunFiles) -> list[str]:
+    """Whether the latents collapsed, q(z) is near the prior, training still gained, and which sampler is best."""
+    found = [_STATES[files.state]] if files.state in _STATES else []
+    if error := files.status.get("error"):
+        found.append(f"Error: {error}")
+    if text := files.evaluation.get("collapse/verdict"):
+        found.append(str(text))
+    elif files.state == "done":
+        found.append("Nothing was evaluated: lehr evaluate says whether the latents collapsed.")
+    found += [sentence for sentence in (best_sampler(files.evaluation), _improving(files)) if sentence]
+    return found
+
+
+def samplers(evaluation: Mapping[str, Any]) -> dict[str, float]:
+    """The Frechet distance of each sampler, and of real images, by name."""
+    names = [key.split("/")[1] for key in evaluation if key.startswith("generation/") and key.endswith("/frechet")]
+    values = {name: evaluation[f"generation/{name}/frechet"] for name in names}
+    return {name: float(v) for name, v in values.items() if isinstance(v, int | float) and math.isfinite(v)}
+
+
+def best_sampler(evaluation: Mapping[str, Any]) -> str:
+    """Which sampler is the nearest to real images, and by how much; empty where samples were not measured."""
+    found = samplers(evaluation)
+    real = found.pop("real", None)
+    found.pop("reconstruction", None)
+    if not found:
+        return ""
+    order = sorted(found, key=lambda name: found[name])
+    best = order[0]
+    text = f"The best samples are those of {best}, at a Frechet distance of {found[best]:.2f}"
+    if len(order) > 1:
+        second = order[1]
+        text += f", {found[second] - found[best]:.2f} below {second}"
+        if "prior" in found and best != "prior" and second != "prior":
+            text += f" and {found['prior'] - found[best]:.2f} below the prior"
+    if real is not None:
+        text += f" (real images: {real:.2f}, which is what chance makes of it)"
+    return f"{text}."
+
+
+def _improving(files: RunFiles) -> str:
+    """Whether the validation still gained at the end."""
+    gained = gained_lately(files.points)
+    if gained is not None:
+        return f"Training was still improving: the validation ELBO gained {gained:.2f} nats over the second half."
+    validations = files.curves.get("val/elbo")
+    if validations is None or len(validations.images) < 3 or files.state != "done":
+        return ""
+    return "No gain beyond its noise is left in the validation ELBO over the second half of the training."
+
+
+def _numbers(files: RunFiles) -> Iterator[Part]:
+    rows = []
+    for name in (word.replace("SPLIT", files.split) for word in _FIRST):
+        if (value := files.number(name)) is not None:
+            label, unit = described(name)
+            prefix = f"{files.split} " if name.startswith(f"{files.split}/") else ""
+            rows.append((f"{prefix}{label}", shown(name, value), unit, name))
+    if rows:
+        yield Table(("", "value", "unit", "metric"), tuple(rows), frozenset({1}))
+    for note in (data_note(files.directory), exported_note(files.status)):
+        if note:
+            yield Paragraph(note)
+    every = {**files.metrics, **{k: v for k, v in files.evaluation.items() if "/" in k}}
+    rest = [
+        (described(name)[0], shown(name, value), described(name)[1], name)
+        for name, value in sorted(every.items())
+        if isinstance(value, int | float) and not isinstance(value, bool)
+    ]
+    if rest:
+        table = Table(("", "value", "unit", "metric"), tuple(rest), frozenset({1}))
+        yield Folded(f"All {len(rest)} numbers", (table,))
+    yield from _advice(files)
+
+
+def _advice(files: RunFiles) -> Iterator[Part]:
+    for advice in files.advice:
+        yield Commands(tuple(advice.commands), f"To try next, as {advice.reason}: {advice.words}")
+
+
+def _curves(files: RunFiles) -> Iterator[Part]:
+    for chart in (curve.balance(files.curves), curve.others(files.curves)):
+        if chart is not None:
+            yield chart
+    if not files.curves:
+        yield Paragraph("No curve is there yet: history.jsonl is empty or missing.")
+
+
+def _groups(files: RunFiles) -> Iterator[Part]:
+    for grouping in files.groups.get("groupings") or ():
+        with suppress(KeyError, TypeError, ValueError, AttributeError):
+            yield Paragraph(str(grouping["verdict"]))
+            groups = grouping["groups"]
+            names = [name for name, value in groups[0].items() if isinstance(value, int | float | str)]
+            rows = tuple(tuple(_cell(group.get(name)) for name in names) for group in groups)
+            yield Table(tuple(names), rows, frozenset(range(1, len(names))), caption=f"by {grouping.get('by')}")
+
+
+def _cell(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _probes(files: RunFiles) -> Iterator[Part]:
+    found = files.probes
+    names = dict.fromkeys(key.split("/")[1] for key in found if key.startswith("probe/") and key.count("/") == 2)
+    rows = []
+    for name in names:
+        said = {part: found.get(f"probe/{name}/{part}") for part in ("fault", "sentence", "note")}
+        mark = "not done" if said["note"] else "fault" if said["fault"] else "no fault"
+        rows.append((name, mark, str(said["note"] or said["sentence"] or "")))
+    if rows:
+        yield Table(("probe", "", ""), tuple(rows))
+
+
+def _timing(files: RunFiles) -> Iterator[Part]:
+    parts = files.status.get("seconds")
+    if isinstance(parts, dict) and parts:
+        rows = tuple((str(name).replace("_", " "), seconds(value)) for name, value in parts.items())
+        yield Table(("part", "time"), rows, frozenset({1}))
+    names = ("time/images_per_second", "time/step_ms", "time/waiting_share")
+    speed = [(described(n)[0], with_unit(n, v)) for n in names if (v := files.number(n)) is not None]
+    if speed:
+        yield Table(("training", ""), tuple(speed), frozenset({1}))

@@ -1,0 +1,150 @@
+"""The sections of a run's report that are pictures: samples, reconstructions, and lines through the latents."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
+
+from lehr.report.document import Paragraph, Part, Picture, Row, Table
+from lehr.report.reading import RunFiles
+from lehr.run.page import CAPTIONS
+
+_LARGEST = 900  # pixels of a picture: a page is to be sent about
+_MEASURES = (("frechet", 2), ("kernel", 4), ("density", 3), ("coverage", 3))
+_GAP = 2  # pixels between the tiles of a grid, see lehr.evaluation.pictures
+
+
+def generation(files: RunFiles) -> Iterator[Part]:
+    """The sampling methods side by side, and how near each is to real images."""
+    both = (shown(files, f"{name}.png", CAPTIONS[name]) for name in ("aggregate", "prior"))
+    found: list[Part] = [picture for picture in both if picture]
+    fitted = sorted(files.directory.samples.glob("*-seed*.png")) if files.directory.samples.is_dir() else []
+    for path in fitted:
+        sampler = path.name.partition("-seed")[0]
+        if picture := shown(files, path.name, f"samples of {sampler} ({path.name})"):
+            found.append(picture)
+    if found:
+        yield Row(tuple(found))
+    elif files.state == "done":
+        yield Paragraph("There are no pictures of samples here.")
+    names = dict.fromkeys(
+        key.split("/")[1] for key in files.evaluation if key.startswith("generation/") and key.count("/") == 2
+    )
+    rows = [
+        (
+            name,
+            *(_number(files.evaluation.get(f"generation/{name}/{measure}"), digits) for measure, digits in _MEASURES),
+        )
+        for name in names
+    ]
+    if any(cell != "-" for row in rows for cell in row[1:]):
+        head = ("sampler", "Frechet distance", "kernel distance", "density", "coverage")
+        features = files.evaluation.get("generation/features")
+        caption = f"In features of {features}. Lower distances and more coverage are better." if features else ""
+        yield Table(head, tuple(rows), frozenset({1, 2, 3, 4}), caption)
+    elif files.state == "done":
+        yield Paragraph("How near samples are to real images was not measured; lehr evaluate does that.")
+
+
+def reconstructions(files: RunFiles) -> Iterator[Part]:
+    """Images and what becomes of them, the worst and the best."""
+    found = []
+    for name, caption in (
+        ("reconstruction.png", CAPTIONS["reconstruction"]),
+        ("error.png", CAPTIONS["error"]),
+        ("extremes.png", "the worst and the best reconstructions: image, reconstruction, error"),
+    ):
+        if picture := shown(files, name, caption, described=name == "extremes.png"):
+            found.append(picture)
+    if found:
+        yield Row(tuple(found))
+
+
+def traversals(files: RunFiles) -> Iterator[Part]:
+    """Interpolations, still and moving, and what each of the most active latents does."""
+    found = []
+    if animation := _animated(files):
+        found.append(animation)
+    if picture := shown(files, "interpolation.png", CAPTIONS["interpolation"]):
+        found.append(picture)
+    caption = "each row moves one of the most active latents, all others at the mean of q(z)"
+    if picture := shown(files, "traversal.png", caption, described=True):
+        found.append(picture)
+    if found:
+        yield Row(tuple(found))
+
+
+def shown(files: RunFiles, name: str, caption: str, described: bool = False) -> Picture | None:
+    """A picture in samples/, made smaller where it is large; with what the file itself says, where `described`."""
+    from PIL import Image
+
+    if (content := files.picture(name)) is None:
+        return None
+    with suppress(OSError, ValueError, SyntaxError):  # what Pillow says of a damaged file
+        with Image.open(io.BytesIO(content), formats=["PNG", "GIF"]) as image:
+            said = image.info.get("Description") if described else None
+            width = image.width
+            if image.format == "PNG" and max(image.size) > _LARGEST:
+                content = _smaller(image)
+            else:
+                image.verify() if image.format == "PNG" else image.load()
+        text = f"{caption}; {said}" if said else caption
+        return Picture(name.rpartition(".")[0], content, text, min(width, 560), f"samples/{name}")
+    return None
+
+
+def _smaller(image: Any) -> bytes:
+    copy = image.convert("RGBA" if "A" in image.getbands() else "RGB")
+    copy.thumbnail((_LARGEST, _LARGEST))
+    out = io.BytesIO()
+    copy.save(out, format="PNG")
+    return out.getvalue()
+
+
+def _animated(files: RunFiles) -> Picture | None:
+    """The rows of the interpolation grid as a moving picture, there and back."""
+    from PIL import Image
+
+    content = files.picture("interpolation.png")
+    grids = (files.config.get("callbacks") or {}).get("samples") or {}
+    steps = grids.get("steps")
+    if content is None or not isinstance(steps, int) or steps < 2:
+        return None
+    with suppress(OSError, ValueError, SyntaxError), Image.open(io.BytesIO(content), formats=["PNG"]) as image:
+        tile, rest = divmod(image.width - _GAP, steps)
+        if rest or tile <= _GAP:
+            return None
+        grid = image.convert("RGB")
+        frames = [grid.crop((k * tile, 0, (k + 1) * tile + _GAP, grid.height)) for k in range(steps)]
+        frames = [_in_columns(frame) for frame in frames]
+        for frame in frames:
+            frame.thumbnail((_LARGEST, _LARGEST))
+        frames += frames[-2:0:-1]
+        out = io.BytesIO()
+        frames[0].save(out, format="GIF", save_all=True, append_images=frames[1:], duration=110, loop=0)
+        return Picture(
+            "interpolation_moving", out.getvalue(), "the same lines between latents, moving", frames[0].width
+        )
+    return None
+
+
+def _in_columns(frame: Any) -> Any:
+    """A column of tiles as rows of four, which suits a page better."""
+    from PIL import Image
+
+    side = frame.width - _GAP
+    rows = (frame.height - _GAP) // side
+    columns = min(4, rows)
+    below = -(-rows // columns)
+    out = Image.new("RGB", (columns * side + _GAP, below * side + _GAP), (255, 255, 255))
+    for i in range(rows):
+        tile = frame.crop((0, i * side, frame.width, (i + 1) * side + _GAP))
+        out.paste(tile, ((i % columns) * side, (i // columns) * side))
+    return out
+
+
+def _number(value: Any, digits: int) -> str:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return f"{value:.{digits}f}" if is_number else "-"

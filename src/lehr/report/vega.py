@@ -1,0 +1,114 @@
+"""Charts as pictures, and the script that draws them in a browser: Vega, by vl-convert, which needs no browser itself.
+
+Text and lines have the colour of the text around them (`currentColor`), so that one picture suits light and dark pages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from importlib.metadata import version
+from typing import Any
+
+from lehr.files import write_text
+from lehr.paths import cache_folder
+from lehr.report.document import Spec
+
+COLOURS = ("#3878d0", "#d0650a", "#15936b", "#a44fc0", "#cf3f57", "#8a6a3c", "#2b8fa8", "#7a7f87")
+"""Of series: each at least 3 to 1 against white and against the dark page, and told apart by who confuses hues."""
+MARKERS = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down", "triangle-right", "triangle-left")
+DASHES = ([1, 0], [6, 3], [2, 2], [8, 3, 2, 3], [10, 4], [4, 2, 1, 2], [1, 3], [12, 2])
+"""Beside colours, for who sees none."""
+SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"
+_FONT = "system-ui, -apple-system, 'Segoe UI', 'DejaVu Sans', sans-serif"
+_TEXT = {"labelColor": "currentColor", "titleColor": "currentColor", "labelFontSize": 11, "titleFontSize": 12}
+_CONFIG: dict[str, Any] = {
+    "background": None,
+    "font": _FONT,
+    "view": {"stroke": None},
+    "axis": {
+        **_TEXT, "titleFontWeight": "normal", "domainColor": "currentColor", "domainOpacity": 0.5, "labelOverlap": True,
+        "tickColor": "currentColor", "tickOpacity": 0.5, "gridColor": "currentColor", "gridOpacity": 0.12,
+    },
+    "legend": {**_TEXT, "titleFontWeight": "normal", "symbolFillColor": None, "labelLimit": 240},
+    "header": {**_TEXT, "labelLimit": 240},
+    "title": {"color": "currentColor", "fontSize": 12, "fontWeight": "normal", "anchor": "start"},
+    "text": {"color": "currentColor"},
+    "rule": {"color": "currentColor"},
+    "line": {"color": COLOURS[0], "strokeWidth": 2},
+    "point": {"color": COLOURS[0], "size": 55},
+    "bar": {"color": COLOURS[0]},
+    "area": {"color": COLOURS[0]},
+    "range": {"category": list(COLOURS), "symbol": list(MARKERS)},
+    "mark": {"tooltip": True},
+}  # fmt: skip
+_END = "\n// whole\n"  # of a script that was kept
+_INK = "#1b1f24"  # of text, where there is no page around it
+
+
+def complete(spec: Spec) -> Spec:
+    """The specification with what all charts have in common."""
+    return {"$schema": SCHEMA, "config": _CONFIG, **spec}
+
+
+def svg(spec: Spec) -> str:
+    """A chart as SVG."""
+    import vl_convert
+
+    return str(vl_convert.vegalite_to_svg(complete(spec)))
+
+
+def png(spec: Spec, scale: float = 2) -> bytes:
+    """A chart as PNG on white."""
+    import vl_convert
+
+    return bytes(vl_convert.vegalite_to_png(on_white(spec), scale=scale))
+
+
+def pdf(spec: Spec) -> bytes:
+    """A chart as a page of PDF of its size, of lines and letters."""
+    import vl_convert
+
+    return bytes(vl_convert.vegalite_to_pdf(on_white(spec)))
+
+
+def on_white(spec: Spec) -> Spec:
+    """The chart where no page gives it a colour."""
+    return dict(_inked({**complete(spec), "background": "white"}))
+
+
+def _inked(node: Any) -> Any:
+    if isinstance(node, Mapping):
+        return {key: value if key == "data" else _inked(value) for key, value in node.items()}
+    if isinstance(node, Sequence) and not isinstance(node, str):
+        return [_inked(value) for value in node]
+    return _INK if node == "currentColor" else node
+
+
+def script() -> str:
+    """Vega, Vega-Lite and Vega-Embed as one script, which puts `vegaEmbed` into the page; made once and kept."""
+    import vl_convert
+
+    path = cache_folder() / "reports" / f"vl-convert-{version('vl-convert-python')}.js"
+    with suppress(OSError, ValueError):
+        if (found := path.read_text(encoding="utf-8")).endswith(_END):
+            return found
+    made = vl_convert.javascript_bundle() + _END  # type: ignore[call-arg]
+    with suppress(OSError):  # where nothing can be kept it is made each time
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_text(path, made)
+    return made
+
+
+def data(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Rows of data, within the chart."""
+    return {"values": list(rows)}
+
+
+_TYPES = {"Q": "quantitative", "O": "ordinal", "N": "nominal"}
+
+
+def field(name: str, **channel: Any) -> Spec:
+    """What a channel shows: a field of the data with its type ("rate:Q", as Altair has it), and the rest of it."""
+    of, _, kind = name.rpartition(":")
+    return {"field": of, "type": _TYPES[kind], **channel} if of else {"field": name, **channel}

@@ -1,0 +1,204 @@
+"""Reports as files: of a run into its directory, of a sweep into its own, in any of four formats."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from lehr.errors import CheckpointError, ConfigError
+from lehr.files import replacing, write_text
+from lehr.report.document import Document
+from lehr.report.gather import Gathered, gather
+from lehr.report.reading import RunFiles
+from lehr.run.claim import is_claimed
+from lehr.run.contents import REPORT, REPORT_CHARTS
+from lehr.run.directory import RunDirectory
+from lehr.sweeps.directory import ENDED
+
+MARK = "lehr report"
+"""In every file of a report: what has it may be replaced by the next."""
+_SEVERAL = Path("outputs/reports")
+_LONGEST = 100
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is to be reported on, and how.
+
+    Attributes:
+        paths: runs, sweeps, or folders of runs.
+        format: html, md, png or pdf.
+        metrics: of a sweep that may be chosen, the first before anything is; None for what people look at first.
+        out: the file; None for `report.FORMAT` in the directory, or of several in outputs/reports.
+        refresh: seconds after which a page reads itself anew while what it is of is unfinished.
+    """
+
+    paths: tuple[Path, ...]
+    format: str = "html"
+    metrics: tuple[str, ...] | None = None
+    out: Path | None = None
+    refresh: int | None = None
+
+    @property
+    def is_of_a_run(self) -> bool:
+        return len(self.paths) == 1 and is_run(self.paths[0])
+
+    @property
+    def file(self) -> Path:
+        if self.out is not None:
+            return self.out
+        if len(self.paths) == 1:
+            return self.paths[0] / f"{REPORT}.{self.format}"
+        names = "+".join(path.resolve().name for path in self.paths)[:_LONGEST]
+        return _SEVERAL / f"{names}.{self.format}"
+
+
+def is_run(path: Path) -> bool:
+    """Whether there is a run, and not runs in folders, in this directory."""
+    return (path / "status.json").exists() or (path / "config.yaml").exists()
+
+
+def write_report(request: Request) -> Path:
+    """Write the report; its file.
+
+    Raises:
+        CheckpointError: where there is nothing to report on, or another file is in the way.
+        ConfigError: for a metric that no run has.
+    """
+    for path in request.paths:
+        if not path.is_dir():
+            raise CheckpointError(f"{path}: there is no such directory")
+    file = request.file
+    require_own(file)
+    _write(_document(request), request.format, file)
+    return file
+
+
+def write_runs(paths: Sequence[Path], said: Callable[[int, int], None] | None = None) -> int:
+    """Write the pages of the runs in these directories that have ended and have none as new as they are; how many.
+
+    Args:
+        paths: of sweeps, or folders of runs.
+        said: is told how many of how many are written.
+
+    Raises:
+        CheckpointError: as of `write_report`.
+    """
+    found = gather(paths, paths[0])
+    todo = [path for run in found.results.runs if run.state in ENDED and _is_stale(path := found.path_of(run))]
+    for number, path in enumerate(todo):
+        if said:
+            said(number, len(todo))
+        write_report(Request((path,)))
+    return len(todo)
+
+
+def watch(request: Request, every: float) -> Iterator[tuple[Path, str]]:
+    """Write the report again whenever something has changed, until all has ended; each time the file and the state.
+
+    Args:
+        request: for a page.
+        every: seconds from one look to the next.
+    """
+    before = None
+    while True:
+        seen, is_over = _state(request)
+        if seen != before or is_over:
+            before = seen
+            now = replace(request, refresh=None if is_over else max(1, round(every)))
+            yield write_report(now), _document_note(now)
+        if is_over:
+            return
+        time.sleep(every)
+
+
+def _state(request: Request) -> tuple[object, bool]:
+    """What the report would be made of, as far as is seen from outside, and whether nothing more is to come."""
+    directories = (
+        [request.paths[0]] if request.is_of_a_run else [one for path in request.paths for one in _folders(path)]
+    )
+    seen = tuple(sorted((str(one), _changed(one)) for one in directories))
+    busy = any(is_claimed(one) for one in directories)
+    if request.is_of_a_run:
+        return seen, not busy
+    gathered = gather(request.paths, request.file.parent)
+    return seen, not (busy or gathered.missing or any(run.state not in ENDED for run in gathered.results.runs))
+
+
+def _folders(path: Path) -> list[Path]:
+    return [one for one in path.iterdir() if one.is_dir() and not one.name.startswith(".")]
+
+
+def _changed(path: Path) -> int:
+    directory = RunDirectory(path)
+    times = (_time(file) for file in (directory.status, directory.history, directory.metrics, directory.evaluation()))
+    return max(times)
+
+
+def _time(path: Path) -> int:
+    try:
+        return os.stat(path).st_mtime_ns
+    except OSError:
+        return 0
+
+
+def _is_stale(path: Path) -> bool:
+    return _time(path / f"{REPORT}.html") <= _changed(path)
+
+
+def _document(request: Request) -> Document:
+    if request.is_of_a_run:
+        from lehr.report.run import run_document
+
+        if request.metrics:
+            raise ConfigError("metrics: are chosen of a sweep; the report of a run has all of them")
+        return run_document(request.paths[0], request.refresh)
+    from lehr.report.sweep import sweep_document
+
+    return sweep_document(_gathered(request), request.metrics, request.refresh)
+
+
+def _gathered(request: Request) -> Gathered:
+    return gather(request.paths, request.file.parent)
+
+
+def _document_note(request: Request) -> str:
+    from lehr.report.sweep import note
+
+    return RunFiles(request.paths[0]).state if request.is_of_a_run else note(_gathered(request))
+
+
+def _write(document: Document, format: str, file: Path) -> None:
+    if format == "html":
+        from lehr.report.page import page
+
+        write_text(file, page(document))
+    elif format == "md":
+        from lehr.report.markdown import write_markdown
+
+        write_markdown(document, file, file.parent / REPORT_CHARTS)
+    else:
+        from lehr.report.poster import poster
+
+        with replacing(file) as temporary:
+            temporary.write_bytes(poster(document, format, MARK))
+
+
+def require_own(file: Path) -> None:
+    """Check that no other file lies in the place of a report.
+
+    Raises:
+        CheckpointError: if there is one that lehr has not written.
+    """
+    if not file.exists():
+        return
+    if file.is_dir():
+        raise CheckpointError(f"{file}: is a folder")
+    with file.open("rb") as stream:
+        begins = stream.read(2000)
+        stream.seek(max(0, file.stat().st_size - 200))
+        if MARK.encode() not in begins + stream.read():
+            raise CheckpointError(f"{file}: was not written by lehr; move it away, or say out=FILE")
