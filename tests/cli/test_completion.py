@@ -38,6 +38,7 @@ def test_commands(complete):
         "groups ",
         "import ",
         "probe ",
+        "report ",
         "results ",
         "sample ",
         "train ",

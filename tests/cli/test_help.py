@@ -28,7 +28,7 @@ def test_the_help_lists_every_command(lehr):
             assert re.search(rf"^  {name} +{re.escape(text)}$", out, re.MULTILINE)
 
 
-THERE = "there are: train, data, evaluate, probe, groups, compare, sample, export, import, results, completion"
+THERE = "there are: train, data, evaluate, probe, groups, compare, sample, export, import, results, report, completion"
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -20,8 +20,8 @@ from lehr.evaluation.classifier import Classifier, cached_classifier
 from lehr.evaluation.features import (
     ClassifierFeatures,
     PCAFeatures,
-    choose_features,
     cache_folder,
+    choose_features,
     feature_matrix,
 )
 from lehr.evaluation.generation import compare_features
