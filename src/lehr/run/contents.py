@@ -35,6 +35,8 @@ REPORT, REPORT_FORMATS = "report", ("html", "md", "png", "pdf")
 """What `lehr report` writes, of a run and of a sweep: `report.html` and so on."""
 REPORT_CHARTS = "report"
 """The folder of the charts of `report.md`."""
+PROJECTOR_CONFIG, PROJECTOR_FOLDER = "projector_config.pbtxt", "projector"
+"""What TensorBoard's projector shows of the latents: the first name is its own."""
 OVERFIT = "overfit"
 """The picture of the one batch of debug=overfit."""
 
@@ -44,6 +46,7 @@ _GROUPS = rf"{re.escape(GROUPS_FILE)}|{re.escape(GROUPS_PICTURE)}"
 _FILES = re.compile(
     rf"config\.yaml|{re.escape(STATUS)}|metrics\.json|history\.jsonl|data\.json|{re.escape(LOGGERS)}|{_EVALUATION.pattern}"
     rf"|{re.escape(PROBES_FILE)}|{_GROUPS}|{re.escape(REPORT)}\.({'|'.join(REPORT_FORMATS)})"
+    rf"|{re.escape(PROJECTOR_CONFIG)}"
 )
 _CSV = re.compile(rf"{re.escape(CURVES)}|{re.escape(HPARAMS)}")
 _EVENTS = re.compile(r"events\.out\.tfevents\.\d+\..+\.\d+\.\d+" + re.escape(EVENTS_SUFFIX))
@@ -55,6 +58,7 @@ FOLDERS = {
     "model": re.compile(r"model\.safetensors|config\.json"),
     PROBES_FOLDER: re.compile(rf"({'|'.join(PROBES)})\.png"),
     REPORT_CHARTS: re.compile(r"\w+\.(png|gif|webp)"),
+    PROJECTOR_FOLDER: re.compile(r"(tensors|metadata)\.tsv|sprite\.png"),
     "profile": re.compile(r"step\.txt|trace\.json"),
     "posterior": re.compile(rf"(statistics|{_SAMPLER})\.(safetensors|json)|latents\.safetensors"),
     "samples": re.compile(
@@ -127,9 +131,11 @@ def _of_wandb(directory: Path) -> Iterator[Path]:
 
 
 def measured_files(directory: Path) -> Iterator[Path]:
-    """What was measured of the trained model in `directory`, and fitted to its latents."""
-    yield from _matching(directory, re.compile(rf"{_EVALUATION.pattern}|{_GROUPS}|{re.escape(PROBES_FILE)}"))
-    yield from _matching(directory, FOLDERS[PROBES_FOLDER], PROBES_FOLDER)
+    """What was measured of the trained model in `directory`, fitted to its latents, and shown of them."""
+    shown = rf"{_GROUPS}|{re.escape(PROBES_FILE)}|{re.escape(PROJECTOR_CONFIG)}"
+    yield from _matching(directory, re.compile(rf"{_EVALUATION.pattern}|{shown}"))
+    for folder in (PROBES_FOLDER, PROJECTOR_FOLDER):
+        yield from _matching(directory, FOLDERS[folder], folder)
     fitted = re.compile(rf"({'|'.join(map(re.escape, SAMPLERS))})\.(safetensors|json)")
     yield from _matching(directory, fitted, "posterior")
 

@@ -44,7 +44,7 @@ from lehr.run.status import DONE, is_status, now
 _NAMED = 3  # files that a refusal names
 _SHOWN = 200  # characters of a path
 
-_OWN = re.compile(r".*\.(csv|json|jsonl|journal|lehr|txt|yaml)|events\..*|\.claim-.*")
+_OWN = re.compile(r".*\.(csv|json|jsonl|journal|lehr|pbtxt|txt|yaml)|events\..*|\.claim-.*")
 """Names at the top of a run directory, or of that of a sweep, that lehr reads or writes."""
 
 

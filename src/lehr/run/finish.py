@@ -22,7 +22,7 @@ from lehr.models.components import Components
 from lehr.posterior.aggregate import AggregatePosterior
 from lehr.run.directory import RunDirectory
 from lehr.run.execution import Execution
-from lehr.run.latents import MOST_LATENTS, FirstLatents, write_latents
+from lehr.run.latents import MOST_LATENTS, FirstLatents, Latents, write_latents
 from lehr.run.measure import measure_split
 from lehr.run.model_files import weights_of, write_model
 from lehr.run.pictures import Drawn, Grids, draw_grids, write_grids
@@ -89,6 +89,9 @@ class Observer:
     def metrics(self, measured: Mapping[str, float], aggregate: AggregatePosterior | None) -> None:
         """The metrics of the test, and the statistics of q(z)."""
 
+    def latents(self, latents: Latents, model: str) -> None:
+        """Latents of the split that the `model` of this id is judged by; on the first rank."""
+
 
 _NOBODY = Observer()
 
@@ -137,6 +140,8 @@ def finish(
         write_latents(directory.posterior, latents, model)
         write_grids(directory.samples, pictures, model)
         write_model(directory.model, weights, model, components.model.image_shape, options.config)
+        if latents is not None:
+            observer.latents(latents, model)
         write_json(directory.metrics, metrics)
     return Finished(metrics, model, aggregate, seconds)
 

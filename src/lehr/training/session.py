@@ -27,6 +27,7 @@ from lehr.run.evaluate import evaluate_trained, try_to_evaluate
 from lehr.run.execution import Execution
 from lehr.run.finish import Finished, Observer, Trained, finish
 from lehr.run.given_model import require_fit
+from lehr.run.latents import Latents
 from lehr.run.measure import measure_split
 from lehr.run.objects import require_given
 from lehr.run.pictures import Drawn
@@ -243,6 +244,10 @@ class _Loggers(Observer):
 
     def metrics(self, measured: Mapping[str, float], aggregate: AggregatePosterior | None) -> None:
         self._parts.metrics.log_final(self._parts.trainer, self._parts.module, measured, aggregate, self._images)
+
+    def latents(self, latents: Latents, model: str) -> None:
+        for logger in run_loggers(self._parts.trainer):
+            logger.show_latents(latents, model)
 
 
 @contextmanager

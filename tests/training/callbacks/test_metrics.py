@@ -81,7 +81,7 @@ def images_after(step, accumulate=1):
 def test_every_tag_has_its_name(events):
     evaluation = {f"{split}/{name}" for split in ("val", "test") for name in EVALUATION}
     hparams = {f"_hparams_/{name}" for name in ("experiment", "session_start_info", "session_end_info")}
-    others = {"val/kl_per_dimension", "config/text_summary"} | hparams
+    others = {"val/kl_per_dimension", "config/text_summary", "custom_scalars__config__"} | hparams
     assert set(events) == TRAIN | evaluation | POSTERIOR | TIME | PICTURES | others
 
 
@@ -187,7 +187,8 @@ def test_nothing_but_what_was_promised_lies_in_the_run_directory(run):
         "posterior/statistics.safetensors", "posterior/latents.safetensors", "samples/aggregate.png",
         "samples/prior.png",
         "samples/interpolation.png", "samples/reconstruction.png", "samples/traversal.png", "samples/extremes.png",
-        "evaluation.json",
+        "evaluation.json", "projector_config.pbtxt", "projector/tensors.tsv", "projector/metadata.tsv",
+        "projector/sprite.png",
     }  # fmt: skip
 
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from lehr.errors import in_a_line
 from lehr.run.contents import SWEEP
+from lehr.run.latents import Latents
 from lehr.run.logger_records import logger_records, record_logger
 
 
@@ -85,6 +86,9 @@ class RunLogger(Logger):
 
     def show_histogram(self, name: str, values: Tensor, images_seen: int) -> None:
         """Show how values (n,) are distributed."""
+
+    def show_latents(self, latents: Latents, model: str) -> None:
+        """Show the latents of images of the split that the trained `model`, of this id, is judged by."""
 
     def log_point(self, metrics: Mapping[str, float], vectors: Mapping[str, Tensor], images_seen: int) -> None:
         """Log a point of the curves, with what has a number for each latent; by default that is shown as a histogram.

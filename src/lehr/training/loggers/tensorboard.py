@@ -13,8 +13,19 @@ from torch import Tensor
 
 from lehr.errors import ConfigError
 from lehr.run.contents import EVENTS_SUFFIX
-from lehr.training.loggers.run_logger import RunLogger
+from lehr.run.latents import Latents
+from lehr.training.loggers.projector import write_projector
+from lehr.training.loggers.run_logger import LoggedRun, RunLogger
 
+_LAYOUT = {
+    "lehr": {
+        "rate and distortion": ["Multiline", [r"^(train|val)/(rate|distortion)$"]],
+        "ELBO in training and validation": ["Multiline", [r"^(train|val)/elbo$"]],
+        "KL weight": ["Multiline", [r"^train/kl_weight$"]],
+        "active units": ["Multiline", [r"^val/active_units$"]],
+    }
+}
+"""The tab of custom scalars: charts by title, of all tags that match. That of several runs which is the same is one."""
 _LAST_BIN = 1e19  # TensorBoard's bins end at 1e20, and a histogram without a value in them is an error
 
 
@@ -41,13 +52,17 @@ class TensorBoard(TensorBoardLogger, _Pages):
     Args:
         save_dir: the run directory.
         purge_step: on resuming, events after this many images are hidden: they will be written again.
+        projector: whether latents of test images are shown in the projector; None: of single runs, but of none that
+            is a point of a sweep.
     """
 
-    def __init__(self, save_dir: str | Path, purge_step: int | None = None) -> None:
+    def __init__(self, save_dir: str | Path, purge_step: int | None = None, projector: bool | None = None) -> None:
         named: dict[str, Any] = {"filename_suffix": EVENTS_SUFFIX}  # what other programs log here is not the run's
         folder = _writable(save_dir)
         super().__init__(folder, name="", version="", default_hp_metric=False, purge_step=purge_step, **named)
         self.is_new = purge_step is None
+        self._run = LoggedRun(Path(save_dir))
+        self._has_projector = self._run.sweep is None if projector is None else projector
 
     @rank_zero_only
     def save(self) -> None:
@@ -57,13 +72,19 @@ class TensorBoard(TensorBoardLogger, _Pages):
     def declare_hyperparameters(self, parameters: Mapping[str, Any], metrics: Sequence[str]) -> None:
         """Fill the HParams table: its metric columns are the scalars of these names, whenever they are written.
 
-        The table keeps what a run was started with.
+        The table keeps what a run was started with. So does the layout of the tab of custom scalars.
         """
         from torch.utils.tensorboard.summary import hparams
 
         if self.is_new:
             for summary in hparams(dict(parameters), dict.fromkeys(metrics)):
                 self.experiment.file_writer.add_summary(summary)
+            self.experiment.add_custom_scalars(_LAYOUT)
+
+    def show_latents(self, latents: Latents, model: str) -> None:
+        """In the projector, with labels and thumbnails."""
+        if self._has_projector:
+            write_projector(self._run.path, latents, model)
 
 
 class AnyTensorBoard(_Pages):
