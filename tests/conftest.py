@@ -41,6 +41,13 @@ def _one_thread():
     torch.set_num_threads(1)
 
 
+@pytest.fixture(autouse=True)
+def _without_reports(request, monkeypatch):
+    """Sweeps end in reports, each of which takes seconds: only in tests that are of them."""
+    if not request.node.get_closest_marker("reports"):
+        monkeypatch.setattr("lehr.api.report._try", lambda path, runs: None)
+
+
 @pytest.fixture
 def lehr(capsys, monkeypatch):
     """Run a command in this process: `code, out, err = lehr("train", "key=value")`."""

@@ -60,7 +60,7 @@ def searched(name: str, options: argparse.Namespace) -> Search:
             sys.executable, "-m", "lehr", "train", "-m", "hydra/sweeper=optuna", f"hydra/launcher={name}",
             f"hydra.sweeper.n_trials={options.trials}", f"hydra.sweeper.seed={options.seed}", "hydra.sweep.dir=search",
             *([f"hydra.launcher.lanes={options.lanes}"] if name == "fused" else []), *SPACE,
-            f"trainer.max_epochs={options.epochs}", "kl.hold=0", f"kl.warmup={options.epochs // 3}",
+            f"trainer.max_epochs={options.epochs}", "kl.hold=0", "report=false", f"kl.warmup={options.epochs // 3}",
         ]  # fmt: skip
         started, clock = datetime.now(), time.perf_counter()
         ended = subprocess.run(command, cwd=folder, env=environment, text=True, capture_output=True)

@@ -71,7 +71,7 @@ def command(name: str, keys: dict[str, list[str]], options: list[str]) -> list[s
     if name == "shell loop":
         return shell_loop(keys, options)
     swept = [f"{key}={','.join(values)}" for key, values in keys.items()]
-    return [*LEHR, "-m", *CONTENDERS[name], *swept, *options, "hydra.sweep.dir=runs"]
+    return [*LEHR, "-m", *CONTENDERS[name], *swept, *options, "report=false", "hydra.sweep.dir=runs"]
 
 
 def measure(name: str, keys: dict[str, list[str]], options: list[str]) -> tuple[float, dict[str, float]]:

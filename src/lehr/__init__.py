@@ -27,5 +27,6 @@ __getattr__, __dir__ = exports(
         "probe": "api.probe",
         "sweep": "api.sweep",
         "train": "api.train",
+        "write_report": "api.report",
     },
 )

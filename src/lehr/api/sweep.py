@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from lehr.api.launchers import launcher, launcher_problems
 from lehr.api.objects import command_of
+from lehr.api.report import report_of_sweep
 from lehr.api.train import stopping
 from lehr.compose.composer import Command
 from lehr.compose.grid import SEARCH, Grid, grid
@@ -48,6 +49,7 @@ class Sweeping:
         launcher: trains them.
         search: that finds its points one by one, if it is one.
         retry: whether what has failed before is tried again.
+        report: whether it ends in one: `auto`, or True for one of each run too.
     """
 
     directory: SweepDirectory
@@ -55,6 +57,7 @@ class Sweeping:
     launcher: Launcher
     search: Search | None
     retry: bool
+    report: bool | str
 
     def counted(self) -> str:
         """How many of the points are in which state."""
@@ -101,11 +104,12 @@ def sweep(
             found = sweeping(command_of(words, keys, objects, config_dir, multirun=True))
             with stopping("the same call"):
                 carry_out(found)
+                results(found.directory)
+                report_of_sweep(found.directory, found.report)
     except LehrError as error:
         raise error from None
     from lehr.sweeps.frame import load_sweep
 
-    results(found.directory)
     return load_sweep(found.directory.path)
 
 
@@ -135,8 +139,8 @@ def sweeping(command: Command) -> Sweeping:
     retry = now() if found.settings["retry"] == "failed" else None
     by = launcher(found, len(found.points) or found.sweeper["n_trials"], retry, command.given)
     search = _search(found, directory) if found.sweeper_name == SEARCH else None
-    keys = directory.record(found, command.overrides)
-    return Sweeping(directory, [point.of(keys) for point in found.points], by, search, retry is not None)
+    keys = directory.record(found, command.overrides, len(found.points) or None)
+    return Sweeping(directory, [point.of(keys) for point in found.points], by, search, retry is not None, found.report)
 
 
 def carry_out(found: Sweeping) -> bool:

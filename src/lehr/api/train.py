@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lehr.api.objects import command_of
+from lehr.api.report import report_of_run
 from lehr.api.start import Start, checked, resume, resumption, start, to_resume
 from lehr.config.given import NOTHING, Given
 from lehr.errors import Interrupted, LehrError, Stopped
@@ -106,7 +107,10 @@ def carry_out(begun: Start, since: float | None = None, given: Given = NOTHING) 
         from lehr.training.extras import Extras
         from lehr.training.stages import train as train_stages
     imported = time.perf_counter() - since if since is not None else 0.0
-    return train_stages(values, directory, begun.resume, Extras(trust, given, import_seconds=imported))
+    found = train_stages(values, directory, begun.resume, Extras(trust, given, import_seconds=imported))
+    if values.get("report") is True and not rank_from_outside(values):
+        report_of_run(directory)
+    return found
 
 
 def _wait_for_the_first_rank(directory: RunDirectory) -> None:

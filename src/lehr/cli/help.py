@@ -23,6 +23,7 @@ What people change most:
   data.batch_size=64       examples per step, over all devices together
   seed=0                   every random number is a function of it
   evaluate=quick           at the end: quick, full (samples and representation too), none
+  report=auto              at the end report.html, a page to look at: auto (of a sweep), true (of each run too), false
   dir=outputs/...          the run directory
   resume=DIR               go on with an interrupted run
 

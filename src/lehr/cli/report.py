@@ -8,6 +8,7 @@ from typing import Any
 from lehr.cli.words import sorted_out
 from lehr.config.looking import ReportConfig
 from lehr.errors import ConfigError
+from lehr.run.contents import REPORT_FORMATS
 
 _DEFAULTS: dict[str, Any] = {
     "format": None, "metrics": None, "runs": False, "out": None, "watch": False, "every": 10,
@@ -75,9 +76,8 @@ def _parsed(argv: list[str]) -> tuple[list[str], dict[str, Any]]:
 def _format_problems(values: dict[str, Any]) -> list[str]:
     """What is wrong with `format`, `out` and `watch` together; `format` follows from `out` where it is not said."""
     of_name = Path(values["out"]).suffix.lower().removeprefix(".") if values["out"] else None
-    formats = ("html", "md", "png", "pdf")
-    if of_name is not None and of_name not in formats:
-        return [f"out={values['out']}: must end in {', '.join(f'.{name}' for name in formats)}"]
+    if of_name is not None and of_name not in REPORT_FORMATS:
+        return [f"out={values['out']}: must end in {', '.join(f'.{name}' for name in REPORT_FORMATS)}"]
     if of_name and values["format"] not in (None, of_name):
         return [f"format={values['format']}: out={values['out']} is {of_name}; leave one of them out"]
     values["format"] = values["format"] or of_name or "html"

@@ -8,6 +8,7 @@ from lehr.cli.ending import print_tensorboard
 from lehr.data.walk import in_words
 from lehr.evaluation.catalogue import final_split, find_metric
 from lehr.evaluation.statistics import read_statistics
+from lehr.run.contents import REPORT
 from lehr.run.directory import RunDirectory
 from lehr.run.next_steps import advice_of
 from lehr.run.page import exported_note
@@ -50,6 +51,8 @@ def print_summary(metrics: Mapping[str, float], directory: RunDirectory) -> None
     if exported := exported_note(directory.read_status()):
         print(f"\n  {exported}")
     print(f"\n  run          {directory.path}")
+    if (page := directory.path / f"{REPORT}.html").exists():
+        print(f"  report       {page}")
     print(f"  samples      {directory.samples}")
     data = directory.read_data()
     if skipped := data.get("skipped"):

@@ -43,6 +43,7 @@ class Grid(directory.Grid):
         points: without repetitions, the last key changing fastest; none of a search.
         sweep_dir: where.
         settings: the section `sweep`.
+        report: whether it ends in one: `auto`, or True for one of each run too.
         pool: the section `pool`.
         launcher_name, launcher: the choice of `hydra/launcher`, and what it holds.
         sweeper_name, sweeper: of `hydra/sweeper`.
@@ -55,6 +56,7 @@ class Grid(directory.Grid):
     points: list[Point]
     sweep_dir: str
     settings: dict[str, Any]
+    report: bool | str
     pool: dict[str, Any]
     launcher_name: str
     launcher: dict[str, Any]
@@ -112,7 +114,7 @@ def _grid(command: Command, problems: list[str], as_typed: bool) -> Grid:
         pool, settings = (plain(config.get(name) or {}) for name in ("pool", "sweep"))
         launcher, sweeper = plain(config.hydra.launcher), plain(config.hydra.sweeper)
         sweep_dir = at_home("hydra.sweep.dir=", str(config.hydra.sweep.dir))
-        devices = OmegaConf.select(config, "trainer.devices")
+        devices, report = (OmegaConf.select(config, key) for key in ("trainer.devices", "report"))
     problems += [*section_problems(Pool, pool, "pool"), *section_problems(Sweep, settings, "sweep")]
     problems += _directory_problems(sweep_dir)
     points = _points(recipe, problems, is_search)
@@ -124,6 +126,7 @@ def _grid(command: Command, problems: list[str], as_typed: bool) -> Grid:
         points=[] if is_search else list(points.values()),
         sweep_dir=sweep_dir,
         settings=settings,
+        report=report,
         pool=pool,
         launcher_name=choices["hydra/launcher"],
         launcher=launcher,

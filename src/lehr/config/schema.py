@@ -181,6 +181,7 @@ class _Train(Section):
     overwrite: bool
     compile: bool
     evaluate: Literal["quick", "full", "none"]
+    report: bool | Literal["auto"] = "auto"
     debug: bool | DebugMode
     trust: list[str]
     trainer: Trainer

@@ -14,7 +14,7 @@ from lehr.report.document import Document
 from lehr.report.gather import Gathered, gather
 from lehr.report.reading import RunFiles
 from lehr.run.claim import is_claimed
-from lehr.run.contents import REPORT, REPORT_CHARTS
+from lehr.run.contents import REPORT, REPORT_CHARTS, REPORT_FORMATS
 from lehr.run.directory import RunDirectory
 from lehr.sweeps.directory import ENDED
 
@@ -68,6 +68,10 @@ def write_report(request: Request) -> Path:
         CheckpointError: where there is nothing to report on, or another file is in the way.
         ConfigError: for a metric that no run has.
     """
+    if request.format not in REPORT_FORMATS:
+        raise ConfigError(f"format={request.format}: is none that there is: {', '.join(REPORT_FORMATS)}")
+    if not request.paths:
+        raise ConfigError("say which run or sweep is to be reported on")
     for path in request.paths:
         if not path.is_dir():
             raise CheckpointError(f"{path}: there is no such directory")

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 NOT_PART_OF_IT = (
-    "dir", "resume", "resume_from", "overwrite", "evaluate", "debug", "trust", "logger", "data.root",
+    "dir", "resume", "resume_from", "overwrite", "evaluate", "report", "debug", "trust", "logger", "data.root",
     "data.source", "data.workers", "data.verify", "data.eval_batch_size", "callbacks.progress", "callbacks.samples",
     "callbacks.checkpoints.every_seconds", "terms.lpips.weights",
     "trainer.accelerator", "trainer.devices", "trainer.num_nodes", "trainer.strategy", "trainer.log_every_n_steps",

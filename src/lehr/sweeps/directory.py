@@ -226,8 +226,13 @@ class SweepDirectory:
                     )
         return list(lines.values())[:10]
 
-    def record(self, grid: Grid, typed: Iterable[str]) -> list[str]:
+    def record(self, grid: Grid, typed: Iterable[str], points: int | None = None) -> list[str]:
         """Write sweep.yaml, or add to it; the keys that are swept in it then.
+
+        Args:
+            grid: what is swept.
+            typed: the words that say so.
+            points: how many runs that makes; None of a search, or where it is not known.
 
         Raises:
             ConfigError: if the directory cannot be written to.
@@ -238,9 +243,12 @@ class SweepDirectory:
                 found = self.read()
                 made = found or now
                 both = _grid(found).extended(grid) if found else grid
-                grids = found.get("grids", [])
+                grids, counts = found.get("grids", []), found.get("points", [])
+                if typed not in grids:
+                    counts = [*counts, points] if len(counts) == len(grids) else []
                 record = {
                     "grids": grids if typed in grids else [*grids, typed],
+                    "points": counts,
                     "keys": both.keys,
                     "constant": both.constant,
                     **({} if found and found.get("paths") != ABSOLUTE else {"paths": ABSOLUTE}),
