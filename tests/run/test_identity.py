@@ -22,7 +22,7 @@ NO_PART = {
     "data.workers", "data.eval_batch_size", "trainer.accelerator", "trainer.devices", "trainer.num_nodes",
     "trainer.strategy",
     # what is shown of it, kept of it on the way, and measured when it is over
-    "debug", "logger", "evaluate", "trainer.log_every_n_steps", "callbacks.progress", "callbacks.samples.n",
+    "debug", "logger", "evaluate", "report", "trainer.log_every_n_steps", "callbacks.progress", "callbacks.samples.n",
     "callbacks.samples.interpolations", "callbacks.samples.steps", "callbacks.samples.every_n_validations",
     "callbacks.samples.latents",
     "callbacks.checkpoints.every_seconds",
