@@ -15,7 +15,7 @@ from torch import Tensor
 
 def cross_entropy(x: Tensor, logits: Tensor) -> Tensor:
     """-x log p - (1 - x) log(1 - p) of pixels `x` in [0, 1] and of as many `logits` of p, of any shape: the same."""
-    if not torch.compiler.is_compiling() and torch._C._functorch.is_batchedtensor(logits):
+    if not torch.compiler.is_dynamo_compiling() and torch._C._functorch.is_batchedtensor(logits):
         return _Whole.apply(logits, x)
     return F.binary_cross_entropy_with_logits(logits, x, reduction="none")
 

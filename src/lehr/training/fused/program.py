@@ -8,9 +8,10 @@ Shapes: L lanes, b examples of a batch, c h w image, k terms.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -23,6 +24,7 @@ from lehr.objective.rate import Values
 from lehr.objective.step import AUTOENCODER, StepInputs, StepResult, Term
 from lehr.training.fused.averages import Averages
 from lehr.training.fused.linear import LinearInOneCall
+from lehr.training.fused.recorded import Recording, recorded
 from lehr.training.fused.taken import Facts, Stacked, Taken
 from lehr.training.module import VAEModule
 from lehr.training.players import Player
@@ -127,7 +129,8 @@ class Program:
         emas = [ema for module in modules if (ema := module.averaging.ema)]
         self.averages = Averages(emas, self._tensors) if emas else None
         self._noise_shape: tuple[int, ...] | None = None
-        self._terms: dict[str, Term] = {}
+        self._terms: Mapping[str, Term] = {}
+        self._recordings: dict[Hashable, tuple[Mapping[str, Term], Recording | None]] = {}
 
     def _take_others(self) -> dict[str, Tensor]:
         """What is not trained, by name: (L, ...). Buffers of the lanes become views of theirs."""
@@ -168,9 +171,43 @@ class Program:
             facts: of the step.
             held: whether a lane does not move.
         """
-        names = list(values[0])
+        grads, losses, found, weights, rate, diagnosed = self._computed(images, noise, values, facts)
+        finite = found.isfinite().all(1).tolist()
+        moves = [lane for lane in range(len(self.modules)) if finite[lane] and not held[lane]]
+        self._update(grads, moves, facts.steps)
+        return Taken(self._terms, finite, losses, found, weights, rate, diagnosed)
+
+    def _computed(self, images: Stacked, noise: Stacked, values: Sequence[Values], facts: Facts) -> Any:
+        """What `_compute` gives: recorded the first time, and from then on without asking `vmap` and autograd."""
         device = self._steps.device
-        numbers = {n: torch.tensor([v[n] for v in values], dtype=torch.float64, device=device) for n in names}
+        numbers = {n: torch.tensor([v[n] for v in values], dtype=torch.float64, device=device) for n in values[0]}
+        inputs = [*self._tensors.values(), images.tensor, noise.tensor, *numbers.values()]
+        key = (facts.total, facts.n_train, facts.is_logged, images.dim, noise.dim, *(one.shape for one in inputs))
+        if key in self._recordings:
+            self._terms, recording = self._recordings[key]
+            if recording is not None:
+                return recording(*inputs)
+        compute = partial(self._compute, dims=(images.dim, noise.dim), names=list(numbers), facts=facts)
+        if key in self._recordings:
+            return compute(*inputs)
+        outputs, recording = recorded(compute, inputs)
+        self._recordings[key] = self._terms, recording
+        return outputs
+
+    def _compute(
+        self, *inputs: Tensor, dims: tuple[int | None, int | None], names: Sequence[str], facts: Facts
+    ) -> tuple[Any, ...]:
+        """Gradients of the blocks, and losses, values, weights of terms, rate and diagnostics as of `Taken`.
+
+        Args:
+            inputs: `_tensors` of all lanes, images, noise, and the numbers of the rate terms, each (L,).
+            dims: of images and noise, as `vmap` wants them.
+            names: of the numbers.
+            facts: of the step.
+        """
+        tensors = dict(zip(self._tensors, inputs, strict=False))
+        images, noise, *numbers = inputs[len(tensors) :]
+        weights = {block.name: tensors[block.name].detach().requires_grad_() for block in self._blocks}
 
         def one(
             tensors: dict[str, Tensor], images: Tensor, noise: Tensor, values: dict[str, Tensor], lane: Tensor
@@ -186,18 +223,15 @@ class Program:
             diagnosed = dict(result.posterior.diagnostics()) if facts.is_logged else {}
             return result.losses[AUTOENCODER], result.values, weights, rate, diagnosed
 
-        lanes = torch.arange(len(self.modules), device=device)
-        over_lanes = torch.vmap(one, in_dims=(0, images.dim, noise.dim, 0, 0), randomness="same")  # what `make` gives
+        lanes = torch.arange(len(self.modules), device=self._steps.device)
+        over_lanes = torch.vmap(one, in_dims=(0, *dims, 0, 0), randomness="same")  # what `make` gives
         with self._forward_context(), self._linear_in_one_call:
-            losses, found, weights, rate, diagnosed = over_lanes(
-                self._tensors, images.tensor, noise.tensor, numbers, lanes
+            losses, found, *others = over_lanes(
+                tensors | weights, images, noise, dict(zip(names, numbers, strict=True)), lanes
             )
         loss = losses * (1 / facts.total)
-        grads = torch.autograd.grad(loss.sum(), [block.weights for block in self._blocks], allow_unused=True)
-        finite = found.isfinite().all(1).tolist()
-        moves = [lane for lane in range(len(self.modules)) if finite[lane] and not held[lane]]
-        self._update(grads, moves, facts.steps)
-        return Taken(self._terms, finite, losses.detach(), found.detach(), weights, rate, diagnosed)
+        grads = torch.autograd.grad(loss.sum(), list(weights.values()), allow_unused=True)
+        return grads, losses.detach(), found.detach(), *others
 
     def _of_steps(self, steps: Sequence[int], lane: Tensor) -> Callable[[Callable[[int, int], Tensor]], Tensor]:
         """What a function of seed and step gives at those of a lane (), within `vmap` over the lanes."""
