@@ -146,7 +146,7 @@ def _extremes(components: Components, data: ImageDataModule, device: torch.devic
         if real:
             goodness = image_psnr(batch.images, reconstructed)
         else:
-            goodness = components.likelihood.log_prob(batch.images, parameters).double()
+            goodness = components.likelihood.log_prob(batch.images, parameters)
         found = goodness, batch.images, reconstructed
         together = found if kept is None else tuple(torch.cat(pair) for pair in zip(kept, found, strict=True))
         order = together[0].argsort(stable=True)
