@@ -14,7 +14,7 @@ import numpy as np
 
 from lehr.evaluation.catalogue import find_metric
 from lehr.evaluation.intervals import LEVEL, Interval, mean_interval, welch
-from lehr.report.layout import Floats, Ints, Layout, Numbers, numbers_of
+from lehr.report.layout import Floats, Ints, Layout, Numbers, numbers_of, spread
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,6 @@ def _is_ahead(interval: Interval) -> bool:
 
 
 def _contender(layout: Layout, numbers: Numbers, rows: Ints) -> Contender:
-    values = numbers.values[rows]
-    std = float(values.std(ddof=1)) if len(rows) > 1 else None
+    found = spread(numbers.values[rows])
     runs = tuple(layout.runs[row].name for row in rows)
-    return Contender(layout.values(int(layout.group[rows[0]])), float(values.mean()), std, len(rows), runs)
+    return Contender(layout.values(int(layout.group[rows[0]])), found.mean, found.std, found.n, runs)

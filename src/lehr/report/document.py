@@ -195,7 +195,7 @@ class Document:
 
     title: str
     note: str
-    verdict: tuple[Paragraph | ByMetric, ...]
+    verdict: tuple[Part, ...]
     sections: tuple[Section, ...]
     metrics: tuple[tuple[str, str], ...] = ()
     data: Mapping[str, Any] = field(default_factory=dict)

@@ -7,88 +7,105 @@ from collections.abc import Mapping, Sequence
 from lehr.report.document import Chart, Spec
 from lehr.report.effects import Effect
 from lehr.report.numbers import significant
-from lehr.report.sweep_charts import Drawn, Rows, plain, scaled
-from lehr.report.vega import COLOURS, data, field
+from lehr.report.sweep_charts import TITLED, Drawn, Rows, conditions, scaled, spans
+from lehr.report.vega import COLOURS, MARKERS, data, field
+
+_MOST_STEPS = 14
+"""Values of a key that stand side by side at equal distances; more numbers are drawn to scale."""
+_MOST_SERIES = 8
 
 
-def effect_plots(drawn: Drawn, found: Mapping[str, Sequence[Effect]]) -> list[Chart]:
-    """The metric at each value of each key, averaged over matched combinations, with a band over seeds.
+def effect_charts(drawn: Drawn, found: Mapping[str, Sequence[Effect]]) -> list[Chart]:
+    """The metric at each value of each key, averaged over matched combinations, with its interval over the seeds.
 
     Args:
         drawn: the sweep.
         found: metric -> the effects of the keys on it.
     """
     charts = []
-    for place, key in enumerate(drawn.groups.by):
-        rows: Rows = []
-        numeric = True
-        for metric, effects in found.items():
-            for effect in effects:
-                if effect.key != key:
-                    continue
-                numeric = numeric and effect.numeric
-                where = ", ".join(f"{name} {value}" for name, value in effect.where.items())
-                rows += [
-                    {
-                        "metric": metric,
-                        "x": plain(drawn, key, level.value),
-                        "mean": significant(level.mean),
-                        "low": None if level.low is None else significant(level.low),
-                        "high": None if level.high is None else significant(level.high),
-                        "n": level.n,
-                        "where": where,
-                    }
-                    for level in effect.levels
-                ]
-        if len({str(row["x"]) for row in rows}) > 1:
-            charts.append(_effect_plot(drawn, f"effect_{place}", key, rows, numeric))
+    for place, key in enumerate(drawn.layout.keys):
+        rows = [
+            row
+            for metric, effects in found.items()
+            for effect in effects
+            if effect.key == key
+            for row in _rows(drawn, metric, effect)
+        ]
+        if rows:
+            charts.append(_chart(drawn, f"effect_{place}", key, rows))
     return charts
 
 
-def _effect_plot(drawn: Drawn, name: str, key: str, rows: Rows, numeric: bool) -> Chart:
-    label = drawn.words.label(key)
-    x: Spec = field("x:O", title=label, axis={"labelAngle": 0 if numeric else -30})
-    y: Spec = {**scaled("mean", "mean of the metric"), "stack": None}
+def _rows(drawn: Drawn, metric: str, effect: Effect) -> Rows:
+    where = conditions(effect.where, drawn.words)
+    return [
+        {
+            "metric": metric,
+            "x": level.value if drawn.is_numeric(effect.key) else drawn.text(effect.key, level.value),
+            "mean": significant(level.mean),
+            "low": None if level.low is None else significant(level.low),
+            "high": None if level.high is None else significant(level.high),
+            "n": level.n,
+            "where": where,
+        }
+        for level in effect.levels
+    ]
+
+
+def _chart(drawn: Drawn, name: str, key: str, rows: Rows) -> Chart:
+    label, numeric = drawn.words.label(key), drawn.is_numeric(key)
+    values = list(dict.fromkeys(row["x"] for row in rows))
+    to_scale = numeric and len(values) > _MOST_STEPS
+    kind = "quantitative" if to_scale else "ordinal"
+    scale: Spec = {"type": "log" if spans(values) else "linear", "zero": False} if to_scale else {"type": "point"}
+    sort = {} if numeric else {"sort": [drawn.text(key, value) for value in drawn.layout.levels[key]]}
+    x: Spec = {"field": "x", "type": kind, "title": label, "scale": scale, "axis": {"labelAngle": 0}, **sort}
+    if not numeric:
+        x["axis"] = {"labelAngle": -30, "labelLimit": 140}
+    series = _series(rows)
     tooltip = [
         field("x", title=label),
         field("mean:Q", format=".5~g"),
-        field("low:Q", format=".5~g"),
-        field("high:Q", format=".5~g"),
+        field("low:Q", title="95% from", format=".5~g"),
+        field("high:Q", title="to", format=".5~g"),
         field("n", title="seeds"),
-        field("where", title="of"),
+        *([field("where", title="of")] if series else []),
     ]
-    series: Spec = {"detail": field("where")}
-    if len({row["where"] for row in rows}) > 1:
-        series = {
-            "color": field("where:N", title=None),
-            "shape": field("where:N", title=None),
-        }
-    line_series = {k: v for k, v in series.items() if k != "shape"}
-    layers: list[Spec] = [
-        {
-            "transform": [{"filter": "isValid(datum.low)"}],
-            "mark": {"type": "rule", "strokeWidth": 6, "opacity": 0.3, "tooltip": False}
-            | ({} if "color" in series else {"color": COLOURS[0]}),
-            "encoding": {"x": x, "y": {**y, "field": "low"}, "y2": field("high"), **line_series},
-        },
-    ]
-    if numeric:
-        layers.append(
-            {"mark": {"type": "line", "opacity": 0.6, "tooltip": False}, "encoding": {"x": x, "y": y, **line_series}}
-        )
-    layers.append(
-        {
-            "mark": {"type": "point", "filled": True, "size": 60},
-            "encoding": {"x": x, "y": y, **series, "tooltip": tooltip},
-        }
-    )
-    steps = len({str(row["x"]) for row in rows})
     spec: Spec = {
-        "params": [drawn.parameter()],
+        "params": drawn.params(),
         "data": data(rows),
         "transform": [{"filter": "datum.metric == metric"}],
-        "layer": layers,
-        "width": max(160, min(380, 60 * steps)),
+        "layer": _layers(x, series, tooltip, numeric),
+        "width": 340 if to_scale else max(180, min(380, 60 * len(values))),
         "height": 220,
     }
-    return Chart(name, f"What {label} does", spec, "Means over matched runs; the bars are 95% intervals over seeds.")
+    return Chart(name, f"What {label} does", spec, "Means, with 95% intervals over seeds.")
+
+
+def _series(rows: Rows) -> Spec:
+    """Colours and shapes, where numbers were measured under several conditions."""
+    order = list(dict.fromkeys(row["where"] for row in rows if row["where"]))
+    if not order:
+        return {}
+    if len(order) > _MOST_SERIES:
+        return {"detail": field("where")}
+    colours, shapes = ({"domain": order, "range": list(of)} for of in (COLOURS, MARKERS))
+    return {"color": field("where:N", title=None, scale=colours), "shape": field("where:N", title=None, scale=shapes)}
+
+
+def _layers(x: Spec, series: Spec, tooltip: list[Spec], numeric: bool) -> list[Spec]:
+    y: Spec = scaled("mean", stack=None, **TITLED)
+    lines = {channel: value for channel, value in series.items() if channel != "shape"}
+    plain = {} if "color" in series else {"color": COLOURS[0]}
+    known = [{"filter": "isValid(datum.low)"}]
+    ends: Spec = {"x": x, "y": {**y, "field": "low"}, "y2": field("high"), **lines}
+    bar = {"type": "rule", "strokeWidth": 2 if numeric else 5, "opacity": 0.45, "tooltip": False, **plain}
+    layers: list[Spec] = [{"transform": known, "mark": bar, "encoding": ends}]
+    if numeric:
+        band = {"type": "area", "opacity": 0.18, "tooltip": False, **plain}
+        layers.insert(0, {"transform": known, "mark": band, "encoding": ends})
+        line = {"type": "line", "strokeWidth": 1.5, "opacity": 0.8, "tooltip": False, **plain}
+        layers.append({"mark": line, "encoding": {"x": x, "y": y, **lines}})
+    dots: Spec = {"type": "point", "filled": True, "size": 60, "opacity": 1, **plain}
+    layers.append({"mark": dots, "encoding": {"x": x, "y": y, **series, "tooltip": tooltip}})
+    return layers

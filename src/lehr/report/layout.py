@@ -79,6 +79,26 @@ class Numbers:
     where: tuple[Mapping[str, str], ...]
 
 
+@dataclass(frozen=True)
+class Spread:
+    """A metric over the seeds of a combination.
+
+    Attributes:
+        mean: of them.
+        std: with n - 1; None of one seed.
+        n: how many there are.
+    """
+
+    mean: float
+    std: float | None
+    n: int
+
+
+def spread(values: Floats) -> Spread:
+    """Mean and standard deviation of (n,) numbers, of which there is one at least."""
+    return Spread(float(values.mean()), float(values.std(ddof=1)) if len(values) > 1 else None, len(values))
+
+
 def lay_out(results: SweepResults) -> Layout:
     """The layout of a sweep. Runs whose configuration cannot be read stand nowhere."""
     keys = tuple(key for key in results.keys if key != SEED)

@@ -1,86 +1,110 @@
-"""A metric over two swept keys: with active units over KL weight and warm-up the map of collapse."""
+"""A metric over two swept keys, as a picture: with active units over KL weight and warm-up the map of collapse."""
 
 from __future__ import annotations
 
+from typing import Any
+
 from lehr.report.document import Chart, Spec
-from lehr.report.sweep_charts import PLACE, VALUE, Drawn, distinct, group_rows
+from lehr.report.maps import Map, MapCell, map_keys, maps
+from lehr.report.numbers import significant
+from lehr.report.sweep_charts import HAS_VALUE, LEGEND, PLACE, VALUE, Drawn, Rows, conditions, tooltip
 from lehr.report.vega import data, field
+from lehr.report.words import joined
 
 _MOST_CELLS_WITH_TEXT = 150
+_MOST_MAPS = 12
+_FULL = 1 / 3
+"""How much of a map has to have runs: that of a search is nearly empty."""
 
 
-def value_map(drawn: Drawn) -> list[Chart]:
-    """The metric over two swept keys, KL weight by warm-up first: a map for each combination of the other keys."""
-    wanted = ["kl.weight", "kl.warmup", "kl.hold", "model.latent_dim"]
-    keys = sorted(
-        (key for key in drawn.groups.by if distinct(drawn, key) > 1),
-        key=lambda key: (wanted.index(key) if key in wanted else len(wanted), -distinct(drawn, key)),
-    )
-    if len(keys) < 2:
-        return []
-    rows = group_rows(drawn)
-    if not rows:
-        return []
-    a, b = (drawn.groups.by.index(key) for key in keys[:2])
-    rest = [i for i in range(len(drawn.groups.by)) if i not in (a, b)]
-    for row in rows:
-        row["facet"] = ", ".join(
-            f"{drawn.words.label(drawn.groups.by[i])} {drawn.words.value(drawn.groups.by[i], row[f'k{i}'])}"
-            for i in rest
-        )
-    encoding: Spec = {
-        "x": field(f"k{a}:O", title=drawn.words.label(keys[0]), axis={"labelAngle": 0}),
-        "y": field(f"k{b}:O", title=drawn.words.label(keys[1]), sort="descending"),
+def map_chart(drawn: Drawn) -> Chart | None:
+    """The metric over two keys: a map for each combination of the other keys and each condition."""
+    keys = map_keys(drawn.layout)
+    if keys is None:
+        return None
+    every = {metric: maps(drawn.layout, metric) for metric in drawn.metrics}
+    facets = list(dict.fromkeys(_facet(drawn, one) for found in every.values() for one in found))
+    shown = facets[:_MOST_MAPS]
+    rows = _rows(drawn, every, set(shown))
+    if not rows or sum(row["runs"] > 0 for row in rows) < _FULL * len(rows):
+        return None
+    labels = [drawn.words.label(key) for key in keys]
+    notes = "Means over seeds. A cross: runs, but no number; empty: no runs."
+    if len(facets) > len(shown):
+        notes += f" {len(facets) - len(shown):,} of {len(facets):,} maps are left out."
+    spec = {"params": drawn.params(), "data": data(rows), **_spec(drawn, keys, rows, len(shown) > 1)}
+    return Chart("map", f"The metric over {joined(labels[::-1])}", spec, notes, wide=len(shown) > 1)
+
+
+def _facet(drawn: Drawn, one: Map) -> str:
+    rest = {key: value for key, value in one.rest.items() if key not in one.where}
+    return ", ".join(filter(None, [drawn.words.combination(rest), conditions(one.where, drawn.words)]))
+
+
+def _rows(drawn: Drawn, every: dict[str, list[Map]], shown: set[str]) -> Rows:
+    """A row of data for each cell: `m` has null where a map of the metric has the cell, but no number."""
+    cells: dict[tuple[str, int, int], dict[str, Any]] = {}
+    for metric, found in every.items():
+        for one in found:
+            if (facet := _facet(drawn, one)) not in shown:
+                continue
+            for i, line in enumerate(one.cells):
+                for j, cell in enumerate(line):
+                    if (facet, i, j) not in cells:
+                        cells[facet, i, j] = _row(drawn, one, (i, j), cell, facet)
+                    cells[facet, i, j]["m"][metric] = None if cell.mean is None else significant(cell.mean)
+    return list(cells.values())
+
+
+def _row(drawn: Drawn, one: Map, at: tuple[int, int], cell: MapCell, facet: str) -> dict[str, Any]:
+    row, column = one.rows[at[0]], one.columns[at[1]]
+    return {
+        **drawn.group({one.row: row, one.column: column, **one.rest}, cell.runs),
+        "x": drawn.text(one.row, row),
+        "y": drawn.text(one.column, column),
+        "facet": facet,
+        "runs": len(cell.runs),
+        "m": {},
     }
+
+
+def _spec(drawn: Drawn, keys: tuple[str, str], rows: Rows, faceted: bool) -> Spec:
+    across, down = (list(dict.fromkeys(drawn.text(key, v) for v in drawn.layout.levels[key])) for key in keys)
+    encoding: Spec = {
+        "x": field("x:O", title=drawn.words.label(keys[0]), sort=across, axis={"labelAngle": 0}),
+        "y": field("y:O", title=drawn.words.label(keys[1]), sort=down[::-1]),
+    }
+    legend = {"gradientLength": 160, **LEGEND}
     layers: list[Spec] = [
         {
+            "transform": [HAS_VALUE],
             "mark": {"type": "rect"},
             "encoding": {
-                "color": field(
-                    "value:Q", title={"expr": "metric"}, scale={"scheme": "viridis"}, legend={"gradientLength": 160}
-                ),
+                "color": field("value:Q", scale={"scheme": "viridis"}, legend=legend),
                 "href": field("href"),
-                "tooltip": drawn.tooltip(),
+                "tooltip": tooltip(field("runs:Q")),
             },
-        }
+        },
+        {
+            "transform": [{"filter": "!isValid(datum.value) && datum.runs > 0"}],
+            "mark": {"type": "text", "text": "×", "fontSize": 14},
+            "encoding": {"href": field("href"), "tooltip": [field("name", title="no number")]},
+        },
     ]
-    layers[0]["encoding"]["color"]["title"] = "the metric"
     if len(rows) <= _MOST_CELLS_WITH_TEXT:
-        layers.append(
-            {
-                "mark": {"type": "text", "fontSize": 11, "tooltip": False},
-                "encoding": {
-                    "text": field("value:Q", format=".4~g"),
-                    "color": {"condition": {"test": "datum.place > 0.55", "value": "#000"}, "value": "#fff"},
-                },
-            }
-        )
-    transform = [
-        {"calculate": VALUE, "as": "value"},
-        {
-            "joinaggregate": [
-                {"op": "min", "field": "value", "as": "low"},
-                {"op": "max", "field": "value", "as": "high"},
-            ]
-        },
-        {
-            "calculate": PLACE,
-            "as": "place",
-        },
-        {"filter": "isValid(datum.value)"},
-    ]
-    facets = list(dict.fromkeys(row["facet"] for row in rows))
-    across, down = distinct(drawn, keys[0]), distinct(drawn, keys[1])
-    size = {"width": max(140, min(560, 62 * across)), "height": max(60, min(420, 34 * down))}
+        ink = {"condition": {"test": "datum.place > 0.55", "value": "#000"}, "value": "#fff"}
+        layers.append({
+            "transform": [HAS_VALUE],
+            "mark": {"type": "text", "fontSize": 11, "tooltip": False},
+            "encoding": {"text": field("value:Q", format=".4~g"), "color": ink},
+        })  # fmt: skip
+    width = 62 if len(rows) <= _MOST_CELLS_WITH_TEXT else 22
+    size = {"width": max(140, min(560, width * len(across))), "height": max(60, min(420, 34 * len(down)))}
     inner: Spec = {"encoding": encoding, "layer": layers, **size}
-    if len(facets) > 1:
-        spec: Spec = {"facet": field("facet", title=None, sort=facets), "columns": 2, "spec": inner}
-    else:
-        spec = inner
-    spec = {"params": [drawn.parameter()], "data": data(rows), "transform": transform, **spec}
-    title = f"The metric over {drawn.words.label(keys[0])} and {drawn.words.label(keys[1])}"
-    return [
-        Chart(
-            "map", title, spec, "Means over seeds. Where a cell is missing no run there is done.", wide=len(facets) > 1
-        )
-    ]
+    extremes = [{"op": op, "field": "value", "as": name} for op, name in (("min", "low"), ("max", "high"))]
+    place = {"calculate": PLACE, "as": "place"}
+    of_metric = {"filter": "isDefined(datum.m[metric])"}
+    transform = [of_metric, VALUE, {"joinaggregate": extremes}, place]
+    if faceted:
+        inner = {"facet": field("facet", title=None, sort=None), "columns": 2, "spec": inner}
+    return {"transform": transform, **inner}

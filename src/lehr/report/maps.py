@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from lehr.report.layout import Ints, Layout, Numbers, numbers_of
+from lehr.report.layout import Ints, Layout, Numbers, numbers_of, spread
 
 _PREFERRED = ("kl.weight", "kl.warmup")
 _MOST = 60
@@ -117,8 +117,10 @@ def _cell(layout: Layout, numbers: Numbers, runs: list[int]) -> MapCell:
     values = numbers.values[runs] if runs else np.zeros(0)
     values = values[~np.isnan(values)]
     names = tuple(layout.runs[run].name for run in runs)
-    mean = float(values.mean()) if len(values) else None
-    return MapCell(mean, float(values.std(ddof=1)) if len(values) > 1 else None, len(values), names)
+    if not len(values):
+        return MapCell(None, None, 0, names)
+    found = spread(values)
+    return MapCell(found.mean, found.std, found.n, names)
 
 
 def _is_numeric(layout: Layout, key: str) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from lehr.evaluation.catalogue import final_split
-from lehr.report.layout import Floats, Ints, Layout, numbers_of
+from lehr.report.layout import Floats, Ints, Layout, numbers_of, spread
 from lehr.sweeps.results import natural
 
 WEIGHT = "kl.weight"
@@ -93,10 +93,9 @@ def _points(layout: Layout, rate: Floats, distortion: Floats, rows: Ints) -> lis
     points = []
     for group in np.split(order, starts[1:]):
         values = layout.values(int(layout.group[group[0]]))
-        stds = [float(x[group].std(ddof=1)) if len(group) > 1 else None for x in (rate, distortion)]
-        means = float(rate[group].mean()), float(distortion[group].mean())
+        x, y = spread(rate[group]), spread(distortion[group])
         runs = tuple(layout.runs[row].name for row in group)
-        points.append(PlanePoint(values, values.get(WEIGHT), *means, stds[0], stds[1], len(group), runs))
+        points.append(PlanePoint(values, values.get(WEIGHT), x.mean, y.mean, x.std, y.std, len(group), runs))
     return points
 
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lehr.report import vega
-from lehr.report.document import ByMetric, Chart, Document, Paragraph, Part, Picture, Spec, Thumbnails, flat
+from lehr.report.document import Chart, Document, Paragraph, Part, Picture, Spec, Thumbnails, flat
 from lehr.report.vega import field
 
 _CHANNELS = ("color", "shape", "strokeDash")
@@ -60,7 +60,7 @@ def _marked(png: bytes, mark: str) -> bytes:
     return out.getvalue()
 
 
-def _said(parts: Sequence[Paragraph | ByMetric]) -> list[str]:
+def _said(parts: Sequence[Part]) -> list[str]:
     return [part.text for part in flat(parts) if isinstance(part, Paragraph)]
 
 

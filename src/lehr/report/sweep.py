@@ -4,42 +4,37 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import Any
-from urllib.parse import quote
+from dataclasses import replace
 
 from lehr.evaluation.catalogue import LOOKED_AT_FIRST, final_split
-from lehr.report import curve_charts
-from lehr.report.document import ByMetric, Document, Folded, Paragraph, Part, Row, RunsTable, Section, Table, Thumbnails
-from lehr.report.effect_charts import effect_plots
-from lehr.report.effects import Effect, effects
+from lehr.report.best import Best, best
+from lehr.report.conclusions import say_best, say_progress
+from lehr.report.document import ByMetric, Document, Folded, Paragraph, Part, Row, Section, Table
+from lehr.report.effects import effects
+from lehr.report.failures import progress
 from lehr.report.gather import Gathered
-from lehr.report.layout import Layout, lay_out
-from lehr.report.map_chart import value_map
+from lehr.report.layout import lay_out
+from lehr.report.map_chart import map_chart
 from lehr.report.numbers import described
-from lehr.report.parallel_chart import parallel_coordinates
-from lehr.report.plane_chart import rate_distortion
-from lehr.report.reading import RunFiles
+from lehr.report.plane import rate_distortion
+from lehr.report.plane_chart import plane_charts
+from lehr.report.search_summary import SearchSummary, read_searches
 from lehr.report.sentences import say_effects
 from lehr.report.sweep_charts import Drawn
-from lehr.report.sweep_pictures import KINDS, small_pictures
-from lehr.report.vega import complete, data, field
-from lehr.report.words import Words, words_for
-from lehr.run.contents import REPORT
-from lehr.run.evaluation import shown as shown_number
-from lehr.run.status import DONE, FAILED
+from lehr.report.sweep_pictures import picture_matrix, small_pictures
+from lehr.report.sweep_runs import curve_spec, ended_badly, links, missing, reports, run_data, runs_table
+from lehr.report.sweep_sections import cost_parts, effect_parts, precision_parts, search_parts
+from lehr.report.words import words_for
+from lehr.sweeps.directory import ENDED
 from lehr.sweeps.groups import Query, answer
-from lehr.sweeps.results import RunResult, shown
+from lehr.sweeps.results import SweepResults, shown
 
 _ALSO = (
     "reconstruction/psnr", "posterior/effective_rank", "posterior/moment_kl_full", "posterior/scaling_factor",
     "generation/aggregate/frechet", "generation/prior/frechet", "generation/mixture/frechet",
     "representation/probe_accuracy", "posterior/codes_used", "time/images_per_second",
 )  # fmt: skip
-_MOST_SENTENCES = 8
-_CURVES = ("elbo", "rate", "distortion")
-_MOST_CURVE_POINTS = 30
-_MOST_CELLS = 400
+_MOST_SENTENCES = 8  # on the keys, before those that have to be unfolded
 
 
 def sweep_document(gathered: Gathered, metrics: Sequence[str] | None = None, refresh: int | None = None) -> Document:
@@ -54,194 +49,108 @@ def sweep_document(gathered: Gathered, metrics: Sequence[str] | None = None, ref
         ConfigError: for a metric that no run has.
     """
     results = gathered.results
-    chosen = tuple(metrics or _metrics(results.metrics)) if results.metrics else ()
-    groups = answer(results, Query(metrics=chosen or None))
-    singles = answer(results, Query(metrics=chosen or None, runs=True))
-    chosen = groups.metrics
-    layout, words = lay_out(results), words_for(results.keys, results.runs)
+    searches = _searches(gathered)
+    chosen = _metrics(results, metrics, searches)
+    layout, known = lay_out(results), reports(gathered)
+    drawn = Drawn(layout, chosen, links(gathered, known), words_for(results.keys, results.runs))
     found = {metric: effects(layout, metric) for metric in chosen}
-    drawn = Drawn(groups, singles, _links(gathered), words)
+    first = {metric: best(layout, metric) for metric in chosen}
+    said = {metric: [one.text for one in say_effects(layout, metric, found[metric])] for metric in chosen}
+    more = {metric: texts[_MOST_SENTENCES:] for metric, texts in said.items()}
     pictures = small_pictures([(gathered.path_of(run), run) for run in results.runs])
-    sections = (
-        Section("plane", "Rate and distortion", tuple(_plane(drawn, results.metrics))),
-        Section("effects", "What each key does", tuple(_effects(drawn, found))),
-        Section("runs", "The runs", tuple(_runs(drawn, gathered))),
-        Section("pictures", "What they draw", tuple(_pictures(layout, words, pictures))),
-        Section("failures", "What did not end well", tuple(_failures(results.runs))),
+    sections = [
+        Section("search", "What the search found", tuple(search_parts(searches, drawn))),
+        Section("plane", "Rate and distortion", tuple(_plane(drawn, first))),
+        Section("effects", "What each key does", tuple(effect_parts(drawn, found, more)) if chosen else ()),
+        Section("precision", "Precision", tuple(precision_parts(drawn)) if chosen else ()),
+        Section("runs", "The runs", (runs_table(gathered, chosen, known),) if results.runs else ()),
+        Section("pictures", "What they draw", tuple(picture_matrix(layout, drawn.words, pictures))),
+        Section("failures", "What did not end well", tuple(ended_badly(gathered, drawn.links))),
+        Section("cost", "What it cost", tuple(cost_parts(results))),
         Section("sweep", "The sweep", tuple(_of_the_sweep(gathered))),
-    )
-    unfinished = any(run.state not in (DONE, FAILED, "pruned") for run in results.runs)
+    ]
     return Document(
         title=gathered.title,
         note=note(gathered),
-        verdict=tuple(_verdict(gathered, layout, found)),
+        verdict=tuple(_verdict(gathered, drawn, first, said)),
         sections=tuple(section for section in sections if section.parts),
         metrics=tuple((name, described(name)[0]) for name in chosen),
-        data={"runs": _data(gathered, drawn, pictures), "curve": _curve_spec()},
-        refresh=refresh if unfinished or gathered.missing else None,
+        data={"runs": run_data(gathered, known, pictures), "curve": curve_spec()},
+        refresh=refresh if is_unfinished(results) else None,
     )
-
-
-def _metrics(known: Sequence[str]) -> list[str]:
-    split = final_split(known)
-    return [name for word in (*LOOKED_AT_FIRST, *_ALSO) if (name := word.replace("SPLIT", split)) in known] or list(
-        known
-    )
-
-
-def _links(gathered: Gathered) -> dict[str, str]:
-    """Where a click on a run leads: to its report, or where it has none to its row in the table."""
-    return {run.name: report_link(gathered, run) or f"#unfold={quote(run.name)}" for run in gathered.results.runs}
-
-
-def report_link(gathered: Gathered, run: RunResult) -> str:
-    """The report of a run, relative to that of the sweep; empty where it has none."""
-    there = gathered.path_of(run) / f"{REPORT}.html"
-    return "./" + quote(f"{gathered.relative(run)}/{REPORT}.html") if there.is_file() else ""
 
 
 def note(gathered: Gathered) -> str:
-    counts = Counter(run.state for run in gathered.results.runs)
-    parts = [f"{n:,} {state}" for state, n in counts.most_common()]
-    if gathered.missing:
-        parts.append(f"{gathered.missing:,} not begun")
-    total = len(gathered.results.runs) + gathered.missing
-    return f"{total:,} run{'s' if total != 1 else ''}: {', '.join(parts) or 'none yet'}"
+    """How many runs there are, and in which states."""
+    runs = gathered.results.runs
+    parts = [f"{n:,} {state}" for state, n in Counter(run.state for run in runs).most_common()]
+    return f"{len(runs):,} run{'s' if len(runs) != 1 else ''}: {', '.join(parts) or 'none yet'}"
+
+
+def is_unfinished(results: SweepResults) -> bool:
+    """Whether there are runs that have not ended."""
+    return any(run.state not in ENDED and not run.error for run in results.runs)
+
+
+def _searches(gathered: Gathered) -> list[SearchSummary]:
+    """The searches in the directories, with the names that their runs have in the report."""
+    names = {directory: name for name, directory in gathered.directories.items()}
+    return [
+        replace(found, trials=tuple(replace(t, run=names.get(path / t.run) if t.run else None) for t in found.trials))
+        for path in gathered.paths
+        for found in read_searches(path)
+    ]
+
+
+def _metrics(results: SweepResults, asked: Sequence[str] | None, searches: Sequence[SearchSummary]) -> tuple[str, ...]:
+    """The metrics that may be chosen: what was asked for, or what was searched for and what people look at first."""
+    known = results.metrics
+    if not known:
+        return ()
+    if asked:
+        return answer(results, Query(metrics=asked, runs=True)).metrics
+    split = final_split(known)
+    objectives = [metric for search in searches for metric in search.metrics]
+    wanted = [*objectives, *(name.replace("SPLIT", split) for name in (*LOOKED_AT_FIRST, *_ALSO))]
+    return tuple(dict.fromkeys(name for name in wanted if name in known)) or tuple(known)
 
 
 def _verdict(
-    gathered: Gathered, layout: Layout, found: Mapping[str, Sequence[Effect]]
-) -> Iterator[Paragraph | ByMetric]:
-    runs = gathered.results.runs
-    left = [run for run in runs if run.state not in (DONE, FAILED, "pruned")]
-    if left or gathered.missing:
-        counts = Counter(run.state for run in left)
-        parts = [f"{n:,} {state}" for state, n in counts.items()]
-        parts += [f"{gathered.missing:,} not begun"] if gathered.missing else []
-        yield Paragraph(
-            f"The sweep is not finished: {', '.join(parts)}. What stands here is of the runs that are done."
-        )
-    if not found:
-        yield Paragraph("No run is done yet, so there is nothing to compare.")
+    gathered: Gathered, drawn: Drawn, first: Mapping[str, Sequence[Best]], said: Mapping[str, Sequence[str]]
+) -> Iterator[Part]:
+    """How far it has come; the best combination, then what each key did, by the metric that is chosen."""
+    results = gathered.results
+    if so_far := say_progress(progress(results)):
+        if is_unfinished(results):
+            so_far = f"The sweep is not finished. {so_far} What stands here is of those that are done."
+        yield Paragraph(so_far)
+    yield from missing(gathered, drawn.links)
+    if said:
+        yield ByMetric({metric: tuple(_answer(drawn, metric, first[metric], texts)) for metric, texts in said.items()})
+    elif results.runs:
+        yield Paragraph("No run has a number yet, so there is nothing to compare.")
+    yield from (Paragraph(f"{line[0].upper()}{line[1:]}.") for line in results.notes)
+
+
+def _answer(drawn: Drawn, metric: str, first: Sequence[Best], texts: Sequence[str]) -> Iterator[Paragraph]:
+    sentences = say_best(drawn.layout, metric, first)
+    # what limits a statement belongs to it, not into a paragraph of its own
+    if sentences:
+        yield Paragraph(" ".join(one.text for one in sentences))
+    yield from map(Paragraph, texts[:_MOST_SENTENCES])
+
+
+def _plane(drawn: Drawn, first: Mapping[str, Sequence[Best]]) -> Iterator[Part]:
+    if not drawn.metrics:
         return
-    said: dict[str, tuple[Part, ...]] = {}
-    for metric, effects_of in found.items():
-        sentences = [sentence.text for sentence in say_effects(layout, metric, list(effects_of))]
-        said[metric] = tuple(Paragraph(text) for text in sentences[:_MOST_SENTENCES])
-    yield ByMetric(said)
-    for note in gathered.results.notes:
-        yield Paragraph(note)
-
-
-def _plane(drawn: Drawn, known: Sequence[str]) -> Iterator[Part]:
-    charts = [found] if (found := rate_distortion(drawn, final_split(known))) else []
-    charts += value_map(drawn)
+    charts = plane_charts(drawn, rate_distortion(drawn.layout), first)
+    charts += [chart] if (chart := map_chart(drawn)) else []
     if charts:
         yield Row(tuple(charts))
 
 
-def _effects(drawn: Drawn, found: Mapping[str, Sequence[Effect]]) -> Iterator[Part]:
-    plots = effect_plots(drawn, found)
-    if plots:
-        yield Row(tuple(plots))
-    if lines := parallel_coordinates(drawn):
-        yield lines
-
-
-def _runs(drawn: Drawn, gathered: Gathered) -> Iterator[Part]:
-    results = gathered.results
-    rows = []
-    for run in results.runs:
-        swept = [shown(run.swept[key]) if key in run.swept else "" for key in results.keys]
-        numbers = [run.metrics.get(name) for name in drawn.metrics]
-        cells = [
-            shown_number(n, float(v)) if v is not None else "" for n, v in zip(drawn.metrics, numbers, strict=True)
-        ]
-        rows.append((run.state, *swept, *cells))
-    links = {run.name: link for run in results.runs if (link := report_link(gathered, run))}
-    metrics = tuple((name, " ".join(filter(None, described(name)))) for name in drawn.metrics)
-    yield RunsTable(tuple(results.keys), metrics, tuple(rows), tuple(run.name for run in results.runs), links)
-
-
-def _pictures(layout: Layout, words: Words, pictures: Mapping[str, Mapping[str, Any]]) -> Iterator[Part]:
-    """A picture of each group: the first of its runs that has drawn any."""
-    if not pictures:
-        return
-    first: dict[int, RunResult] = {}
-    for run, group in zip(layout.runs, layout.group.tolist(), strict=True):
-        if run.name in pictures:
-            first.setdefault(group, run)
-    keys = sorted(layout.keys, key=lambda key: -len(layout.levels[key]))
-    column = keys[0] if keys else None
-    across = list(layout.levels[column]) if column else [None]
-    rows: dict[tuple[str, ...], list[str | None]] = {}
-    for group, run in first.items():
-        values = layout.values(group)
-        rest = tuple(f"{words.label(key)} {words.value(key, value)}" for key, value in values.items() if key != column)
-        cells = rows.setdefault(rest, [None] * len(across))
-        cells[across.index(values[column]) if column else 0] = run.name
-    kept = dict(list(rows.items())[: max(1, _MOST_CELLS // len(across))])
-    labels = tuple(words.value(column, value) for value in across) if column else ("",)
-    kinds = tuple(kind for kind in KINDS if any(kind[0] in found for found in pictures.values()))
-    if len(kept) < len(rows):
-        yield Paragraph(
-            f"{len(rows) - len(kept):,} of {len(rows):,} rows are left out; each run unfolds its own in the table."
-        )
-    used = {name for cells in kept.values() for name in cells if name}
-    yield Thumbnails(
-        labels, tuple(", ".join(rest) for rest in kept), tuple(map(tuple, kept.values())), kinds,
-        {name: found for name, found in pictures.items() if name in used}, words.label(column) if column else "",
-    )  # fmt: skip
-
-
-def _failures(runs: Sequence[RunResult]) -> Iterator[Part]:
-    wrong = [run for run in runs if run.error]
-    if wrong:
-        yield Table(("run", "state", "error"), tuple((run.name, run.state, run.error or "") for run in wrong))
-
-
 def _of_the_sweep(gathered: Gathered) -> Iterator[Part]:
-    rows = [(str(path),) for path in gathered.paths]
-    yield Table(("directory",), tuple(rows))
+    yield Table(("directory",), tuple((str(path),) for path in gathered.paths))
     constant = tuple((key, shown(value)) for key, value in gathered.constant.items())
     if constant:
         yield Folded("What all runs have in common", (Table(("key", "value"), constant),))
-
-
-def _data(gathered: Gathered, drawn: Drawn, pictures: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Of each run what its row unfolds to."""
-    found = []
-    for run in gathered.results.runs:
-        one: dict[str, Any] = {"name": run.name, "state": run.state, "error": run.error}
-        if link := report_link(gathered, run):
-            one["href"] = link
-        if run.name in pictures:
-            one["pictures"] = pictures[run.name]
-        if curves := _run_curves(gathered.path_of(run)):
-            one["curves"] = curves
-        found.append(one)
-    return found
-
-
-def _run_curves(path: Path) -> list[tuple[str, list[tuple[int, float | None]]]]:
-    curves = RunFiles(path).curves
-    found = []
-    for name in _CURVES:
-        points = list(curve_charts.points(curves.get(f"val/{name}"), _MOST_CURVE_POINTS, 4))
-        if len(points) > 1:
-            found.append((name, points))
-    return found
-
-
-def _curve_spec() -> dict[str, Any]:
-    """The chart of a run's curves in its unfolded row; the data come with the run."""
-    return complete({
-        "data": data([]),
-        "mark": {"type": "line", "point": {"size": 18}, "strokeWidth": 1.5},
-        "encoding": {
-            "x": field("images:Q", title="images seen", axis={"format": "~s"}),
-            "y": field("value:Q", title="nats, validation", scale={"zero": False}),
-            "color": field("curve:N", title=None, scale={"domain": list(_CURVES)}),
-        },
-        "width": 330, "height": 190,
-    })  # fmt: skip

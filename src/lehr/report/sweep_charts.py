@@ -1,115 +1,117 @@
-"""Charts of a sweep. Each hangs on the metric that is chosen, the parameter `metric` of its specification.
+"""What charts of a sweep have in common. Each hangs on the metric that is chosen, their parameter `metric`.
 
-A group is a combination of the swept values but for the seed. In the data of a chart `k0`, `k1`, ... are the swept
-keys, whose own names have dots in them, and `m` has the numbers by metric.
+A group is a combination of the swept values but for the seed. In the data of a chart `m` has numbers by metric, for
+their names have characters in them that a field of Vega must not have.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
+import numpy as np
+
 from lehr.report.document import Spec
-from lehr.report.numbers import significant
+from lehr.report.layout import Ints, Layout, numbers_of, spread
+from lehr.report.numbers import described, significant
 from lehr.report.vega import field
-from lehr.report.words import Words
-from lehr.sweeps.groups import Answer
+from lehr.report.words import Words, count
 
 Rows = list[dict[str, Any]]
 PLACE = "(datum.high > datum.low ? (datum.value - datum.low) / (datum.high - datum.low) : 0.5)"
-VALUE = "isValid(datum.m[metric]) ? datum.m[metric] : null"
+VALUE: Spec = {"calculate": "isValid(datum.m[metric]) ? datum.m[metric] : null", "as": "value"}
+"""The number of a row by the metric that is chosen, as `value`."""
+HAS_VALUE: Spec = {"filter": "isValid(datum.value)"}
+TITLED: Spec = {"axis": {"title": {"expr": "titles[metric]"}}}
+"""An axis that is called what the metric that is chosen is."""
+LEGEND: Spec = {"title": {"signal": "titles[metric]"}}
+"""The same of a legend, whose `expr` Vega-Lite leaves as it is in layers."""
+_RATIO = 30  # of positive numbers that span more the axis is logarithmic
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Drawn:
     """What charts of a sweep are made of.
 
     Attributes:
-        groups: means over the runs of each group; the table of the sweep.
-        runs: one row a run, the same metrics.
+        layout: of the sweep.
+        metrics: that may be chosen, the first before anything is.
         links: where a click on a run leads, by its name.
         words: what keys are called.
     """
 
-    groups: Answer
-    runs: Answer
+    layout: Layout
+    metrics: tuple[str, ...]
     links: Mapping[str, str]
     words: Words
 
-    @property
-    def metrics(self) -> tuple[str, ...]:
-        return self.groups.metrics
+    @cached_property
+    def rows_of(self) -> dict[str, int]:
+        """Name of a run -> where it stands in the layout."""
+        return {run.name: row for row, run in enumerate(self.layout.runs)}
 
-    def combination(self, values: Sequence[Any]) -> str:
-        """The swept values of a group in words."""
-        return self.words.combination(dict(zip(self.groups.by, values, strict=True)))
+    def params(self) -> list[Spec]:
+        """The metric that is chosen, and what each is called."""
+        titles = {name: ", ".join(filter(None, described(name))) for name in self.metrics}
+        return [{"name": "metric", "value": self.metrics[0]}, {"name": "titles", "value": titles}]
 
-    def parameter(self) -> Spec:
-        """The metric that is chosen."""
-        return {"name": "metric", "value": self.metrics[0]}
+    def means(self, names: Iterable[str]) -> dict[str, float | None]:
+        """The mean over these runs of each metric that some of them have; none where it is of unlike things."""
+        rows = np.array([self.rows_of[name] for name in names], np.int64)
+        return {metric: mean for metric in self.metrics if (mean := self._mean(rows, metric)) is not None}
 
-    def tooltip(self, of: Iterable[str] = ()) -> list[Spec]:
-        """What is said of a point: its name, its swept values and the metric."""
-        fields = [field(f"k{i}", title=self.words.label(key)) for i, key in enumerate(self.groups.by)]
-        return [
-            field("name", title="run"),
-            *({**field, "type": "nominal"} for field in fields),
-            field("value:Q", title="the metric", format=".5~g"),
-            *(field(f"{name}:Q", format=".5~g") for name in of),
-        ]
+    def _mean(self, rows: Ints, metric: str) -> float | None:
+        numbers = numbers_of(self.layout, metric)
+        there = rows[~np.isnan(numbers.values[rows])]
+        if not len(there) or len(set(numbers.condition[there].tolist())) > 1:
+            return None
+        return significant(spread(numbers.values[there]).mean)
 
+    def group(self, values: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+        """What a point for these runs is called, and where a click on it leads."""
+        called = self.words.combination(values) or "the one configuration"
+        return {"name": f"{called} ({count(len(names), 'run')})", "href": self.links[names[0]] if names else ""}
 
-def group_rows(drawn: Drawn) -> Rows:
-    """A row of data for each group with a number."""
-    rows = []
-    for row in drawn.groups.rows:
-        cells = dict(zip(drawn.metrics, row.cells, strict=True))
-        means = {name: significant(cell.mean) for name, cell in cells.items() if cell.mean is not None}
-        done = next((run.name for run in row.runs if run.state == "done"), row.runs[0].name)
-        rows.append(
-            {
-                **_keys(drawn, row.values),
-                "name": f"{drawn.combination(row.values)} ({row.done} runs)",
-                "href": drawn.links.get(done, ""),
-                "m": means,
-                "n": row.done,
-            }
-        )
-    return [row for row in rows if row["m"]]
+    def run_rows(self) -> Rows:
+        """A row of data for each run that has one of the metrics: its name, link and numbers."""
+        found = []
+        values = {metric: numbers_of(self.layout, metric).values for metric in self.metrics}
+        for row, run in enumerate(self.layout.runs):
+            own = {metric: significant(x[row]) for metric, x in values.items() if not np.isnan(x[row])}
+            if own:
+                found.append({"row": row, "name": run.name, "href": self.links[run.name], "m": own})
+        return found
 
+    def level(self, key: str, row: int) -> Any:
+        """The value of a key that a run has."""
+        return self.layout.levels[key][self.layout.codes[row, self.layout.keys.index(key)]]
 
-def run_rows(drawn: Drawn) -> Rows:
-    """A row of data for each run with a number."""
-    place = [drawn.runs.by.index(key) for key in drawn.groups.by]
-    rows = []
-    for row in drawn.runs.rows:
-        run = row.runs[0]
-        numbers = {name: run.metrics.get(name) for name in drawn.metrics}
-        found = {name: significant(float(value)) for name, value in numbers.items() if value is not None}
-        if found:
-            values = tuple(row.values[i] for i in place)
-            rows.append({**_keys(drawn, values), "name": run.name, "href": drawn.links.get(run.name, ""), "m": found})
-    return rows
+    def is_numeric(self, key: str) -> bool:
+        """Whether all values of a key are numbers."""
+        return all(isinstance(v, int | float) and not isinstance(v, bool) for v in self.layout.levels[key])
+
+    def text(self, key: str, value: Any) -> str:
+        """A swept value in a chart."""
+        return self.words.value(key, value, unit=False)
 
 
-def _keys(drawn: Drawn, values: Sequence[Any]) -> dict[str, Any]:
-    return {
-        f"k{i}": plain(drawn, key, value) for i, (key, value) in enumerate(zip(drawn.groups.by, values, strict=True))
-    }
+def tooltip(*others: Spec) -> list[Spec]:
+    """What is said of a point: what it is called, and the number of the metric chosen."""
+    return [field("name", title="run"), field("value:Q", title="the metric", format=".5~g"), *others]
 
 
-def plain(drawn: Drawn, key: str, value: Any) -> Any:
-    """A swept value in the data of a chart: numbers as they are, all else as it would be typed."""
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return value if is_number else drawn.words.value(key, value, unit=False)
-
-
-def distinct(drawn: Drawn, key: str) -> int:
-    place = drawn.groups.by.index(key)
-    return len({str(row.values[place]) for row in drawn.groups.rows})
-
-
-def scaled(name: str, title: str) -> Spec:
+def scaled(name: str, **channel: Any) -> Spec:
     """A number on an axis that need not begin at 0."""
-    return field(f"{name}:Q", title=title, scale={"zero": False})
+    return field(f"{name}:Q", scale={"zero": False}, **channel)
+
+
+def spans(values: Sequence[Any]) -> bool:
+    """Whether numbers are all positive and so far apart that their logarithms are what one wants to see."""
+    return min(values) > 0 and max(values) > _RATIO * min(values)
+
+
+def conditions(where: Mapping[str, str], words: Words) -> str:
+    """A condition that numbers were measured under, in words."""
+    return ", ".join(f"{words.label(name)} {value}" for name, value in where.items())

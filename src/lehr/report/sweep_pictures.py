@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from lehr.report.document import Picture
+from lehr.report.document import Paragraph, Part, Picture, Thumbnails
+from lehr.report.layout import Layout
+from lehr.report.words import Words
 from lehr.sweeps.results import RunResult
 
 KINDS = (
@@ -22,6 +24,8 @@ _TILES = 4  # across and down
 _GAP = 2  # between the tiles of a grid, see lehr.evaluation.pictures
 _FEW, _SOME = 100, 500  # runs of which larger pictures are kept
 _READERS = 4
+_MOST_CELLS = 400
+_MOST_ACROSS = 24
 
 
 def small_pictures(runs: Sequence[tuple[Path, RunResult]]) -> dict[str, dict[str, Picture]]:
@@ -77,3 +81,39 @@ def _small(path: Path, columns: int, side: int, quality: int, caption: str) -> P
         part.save(out, format="WEBP", quality=quality, method=2)
         return Picture("", out.getvalue(), caption, min(across * side, 160))
     return None
+
+
+def picture_matrix(layout: Layout, words: Words, pictures: Mapping[str, Mapping[str, Picture]]) -> Iterator[Part]:
+    """A picture of each combination, of the first of its runs that has drawn any; nothing where none has.
+
+    Across stands the key with the most values that there is room for.
+    """
+    first: dict[int, RunResult] = {}
+    for run, group in zip(layout.runs, layout.group.tolist(), strict=True):
+        if run.name in pictures:
+            first.setdefault(group, run)
+    if not first:
+        return
+    fitting = [key for key in layout.keys if len(layout.levels[key]) <= _MOST_ACROSS]
+    column = max(fitting, key=lambda key: len(layout.levels[key]), default=None)
+    across = layout.levels[column] if column else (None,)
+    places = {words.value(column, value): i for i, value in enumerate(across)} if column else {}
+    rows: dict[str, list[str | None]] = {}
+    for group in sorted(first):
+        values = layout.values(group)
+        rest = words.combination({key: value for key, value in values.items() if key != column})
+        cells = rows.setdefault(rest, [None] * len(across))
+        cells[places[words.value(column, values[column])] if column else 0] = first[group].name
+    kept = dict(list(rows.items())[: max(1, _MOST_CELLS // len(across))])
+    if len(kept) < len(rows):
+        left_out = f"{len(rows) - len(kept):,} of {len(rows):,} rows are left out"
+        yield Paragraph(f"{left_out}; each run unfolds its own pictures in the table.")
+    used = {name for cells in kept.values() for name in cells if name}
+    yield Thumbnails(
+        across=tuple(places) if column else ("",),
+        down=tuple(kept),
+        cells=tuple(map(tuple, kept.values())),
+        kinds=tuple(kind for kind in KINDS if any(kind[0] in pictures[name] for name in used)),
+        images={name: pictures[name] for name in used},
+        corner=words.label(column) if column else "",
+    )

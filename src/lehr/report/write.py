@@ -129,7 +129,7 @@ def _state(request: Request) -> tuple[object, bool]:
     if request.is_of_a_run:
         return seen, not busy
     gathered = gather(request.paths, request.file.parent)
-    return seen, not (busy or gathered.missing or any(run.state not in ENDED for run in gathered.results.runs))
+    return seen, not (busy or any(run.state not in ENDED for run in gathered.results.runs))
 
 
 def _folders(path: Path) -> list[Path]:
