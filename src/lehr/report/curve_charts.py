@@ -47,19 +47,6 @@ def balance(curves: Mapping[str, Curve]) -> Chart | None:
         field("nats:Q", format=".3f"),
         field("images:Q", format=","),
     ]
-    layers: list[Spec] = []
-    weight = [{"images": i, "weight": w} for i, w in points(curves.get("train/kl_weight"))]
-    if weight:
-        layers.append(
-            {
-                "data": data(weight),
-                "mark": {**_SHADE, "interpolate": "step-after"},
-                "encoding": {
-                    "x": _IMAGES,
-                    "y": field("weight:Q", title="KL weight (shaded)", axis={"orient": "right", "grid": False}),
-                },
-            }
-        )
     lines: Spec = {
         "data": data(rows),
         "encoding": {"x": _IMAGES, "y": y, "color": colour, "tooltip": tooltip},
@@ -76,8 +63,12 @@ def balance(curves: Mapping[str, Curve]) -> Chart | None:
             },
         ],
     }
-    layers.append(lines)
-    spec: Spec = {"layer": layers, "resolve": {"scale": {"y": "independent"}}, "width": 760, "height": 280}
+    spec: Spec = {
+        "layer": [*_weight(curves.get("train/kl_weight")), lines],
+        "resolve": {"scale": {"y": "independent"}},
+        "width": 760,
+        "height": 280,
+    }
     return Chart(
         "curves",
         "The annealing act: rate and distortion as the KL weight rises",
@@ -86,6 +77,14 @@ def balance(curves: Mapping[str, Curve]) -> Chart | None:
         "weight, with its axis on the right. What is beyond the top is cut off there.",
         wide=True,
     )
+
+
+def _weight(curve: Curve | None) -> list[Spec]:
+    """The KL weight as a shaded area with an axis on the right; nothing where it was not logged."""
+    rows = [{"images": i, "weight": w} for i, w in points(curve)]
+    y = field("weight:Q", title="KL weight (shaded)", axis={"orient": "right", "grid": False})
+    mark = {**_SHADE, "interpolate": "step-after"}
+    return [{"data": data(rows), "mark": mark, "encoding": {"x": _IMAGES, "y": y}}] if rows else []
 
 
 def _dashes(names: Sequence[str]) -> Spec:
@@ -104,7 +103,7 @@ def others(curves: Mapping[str, Curve]) -> Chart | None:
     rows: list[dict[str, Any]] = []
     for name, curve in curves.items():
         split, _, own = name.partition("/")
-        if split not in ("train", "val") or own in _OWN or len(curve.images) < 2:
+        if split not in ("train", "val", "time") or own in _OWN or len(curve.images) < 2:
             continue
         finite = curve.values[np.isfinite(curve.values)]
         if not finite.size or not np.ptp(finite):
@@ -141,13 +140,15 @@ def kl_over_time(history: tuple[npt.NDArray[Any], npt.NDArray[Any]] | None, what
     chosen = np.unique(np.linspace(0, len(images) - 1, min(len(images), _MOST_TIMES)).round().astype(int))
     order = np.argsort(-np.nan_to_num(kl[-1]), kind="stable")[:_MOST_LATENTS]
     rows = [{"t": int(images[t]), "latent": str(int(j)), "kl": significant(kl[t, j])} for j in order for t in chosen]
+    # before the KL weight rises latents may hold many times what they do at the end
+    top = significant(1.25 * float(np.nanmax(kl[len(kl) // 2 :], initial=0.0)), 3) or 1
     spec: Spec = {
         "data": data(rows),
         "mark": "rect",
         "encoding": {
             "x": field("t:O", title="images seen at the validation", axis={"labelAngle": 0, "labelExpr": _SHORT}),
             "y": field("latent:O", sort=[str(int(j)) for j in order], title=what),
-            "color": field("kl:Q", title="KL, nats", scale={"scheme": "viridis", "domainMin": 0}),
+            "color": field("kl:Q", title="KL, nats", scale={"scheme": "viridis", "domain": [0, top], "clamp": True}),
             "tooltip": [
                 field("latent", title=what),
                 field("t", title="images", format=","),
@@ -162,7 +163,8 @@ def kl_over_time(history: tuple[npt.NDArray[Any], npt.NDArray[Any]] | None, what
         "kl_over_time",
         f"KL of each {what} over the training",
         spec,
-        f"E_x KL(q(z_j|x) || N(0, 1)) of the validation. Dark rows are {what}s that hold nothing.{shown}",
+        f"E_x KL(q(z_j|x) || N(0, 1)) of the validation. Dark rows are {what}s that hold nothing; "
+        f"beyond the top of the scale all is of one colour.{shown}",
     )
 
 
@@ -202,7 +204,9 @@ def active_curve(counts: Mapping[str, Any]) -> Chart | None:
             {
                 "mark": {"type": "line", "point": True},
                 "encoding": {
-                    "x": field("threshold:Q", scale={"type": "log"}, title="threshold", axis={"format": "~g"}),
+                    "x": field(
+                        "threshold:Q", scale={"type": "log"}, title="threshold", axis={"format": "~g", "grid": False}
+                    ),
                     "y": field("active:Q", title="latents above it", axis={"tickMinStep": 1}),
                 },
             },

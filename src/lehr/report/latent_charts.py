@@ -38,12 +38,7 @@ def against_prior(mean: Floats, var: Floats, var_of_mean: Floats, what: str = "l
         for j in order
     ]
     x: Spec = field(f"{what}:O", sort=None, title=f"{what}, the most active first", axis={"labelAngle": 0})
-    tooltip = [
-        field(what),
-        field("mean:Q"),
-        field("sd:Q"),
-        field("signal:Q", title="Var(E[z|x])"),
-    ]
+    tooltip = [field(what), field("mean:Q"), field("sd:Q"), field("signal:Q", title="Var(E[z|x])")]
     band: Spec = {
         "data": data([{"low": -1, "high": 1}]),
         "mark": {"type": "rect", "color": "currentColor", "opacity": 0.09, "tooltip": False},

@@ -145,12 +145,6 @@ class RunFiles:
                 return arrays
         return None
 
-    def picture(self, name: str) -> bytes | None:
-        """A picture in samples/, by the name of its file; None where there is none."""
-        with suppress(OSError):
-            return (self.directory.samples / name).read_bytes()
-        return None
-
     def number(self, *names: str) -> float | None:
         """The first of these that the run has a finite number of, in metrics.json or evaluation.json."""
         for name in names:

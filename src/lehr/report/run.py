@@ -10,12 +10,13 @@ from typing import Any
 
 from lehr.evaluation.advice import gained_lately
 from lehr.report import curve_charts as curve
-from lehr.report.document import Commands, Document, Folded, Paragraph, Part, Section, Table
+from lehr.report.document import Commands, Document, Folded, Paragraph, Part, Row, Section, Table
 from lehr.report.numbers import described, seconds, with_unit
 from lehr.report.provenance import changed, configuration, provenance
 from lehr.report.reading import RunFiles
 from lehr.report.run_latents import latents
-from lehr.report.run_pictures import generation, reconstructions, traversals
+from lehr.report.run_pictures import generation, kept_picture, reconstructions, traversals
+from lehr.run.contents import GROUPS_PICTURE, PROBES_FOLDER
 from lehr.run.evaluation import shown
 from lehr.run.page import data_note, exported_note
 
@@ -155,16 +156,30 @@ def _curves(files: RunFiles) -> Iterator[Part]:
 
 def _groups(files: RunFiles) -> Iterator[Part]:
     for grouping in files.groups.get("groupings") or ():
-        with suppress(KeyError, TypeError, ValueError, AttributeError):
+        with suppress(KeyError, TypeError, ValueError, AttributeError):  # of a file that somebody else has written
+            rows = tuple(_group(group) for group in grouping["groups"])
             yield Paragraph(str(grouping["verdict"]))
-            groups = grouping["groups"]
-            names = [name for name, value in groups[0].items() if isinstance(value, int | float | str)]
-            rows = tuple(tuple(_cell(group.get(name)) for name in names) for group in groups)
-            yield Table(tuple(names), rows, frozenset(range(1, len(names))), caption=f"by {grouping.get('by')}")
+            head = ("group", "images", "PSNR, dB", "to the others, dB", "95% interval", "p, adjusted")
+            yield Table(head, rows, frozenset(range(1, len(head))), caption=f"By {grouping['by']}.")
+    picture = kept_picture(files.path / GROUPS_PICTURE, "images of groups that differ, and their reconstructions")
+    if files.groups and picture:
+        yield Folded("Pictures", (picture,))
 
 
-def _cell(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+def _group(group: Mapping[str, Any]) -> tuple[str, ...]:
+    gap = (group.get("gap") or {}).get("psnr") or {}
+    interval = f"{_cell(gap.get('low'), 2)} to {_cell(gap.get('high'), 2)}" if gap else "-"
+    numbers = (
+        _cell(group["mean"].get("psnr"), 2),
+        _cell(gap.get("estimate"), 2),
+        interval,
+        _cell(gap.get("p_adjusted"), 3),
+    )
+    return (str(group["group"]), f"{group['images']:,}", *numbers)
+
+
+def _cell(value: Any, digits: int) -> str:
+    return f"{value:.{digits}f}" if isinstance(value, int | float) and math.isfinite(value) else "-"
 
 
 def _probes(files: RunFiles) -> Iterator[Part]:
@@ -176,7 +191,11 @@ def _probes(files: RunFiles) -> Iterator[Part]:
         mark = "not done" if said["note"] else "fault" if said["fault"] else "no fault"
         rows.append((name, mark, str(said["note"] or said["sentence"] or "")))
     if rows:
-        yield Table(("probe", "", ""), tuple(rows))
+        yield Table(("probe", "found", ""), tuple(rows))
+    faulty = [name for name, mark, _ in rows if mark == "fault"]
+    pictures = (kept_picture(files.path / PROBES_FOLDER / f"{name}.png", f"what {name} has found") for name in faulty)
+    if found_pictures := tuple(picture for picture in pictures if picture):
+        yield Row(found_pictures)
 
 
 def _timing(files: RunFiles) -> Iterator[Part]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from lehr.report.document import Paragraph, Part, Picture, Row, Table
@@ -78,11 +79,15 @@ def traversals(files: RunFiles) -> Iterator[Part]:
 
 def shown(files: RunFiles, name: str, caption: str, described: bool = False) -> Picture | None:
     """A picture in samples/, made smaller where it is large; with what the file itself says, where `described`."""
+    return kept_picture(files.directory.samples / name, caption, described, f"samples/{name}")
+
+
+def kept_picture(path: Path, caption: str, described: bool = False, file: str | None = None) -> Picture | None:
+    """The same of a picture anywhere in the run; `file` is its name relative to the run."""
     from PIL import Image
 
-    if (content := files.picture(name)) is None:
-        return None
     with suppress(OSError, ValueError, SyntaxError):  # what Pillow says of a damaged file
+        content = path.read_bytes()
         with Image.open(io.BytesIO(content), formats=["PNG", "GIF"]) as image:
             said = image.info.get("Description") if described else None
             width = image.width
@@ -91,7 +96,7 @@ def shown(files: RunFiles, name: str, caption: str, described: bool = False) -> 
             else:
                 image.verify() if image.format == "PNG" else image.load()
         text = f"{caption}; {said}" if said else caption
-        return Picture(name.rpartition(".")[0], content, text, min(width, 560), f"samples/{name}")
+        return Picture(path.stem, content, text, min(width, 560), file)
     return None
 
 
@@ -107,12 +112,16 @@ def _animated(files: RunFiles) -> Picture | None:
     """The rows of the interpolation grid as a moving picture, there and back."""
     from PIL import Image
 
-    content = files.picture("interpolation.png")
+    path = files.directory.samples / "interpolation.png"
     grids = (files.config.get("callbacks") or {}).get("samples") or {}
     steps = grids.get("steps")
-    if content is None or not isinstance(steps, int) or steps < 2:
+    if not isinstance(steps, int) or steps < 2:
         return None
-    with suppress(OSError, ValueError, SyntaxError), Image.open(io.BytesIO(content), formats=["PNG"]) as image:
+    with (
+        suppress(OSError, ValueError, SyntaxError),
+        path.open("rb") as file,
+        Image.open(file, formats=["PNG"]) as image,
+    ):
         tile, rest = divmod(image.width - _GAP, steps)
         if rest or tile <= _GAP:
             return None
