@@ -1,25 +1,17 @@
-"""Charts of the aggregate posterior q(z): against N(0, 1), its covariance, and where images lie in it.
-
-Shapes: d latents, k channels, n images.
-"""
+"""Charts of the aggregate posterior q(z): against N(0, 1), its covariance, and by position. Shapes: d latents."""
 
 from __future__ import annotations
-
-from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from lehr.report.document import Chart, Spec
 from lehr.report.numbers import significant
-from lehr.report.vega import COLOURS, MARKERS, data, field
+from lehr.report.vega import COLOURS, data, field
 
 Floats = npt.NDArray[np.float64]
 _MOST = 64
 _MOST_SQUARE = 40
-_MOST_CLASSES = 10
-_MOST_IMAGES = 500
 
 
 def against_prior(mean: Floats, var: Floats, var_of_mean: Floats, what: str = "latent") -> Chart:
@@ -122,90 +114,6 @@ def covariance(matrix: Floats, var_of_mean: Floats) -> Chart:
         spec,
         f"0 off the diagonal is what the prior has.{most}" + _of(len(order), len(matrix), "latent"),
     )
-
-
-def scatter(latents: Mapping[str, npt.NDArray[Any]], var_of_mean: Floats | None) -> list[Chart]:
-    """E[z|x] of images (n, d), by label: the two most active latents, and two principal components."""
-    mean = np.asarray(latents["mean"], dtype=np.float64)[:_MOST_IMAGES]
-    if mean.ndim != 2 or len(mean) < 2 or not np.isfinite(mean).all():
-        return []
-    labels = _classes(latents.get("labels"), len(mean))
-    if mean.shape[1] == 1:
-        return [_strip(mean[:, 0], labels)]
-    spread = mean.var(0)
-    own = var_of_mean if var_of_mean is not None and len(var_of_mean) == mean.shape[1] else spread
-    a, b = (int(j) for j in np.argsort(-own, kind="stable")[:2])
-    charts = [
-        _points(
-            "scatter", "Images by the two most active latents", mean[:, [a, b]], (f"latent {a}", f"latent {b}"), labels
-        )
-    ]
-    if mean.shape[1] > 2:
-        centred = mean - mean.mean(0)
-        _, s, v = np.linalg.svd(centred, full_matrices=False)
-        share = s**2 / max(float((s**2).sum()), 1e-30)
-        axes = (f"component 1 ({share[0]:.0%} of the variance)", f"component 2 ({share[1]:.0%})")
-        charts.append(
-            _points("components", "Images by principal components of E[z|x]", centred @ v[:2].T, axes, labels)
-        )
-    return charts
-
-
-def _classes(labels: npt.NDArray[Any] | None, n: int) -> list[str] | None:
-    """The label of each image as text; of several factors the first that differs; rare classes together."""
-    if labels is None or len(labels) < n:
-        return None
-    columns = np.asarray(labels[:n]).reshape(n, -1)
-    column = next((c for c in columns.T if len(np.unique(c)) > 1), columns[:, 0] if columns.size else None)
-    if column is None:
-        return None
-    values, counts = np.unique(column, return_counts=True)
-    kept = set(values[np.argsort(-counts, kind="stable")[:_MOST_CLASSES]].tolist())
-    return [str(value) if value in kept else "others" for value in column.tolist()]
-
-
-def _points(name: str, title: str, xy: Floats, axes: tuple[str, str], labels: list[str] | None) -> Chart:
-    rows = [{"x": significant(x, 4), "y": significant(y, 4)} for x, y in xy]
-    encoding: Spec = {
-        "x": field("x:Q", title=axes[0], scale={"zero": False}),
-        "y": field("y:Q", title=axes[1], scale={"zero": False}),
-    }
-    spec: Spec = {
-        "data": data(rows),
-        "mark": {"type": "point", "size": 30, "opacity": 0.75},
-        "encoding": encoding,
-        "width": 340,
-        "height": 300,
-    }
-    caption = f"{len(rows):,} images, each at E[z|x]."
-    if labels is not None:
-        for row, label in zip(rows, labels, strict=True):
-            row["label"] = label  # type: ignore[assignment]
-        names = sorted(set(labels), key=lambda text: (text == "others", len(text), text))
-        colours = [COLOURS[i % len(COLOURS)] for i in range(len(names))]
-        # a shape goes on where the colours begin anew, so that no two classes look alike
-        shapes = [MARKERS[(i + i // len(COLOURS)) % len(MARKERS)] for i in range(len(names))]
-        encoding["color"] = field("label:N", sort=names, scale={"domain": names, "range": colours})
-        encoding["shape"] = field("label:N", sort=names, scale={"domain": names, "range": shapes})
-        encoding["opacity"] = {"condition": {"param": "chosen", "value": 0.85}, "value": 0.07}
-        spec["params"] = [{"name": "chosen", "select": {"type": "point", "fields": ["label"]}, "bind": "legend"}]
-        caption += " A click on a label shows that one alone."
-    encoding["tooltip"] = [
-        field(f, title=t) for f, t in (("label", "label"), ("x", axes[0]), ("y", axes[1])) if f in rows[0]
-    ]
-    return Chart(name, title, spec, caption)
-
-
-def _strip(values: Floats, labels: list[str] | None) -> Chart:
-    """One latent alone: how often each value occurs, a row for each label."""
-    rows = [{"x": significant(x, 4), "label": labels[i] if labels else "images"} for i, x in enumerate(values)]
-    spec: Spec = {
-        "data": data(rows),
-        "mark": {"type": "tick", "opacity": 0.5},
-        "encoding": {"x": field("x:Q", title="latent 0"), "y": field("label:N", title=None)},
-        "width": 520,
-    }
-    return Chart("scatter", "Images by the latent", spec, f"{len(rows):,} images, each at E[z|x].")
 
 
 def position_map(values: Floats, name: str, title: str, caption: str, legend: str) -> Chart:

@@ -17,11 +17,12 @@ from lehr.errors import CheckpointError
 from lehr.evaluation.advice import Advice
 from lehr.evaluation.catalogue import final_split
 from lehr.reading import read_json
+from lehr.report.scatter_charts import Images
 from lehr.run.contents import GROUPS_FILE, PROBES_FILE
 from lehr.run.directory import RunDirectory
 from lehr.run.history import read_history
 from lehr.run.next_steps import advice_of
-from lehr.tensors import MODEL, read_arrays
+from lehr.tensors import MODEL, read_arrays, read_metadata
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 
@@ -134,9 +135,11 @@ class RunFiles:
         return self._arrays("statistics")
 
     @cached_property
-    def latents(self) -> Arrays | None:
-        """posterior/latents.safetensors, where it is of this model."""
-        return self._arrays("latents")
+    def latents(self) -> Images | None:
+        """The images in posterior/latents.safetensors, where that is of this model."""
+        if (arrays := self._arrays("latents")) is None:
+            return None
+        return Images.of(arrays, read_metadata(self.directory.posterior / "latents.safetensors"))
 
     def _arrays(self, name: str) -> Arrays | None:
         with suppress(Exception):  # what a damaged file raises is safetensors' own

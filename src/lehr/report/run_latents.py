@@ -10,6 +10,7 @@ from lehr.report import curve_charts as curve
 from lehr.report import latent_charts as chart
 from lehr.report.document import Chart, Paragraph, Part, Row
 from lehr.report.reading import Arrays, RunFiles
+from lehr.report.scatter_charts import scatter
 
 
 def latents(files: RunFiles) -> Iterator[Part]:
@@ -27,12 +28,11 @@ def latents(files: RunFiles) -> Iterator[Part]:
             yield Paragraph("There are no statistics of q(z) here, or they are of other weights.")
         return
     yield from _statistics(files.statistics)
-    if files.latents is not None and "mean" in files.latents:
+    if files.latents is not None:
         signal = None if _is_map(files.statistics) else files.statistics["var_of_mean"]
-        if charts := tuple(chart.scatter(files.latents, signal)):
-            yield Row(charts)
-            if "labels" not in files.latents:
-                yield Paragraph("These data have no labels to colour the images by.")
+        yield Row(tuple(scatter(files.latents, signal)))
+        if files.latents.labels is None:
+            yield Paragraph("These data have no labels to colour the images by.")
 
 
 def _is_map(statistics: Arrays | None) -> bool:
