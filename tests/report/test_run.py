@@ -166,9 +166,11 @@ def test_a_run_of_which_next_to_nothing_is_left(run, left):
     assert page(document)
 
 
-@pytest.mark.parametrize("damage", ["posterior/statistics.safetensors", "posterior/latents.safetensors", "config.yaml",
-                                    "metrics.json", "evaluation.json", "history.jsonl", "data.json", "samples/prior.png",
-                                    "samples/interpolation.png"])  # fmt: skip
+_DAMAGED = ("posterior/statistics.safetensors", "posterior/latents.safetensors", "config.yaml", "metrics.json",
+            "evaluation.json", "history.jsonl", "data.json", "samples/prior.png", "samples/interpolation.png")  # fmt: skip
+
+
+@pytest.mark.parametrize("damage", _DAMAGED)
 def test_a_damaged_file_leaves_out_what_it_held_and_nothing_else(run, damage):
     before = sum(len(section.parts) for section in run_document(run).sections)
     (run / damage).write_bytes(b"\x89PNG\r\n{damaged: [")
