@@ -167,7 +167,8 @@ def test_a_run_of_which_next_to_nothing_is_left(run, left):
 
 
 _DAMAGED = ("posterior/statistics.safetensors", "posterior/latents.safetensors", "config.yaml", "metrics.json",
-            "evaluation.json", "history.jsonl", "data.json", "samples/prior.png", "samples/interpolation.png")  # fmt: skip
+            "evaluation.json", "history.jsonl", "data.json", "samples/prior.png",
+            "samples/interpolation.png")  # fmt: skip
 
 
 @pytest.mark.parametrize("damage", _DAMAGED)

@@ -102,15 +102,21 @@ def carry_out(begun: Start, since: float | None = None, given: Given = NOTHING) 
             from lehr.run.evaluate import evaluate_finished
         with directory.claimed():
             evaluate_finished(values, directory, trust, given)
-        return dict(read_json(directory.metrics))
+        found = dict(read_json(directory.metrics))
+    else:
+        found = _trained(begun, trust, since, given)
+    if values.get("report") is True and not rank_from_outside(values):
+        report_of_run(directory)
+    return found
+
+
+def _trained(begun: Start, trust: tuple[str, ...], since: float | None, given: Given) -> dict[str, float]:
     with quick_imports():
         from lehr.training.extras import Extras
         from lehr.training.stages import train as train_stages
     imported = time.perf_counter() - since if since is not None else 0.0
-    found = train_stages(values, directory, begun.resume, Extras(trust, given, import_seconds=imported))
-    if values.get("report") is True and not rank_from_outside(values):
-        report_of_run(directory)
-    return found
+    extras = Extras(trust, given, import_seconds=imported)
+    return train_stages(begun.values, begun.directory, begun.resume, extras)
 
 
 def _wait_for_the_first_rank(directory: RunDirectory) -> None:
