@@ -43,6 +43,7 @@ _CONFIG: dict[str, Any] = {
     "mark": {"tooltip": True},
 }  # fmt: skip
 _END = "\n// whole\n"  # of a script that was kept
+_BASE = "https://vega.github.io/vega-datasets/"  # which vl-convert puts before links to other files
 _INK = "#1b1f24"  # of text, where there is no page around it
 
 
@@ -55,7 +56,7 @@ def svg(spec: Spec) -> str:
     """A chart as SVG."""
     import vl_convert
 
-    return str(vl_convert.vegalite_to_svg(complete(spec)))
+    return str(vl_convert.vegalite_to_svg(complete(spec))).replace(f'href="{_BASE}', 'href="')
 
 
 def png(spec: Spec, scale: float = 2) -> bytes:
