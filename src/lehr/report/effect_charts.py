@@ -10,7 +10,7 @@ from lehr.report.numbers import significant
 from lehr.report.sweep_charts import TITLED, Drawn, Rows, conditions, scaled, spans
 from lehr.report.vega import COLOURS, MARKERS, data, field
 
-_MOST_STEPS = 14
+_MOST_STEPS = 10
 """Values of a key that stand side by side at equal distances; more numbers are drawn to scale."""
 _MOST_SERIES = 8
 
@@ -46,6 +46,7 @@ def _rows(drawn: Drawn, metric: str, effect: Effect) -> Rows:
             "low": None if level.low is None else significant(level.low),
             "high": None if level.high is None else significant(level.high),
             "n": level.n,
+            "matched": level.matched,
             "where": where,
         }
         for level in effect.levels
@@ -75,7 +76,7 @@ def _chart(drawn: Drawn, name: str, key: str, rows: Rows) -> Chart:
         "params": drawn.params(),
         "data": data(rows),
         "transform": [{"filter": "datum.metric == metric"}],
-        "layer": _layers(x, series, tooltip, numeric),
+        "layer": _layers(x, series, tooltip, (numeric, any(row["low"] is not None for row in rows))),
         "width": 340 if to_scale else max(180, min(380, 60 * len(values))),
         "height": 220,
     }
@@ -93,19 +94,22 @@ def _series(rows: Rows) -> Spec:
     return {"color": field("where:N", title=None, scale=colours), "shape": field("where:N", title=None, scale=shapes)}
 
 
-def _layers(x: Spec, series: Spec, tooltip: list[Spec], numeric: bool) -> list[Spec]:
+def _layers(x: Spec, series: Spec, tooltip: list[Spec], drawn: tuple[bool, bool]) -> list[Spec]:
+    """Bands, lines and points; `drawn` says whether there are lines, and whether any interval is known."""
+    numeric, banded = drawn
     y: Spec = scaled("mean", stack=None, **TITLED)
     lines = {channel: value for channel, value in series.items() if channel != "shape"}
     plain = {} if "color" in series else {"color": COLOURS[0]}
     known = [{"filter": "isValid(datum.low)"}]
     ends: Spec = {"x": x, "y": {**y, "field": "low"}, "y2": field("high"), **lines}
     bar = {"type": "rule", "strokeWidth": 2 if numeric else 5, "opacity": 0.45, "tooltip": False, **plain}
-    layers: list[Spec] = [{"transform": known, "mark": bar, "encoding": ends}]
-    if numeric:
+    layers: list[Spec] = [{"transform": known, "mark": bar, "encoding": ends}] if banded else []
+    if numeric and banded:
         band = {"type": "area", "opacity": 0.18, "tooltip": False, **plain}
         layers.insert(0, {"transform": known, "mark": band, "encoding": ends})
+    if numeric:  # means of unlike combinations are joined by nothing
         line = {"type": "line", "strokeWidth": 1.5, "opacity": 0.8, "tooltip": False, **plain}
-        layers.append({"mark": line, "encoding": {"x": x, "y": y, **lines}})
+        layers.append({"transform": [{"filter": "datum.matched"}], "mark": line, "encoding": {"x": x, "y": y, **lines}})
     dots: Spec = {"type": "point", "filled": True, "size": 60, "opacity": 1, **plain}
     layers.append({"mark": dots, "encoding": {"x": x, "y": y, **series, "tooltip": tooltip}})
     return layers

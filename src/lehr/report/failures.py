@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from dataclasses import dataclass
 
-from lehr.run.status import DONE, FAILED
+from lehr.run.status import DONE, FAILED, PRUNED
 from lehr.sweeps.results import DAMAGED, STATES, RunResult, SweepResults
 
 
@@ -43,7 +43,7 @@ def failures(results: SweepResults) -> list[Failure]:
     """Runs that failed, are damaged or say what went wrong; what most runs have first."""
     groups: dict[tuple[str, str], list[RunResult]] = {}
     for run in results.runs:
-        if run.error or run.state in (FAILED, DAMAGED):
+        if run.state != PRUNED and (run.error or run.state in (FAILED, DAMAGED)):
             groups.setdefault((run.state, _kind(run)), []).append(run)
     found = [
         Failure(state, runs[0].error or "", tuple(run.name for run in runs)) for (state, _), runs in groups.items()

@@ -15,6 +15,7 @@ from lehr.report.vega import COLOURS, DASHES, MARKERS, data, field
 _MOST_PLANES = 4
 _MOST_SERIES = 8
 _MOST_LABELS = 16
+_LONGEST_LABEL = 5  # letters: what a search draws has more
 _MOST_RUNS = 2000
 _AXES: Spec = {
     "x": scaled("rate", title="rate, nats per example"),
@@ -43,7 +44,9 @@ def plane_charts(drawn: Drawn, planes: Sequence[Plane], best: Mapping[str, Seque
         of = f", {conditions(plane.where, drawn.words)}" if plane.where else ""
         name = "rate_distortion" if not number else f"rate_distortion_{number + 1}"
         curves = "; a line joins the KL weights of one combination" if _joined(plane) else ""
-        spec = {"params": drawn.params(), "layer": _layers(drawn, plane, best), "width": 560, "height": 380}
+        groups, runs = _rows(drawn, plane, best)
+        layers = _layers(plane, groups, runs)
+        spec = {"params": drawn.params(), "data": data(groups), "layer": layers, "width": 560, "height": 380}
         charts.append(Chart(name, f"The rate-distortion plane{of}", spec, _CAPTION.format(curves=curves)))
     return charts
 
@@ -52,30 +55,28 @@ def _joined(plane: Plane) -> bool:
     return any(len(curve.points) > 1 for curve in plane.curves)
 
 
-def _layers(drawn: Drawn, plane: Plane, best: Mapping[str, Sequence[Best]]) -> list[Spec]:
-    groups, runs = _rows(drawn, plane, best)
+def _layers(plane: Plane, groups: Rows, runs: Rows) -> list[Spec]:
+    """The layers, those without data of their own on `groups`, which are many and stand in the chart once."""
     order = list(dict.fromkeys(row["series"] for row in groups))
     series = _series(order)
     layers = [*_hull(plane.points), *_same_elbo(plane.points)]
     dots = {"type": "point", "opacity": 0.45, "size": 16}
-    layers.append(_points(runs, {**dots, "strokeWidth": 1}, series))
+    layers.append({"data": data(runs), **_points({**dots, "strokeWidth": 1}, series)})
     if _joined(plane):
         dash = {"strokeDash": field("series:N", title=None, scale={"domain": order, "range": DASHES})}
         lines = {"color": series["color"], **dash} if series else {"detail": field("series")}
         layers.append({
-            "data": data(groups),
             "mark": {"type": "line", "strokeWidth": 1.5, "tooltip": False, "opacity": 1 if series else 0.4},
             "encoding": {**_AXES, **lines, "order": field("place:Q")},
         })  # fmt: skip
     pale = {"opacity": {"condition": {"test": "datum.front", "value": 1}, "value": 0.5}}
-    layers.append(_points(groups, {"type": "point", "filled": True, "size": 75}, {**series, **pale}))
-    if len(groups) <= _MOST_LABELS and any(row["weight"] for row in groups):
+    layers.append(_points({"type": "point", "filled": True, "size": 75}, {**series, **pale}))
+    if len(groups) <= _MOST_LABELS and 0 < max(len(row["weight"]) for row in groups) <= _LONGEST_LABEL:
         layers.append({
-            "data": data(groups),
             "mark": {"type": "text", "align": "left", "dx": 8, "dy": -6, "fontSize": 10, "tooltip": False},
             "encoding": {**_AXES, "text": field("weight:N")},
         })  # fmt: skip
-    return [*layers, _ring(groups)]
+    return [*layers, _ring()]
 
 
 def _rows(drawn: Drawn, plane: Plane, best: Mapping[str, Sequence[Best]]) -> tuple[Rows, Rows]:
@@ -119,9 +120,9 @@ def _series(order: Sequence[str]) -> Spec:
     }
 
 
-def _points(rows: Rows, mark: Spec, series: Spec) -> Spec:
+def _points(mark: Spec, series: Spec) -> Spec:
     encoding = {**_AXES, **series, "href": field("href"), "tooltip": _TOOLTIP}
-    return {"data": data(rows), "transform": [VALUE], "mark": mark, "encoding": encoding}
+    return {"transform": [VALUE], "mark": mark, "encoding": encoding}
 
 
 def _hull(points: Sequence[PlanePoint]) -> list[Spec]:
@@ -146,9 +147,9 @@ def _same_elbo(points: Sequence[PlanePoint]) -> list[Spec]:
     return [{"data": data(rows), "mark": {**mark, "opacity": 0.6}, "encoding": _AXES}]
 
 
-def _ring(groups: Rows) -> Spec:
+def _ring() -> Spec:
     """A ring around the best by the metric that is chosen."""
     mark = {"type": "point", "size": 320, "color": "currentColor", "strokeWidth": 2, "shape": "circle"}
     encoding = {**_AXES, "href": field("href"), "tooltip": _TOOLTIP}
     transform = [VALUE, {"filter": "datum.best[metric]"}]
-    return {"data": data(groups), "transform": transform, "mark": mark, "encoding": encoding}
+    return {"transform": transform, "mark": mark, "encoding": encoding}

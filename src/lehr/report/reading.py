@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -107,14 +107,7 @@ class RunFiles:
     @cached_property
     def curves(self) -> dict[str, Curve]:
         """Every number that was logged, over images seen; what was logged twice counts as it was logged last."""
-        found: dict[str, dict[int, float]] = {}
-        for point in self.points:
-            if not isinstance(images := point.get("images"), int):
-                continue
-            for name, value in point.items():
-                if name != "images" and (value is None or isinstance(value, int | float)):
-                    found.setdefault(name, {})[images] = np.nan if value is None else float(value)
-        return {name: _curve(values) for name, values in found.items()}
+        return curves_of(self.points)
 
     @cached_property
     def kl_history(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]] | None:
@@ -155,6 +148,19 @@ class RunFiles:
             if isinstance(value, int | float) and not isinstance(value, bool) and np.isfinite(value):
                 return float(value)
         return None
+
+
+def curves_of(points: Iterable[Mapping[str, Any]], names: Collection[str] = ()) -> dict[str, Curve]:
+    """The curves in the points of a history: those of `names`, or all."""
+    found: dict[str, dict[int, float]] = {}
+    for point in points:
+        if not isinstance(images := point.get("images"), int):
+            continue
+        for name in names or point:
+            value = point.get(name, "")
+            if name != "images" and (value is None or isinstance(value, int | float)):
+                found.setdefault(name, {})[images] = np.nan if value is None else float(value)
+    return {name: _curve(values) for name, values in found.items()}
 
 
 def _curve(values: Mapping[int, float]) -> Curve:

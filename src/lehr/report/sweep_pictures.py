@@ -6,6 +6,7 @@ import io
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +21,24 @@ KINDS = (
     ("interpolation", "interpolations"),
     ("reconstruction", "images and reconstructions"),
 )
-_TILES = 4  # across and down
 _GAP = 2  # between the tiles of a grid, see lehr.evaluation.pictures
 _FEW, _SOME = 100, 500  # runs of which larger pictures are kept
 _READERS = 4
+_WIDEST = 160
 _MOST_CELLS = 400
 _MOST_ACROSS = 24
+
+
+@dataclass(frozen=True)
+class _Size:
+    """Of a small picture: tiles across and down, pixels of each, and the quality of WebP."""
+
+    tiles: int
+    side: int
+    quality: int
+
+
+_SIZES = (_Size(4, 40, 80), _Size(4, 28, 60), _Size(3, 16, 30))
 
 
 def small_pictures(runs: Sequence[tuple[Path, RunResult]]) -> dict[str, dict[str, Picture]]:
@@ -34,8 +47,8 @@ def small_pictures(runs: Sequence[tuple[Path, RunResult]]) -> dict[str, dict[str
     Args:
         runs: their directories, and what is known of them, configurations included.
     """
-    side, quality = (40, 80) if len(runs) <= _FEW else (28, 60) if len(runs) <= _SOME else (18, 40)
-    kinds = KINDS if len(runs) <= _SOME else KINDS[:3]
+    size = _SIZES[0 if len(runs) <= _FEW else 1 if len(runs) <= _SOME else 2]
+    kinds = KINDS if len(runs) <= _SOME else (KINDS[0], KINDS[2])
 
     def read(item: tuple[Path, RunResult]) -> dict[str, Picture]:
         path, run = item
@@ -43,7 +56,7 @@ def small_pictures(runs: Sequence[tuple[Path, RunResult]]) -> dict[str, dict[str
         found = {}
         for kind, label in kinds:
             file = path / "samples" / f"{kind}.png"
-            if picture := _small(file, _columns(kind, config), side, quality, f"{label} of {run.name}"):
+            if picture := _small(file, _columns(kind, config), size, f"{label} of {run.name}"):
                 found[kind] = picture
         return found
 
@@ -61,7 +74,7 @@ def _columns(kind: str, config: Mapping[str, Any]) -> int:
     return min(8, max(n // 2, 1)) if kind == "reconstruction" else -int(-(n**0.5) // 1)
 
 
-def _small(path: Path, columns: int, side: int, quality: int, caption: str) -> Picture | None:
+def _small(path: Path, columns: int, size: _Size, caption: str) -> Picture | None:
     from PIL import Image
 
     with (
@@ -73,13 +86,14 @@ def _small(path: Path, columns: int, side: int, quality: int, caption: str) -> P
         if rest or tile <= _GAP:
             return None
         rows = max(1, (image.height - _GAP) // tile)
-        across, down = (columns, min(2, rows)) if columns > 8 else (min(_TILES, columns), min(_TILES, rows))
+        n = size.tiles
+        across, down = (columns, min(n - 2, rows)) if columns > 8 else (min(n, columns), min(n, rows))
         part = image.crop((0, 0, across * tile + _GAP, down * tile + _GAP))
         part = part.convert("L" if image.mode == "L" else "RGB")
-        part = part.resize((across * side, down * side), Image.Resampling.BOX)
+        part = part.resize((across * size.side, down * size.side), Image.Resampling.BOX)
         out = io.BytesIO()
-        part.save(out, format="WEBP", quality=quality, method=2)
-        return Picture("", out.getvalue(), caption, min(across * side, 160))
+        part.save(out, format="WEBP", quality=size.quality, method=2)
+        return Picture("", out.getvalue(), caption, min(across * size.side, _WIDEST))
     return None
 
 
