@@ -61,7 +61,8 @@ def _layers(plane: Plane, groups: Rows, runs: Rows) -> list[Spec]:
     series = _series(order)
     layers = [*_hull(plane.points), *_same_elbo(plane.points)]
     dots = {"type": "point", "opacity": 0.45, "size": 16}
-    layers.append({"data": data(runs), **_points({**dots, "strokeWidth": 1}, series)})
+    if runs:
+        layers.append({"data": data(runs), **_points({**dots, "strokeWidth": 1}, series)})
     if _joined(plane):
         dash = {"strokeDash": field("series:N", title=None, scale={"domain": order, "range": DASHES})}
         lines = {"color": series["color"], **dash} if series else {"detail": field("series")}

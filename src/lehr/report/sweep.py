@@ -133,10 +133,9 @@ def _verdict(
 
 
 def _answer(drawn: Drawn, metric: str, first: Sequence[Best], texts: Sequence[str]) -> Iterator[Paragraph]:
-    sentences = say_best(drawn.layout, metric, first)
-    # what limits a statement belongs to it, not into a paragraph of its own
-    if sentences:
-        yield Paragraph(" ".join(one.text for one in sentences))
+    for one in first:  # of each condition
+        # what limits a statement belongs to it, not into a paragraph of its own
+        yield Paragraph(" ".join(sentence.text for sentence in say_best(drawn.layout, metric, [one])))
     yield from map(Paragraph, texts[:_MOST_SENTENCES])
 
 
