@@ -12,19 +12,26 @@ from lehr.report.sweep_charts import TITLED, Drawn, conditions
 from lehr.report.vega import COLOURS, data, field
 from lehr.report.words import duration
 
+_UNITS = (("hours", 3600), ("minutes", 60), ("seconds", 1))
+
 
 def cost_chart(found: Cost) -> Chart | None:
     """Seconds by part, of all runs together; None where nothing is known."""
-    rows = [
-        {"part": part.name.replace("_", " "), "seconds": significant(part.seconds), "words": duration(part.seconds)}
-        for part in found.parts
-        if part.seconds > 0
-    ]
-    if not rows:
+    parts = [part for part in found.parts if part.seconds > 0]
+    if not parts:
         return None
+    unit, seconds = next((unit for unit in _UNITS if parts[0].seconds >= 2 * unit[1]), _UNITS[-1])
+    rows = [
+        {
+            "part": part.name.replace("_", " "),
+            "time": significant(part.seconds / seconds),
+            "words": duration(part.seconds),
+        }
+        for part in parts
+    ]
     y = field("part:N", sort=None, title=None)
     tooltip = [field("part"), field("words", title="time")]
-    x = field("seconds:Q", title="seconds of all runs together", axis={"format": "~s"})
+    x = field("time:Q", title=f"{unit} of all runs together")
     spec: Spec = {
         "data": data(rows),
         "layer": [

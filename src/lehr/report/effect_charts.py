@@ -76,11 +76,26 @@ def _chart(drawn: Drawn, name: str, key: str, rows: Rows) -> Chart:
         "params": drawn.params(),
         "data": data(rows),
         "transform": [{"filter": "datum.metric == metric"}],
-        "layer": _layers(x, series, tooltip, (numeric, any(row["low"] is not None for row in rows))),
+        "layer": [
+            *_layers(x, series, tooltip, (numeric, any(row["low"] is not None for row in rows))),
+            *_nothing(drawn, rows),
+        ],
         "width": 340 if to_scale else max(180, min(380, 60 * len(values))),
         "height": 220,
     }
     return Chart(name, f"What {label} does", spec, "Means, with 95% intervals over seeds.")
+
+
+def _nothing(drawn: Drawn, rows: Rows) -> list[Spec]:
+    """What stands in the place of a picture, where by the metric chosen the values of the key do not compare."""
+    there = {row["metric"] for row in rows}
+    if not (without := [metric for metric in drawn.metrics if metric not in there]):
+        return []
+    middle = {"x": {"expr": "width / 2"}, "y": {"expr": "height / 2"}}
+    lacking = {"values": [{"metric": metric, "note": "nothing to compare"} for metric in without]}
+    mark = {"type": "text", "align": "center", "tooltip": False, **middle}
+    own = [{"filter": "datum.metric == metric"}]
+    return [{"data": lacking, "transform": own, "mark": mark, "encoding": {"text": field("note:N")}}]
 
 
 def _series(rows: Rows) -> Spec:

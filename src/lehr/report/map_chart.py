@@ -98,8 +98,11 @@ def _spec(drawn: Drawn, keys: tuple[str, str], rows: Rows, faceted: bool) -> Spe
             "mark": {"type": "text", "fontSize": 11, "tooltip": False},
             "encoding": {"text": field("value:Q", format=".4~g"), "color": ink},
         })  # fmt: skip
-    width = 62 if len(rows) <= _MOST_CELLS_WITH_TEXT else 22
-    size = {"width": max(140, min(560, width * len(across))), "height": max(60, min(420, 34 * len(down)))}
+    cell, most = ((62, 34), (560, 420)) if len(rows) <= _MOST_CELLS_WITH_TEXT else ((22, 18), (320, 240))
+    size = {
+        "width": max(140, min(most[0], cell[0] * len(across))),
+        "height": max(60, min(most[1], cell[1] * len(down))),
+    }
     inner: Spec = {"encoding": encoding, "layer": layers, **size}
     extremes = [{"op": op, "field": "value", "as": name} for op, name in (("min", "low"), ("max", "high"))]
     place = {"calculate": PLACE, "as": "place"}

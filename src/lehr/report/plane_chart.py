@@ -114,7 +114,7 @@ def _series(order: Sequence[str]) -> Spec:
     if not 1 < len(order) <= _MOST_SERIES:
         return {}
     colours, shapes = ({"domain": list(order), "range": list(of)} for of in (COLOURS, MARKERS))
-    legend = {"symbolOpacity": 1}
+    legend = {"symbolOpacity": 1, "orient": "bottom", "columns": 2}
     return {
         "color": field("series:N", title=None, scale=colours, legend=legend),
         "shape": field("series:N", title=None, scale=shapes, legend=legend),

@@ -15,13 +15,14 @@ from lehr.report.gather import Gathered
 from lehr.report.numbers import described
 from lehr.report.reading import curves_of
 from lehr.report.vega import complete, data, field
-from lehr.report.words import count, joined
+from lehr.report.words import count, joined, plain
 from lehr.run.contents import REPORT
 from lehr.run.directory import RunDirectory
 from lehr.run.evaluation import shown as shown_number
 from lehr.run.history import read_history
 from lehr.sweeps.directory import ENDED
 from lehr.sweeps.results import RunResult, shown
+from lehr.sweeps.tables import cut
 
 _CURVES = ("elbo", "rate", "distortion")
 _FEW = 500
@@ -55,7 +56,7 @@ def runs_table(gathered: Gathered, metrics: Sequence[str], known: Mapping[str, s
     results = gathered.results
     rows = []
     for run in results.runs:
-        swept = [shown(run.swept[key]) if key in run.swept else "" for key in results.keys]
+        swept = [cut(plain(shown(run.swept[key]))) if key in run.swept else "" for key in results.keys]
         rows.append((run.state, *swept, *(_number(run, name) for name in metrics)))
     columns = tuple((name, ", ".join(filter(None, described(name)))) for name in metrics)
     return RunsTable(tuple(results.keys), columns, tuple(rows), tuple(run.name for run in results.runs), known)
@@ -116,7 +117,7 @@ def missing(gathered: Gathered, to: Mapping[str, str]) -> Iterator[Part]:
         keys = gathered.results.keys
         rows: list[tuple[str | Link, ...]] = []
         for run in left:
-            values = (shown(run.swept.get(key, "")) for key in keys)
+            values = (cut(plain(shown(run.swept.get(key, "")))) for key in keys)
             rows.append((Link(run.name, to[run.name]), run.state, *values))
         yield Folded(f"{count(len(left), 'run')} still to come", (Table(("run", "state", *keys), tuple(rows)),))
 

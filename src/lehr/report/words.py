@@ -44,6 +44,9 @@ _ANNEALED = ("kl.warmup", "kl.hold")
 _UNITS = {"epoch": "epochs", "step": "steps", "fraction": "of the training"}
 
 
+_TURNS = dict.fromkeys([0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A)])
+
+
 @dataclass(frozen=True)
 class Words:
     """How the keys of a sweep are called.
@@ -162,5 +165,5 @@ def duration(seconds: float) -> str:
 
 
 def plain(text: str) -> str:
-    """A text on one line."""
-    return " ".join(text.split())
+    """A text on one line, without the characters that turn the direction of all that follows them."""
+    return " ".join(text.translate(_TURNS).split())
