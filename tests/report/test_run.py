@@ -226,6 +226,31 @@ def test_latent_maps_are_shown_by_channel_and_by_position(run):
     assert page(document)
 
 
+def test_what_was_not_evaluated_is_judged_by_its_statistics(run):
+    metrics = json.loads((run / "metrics.json").read_text())
+    (run / "evaluation.json").unlink()
+    active, rate = metrics["posterior/active_units"], metrics["test/rate"]
+    said = words(run_document(run))
+    assert f"Not collapsed as a whole: {active:.0f} of 20 latents are active, the rate is {rate:.2f} nats." in said
+    assert f"near the prior by its moments ({metrics['posterior/moment_kl_full']:.2f} nats)" in said
+    change(run / "metrics.json", **{"test/rate": 0.05, "posterior/moment_kl_full": 3.0})
+    said = words(run_document(run))
+    assert "Collapsed: " in said
+    assert "far from the prior by its moments (3.00 nats)" in said
+
+
+def test_curves_that_the_catalogue_calls_alike_are_not_mixed(run):
+    with (run / "history.jsonl").open("a") as file:
+        for images in (100, 200):
+            shares = {f"train/gradient_share_{term}": images * i for i, term in enumerate(("lpips", "adversarial"), 1)}
+            file.write(json.dumps({"images": images, **shares}) + "\n")
+    found = [row for row in values(named(run_document(run), "terms")) if "gradient_share" in row["curve"]]
+    assert {(row["curve"], row["value"]) for row in found} == {
+        ("train/gradient_share_lpips", 100), ("train/gradient_share_lpips", 200),
+        ("train/gradient_share_adversarial", 200), ("train/gradient_share_adversarial", 400),
+    }  # fmt: skip
+
+
 def test_a_run_of_codes_has_no_rate_and_no_distance_to_a_prior(run):
     shutil.rmtree(run / "posterior")
     lines = [json.loads(line) for line in (run / "history.jsonl").read_text().splitlines()]

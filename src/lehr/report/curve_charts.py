@@ -37,10 +37,9 @@ def balance(curves: Mapping[str, Curve]) -> Chart | None:
         return None
     names = ["-ELBO", "rate", "distortion"]
     colour = field("term", scale={"domain": names, "range": list(COLOURS[:3])}, title=None)
-    top = _top([row["nats"] for row in rows if row["nats"] is not None])
-    y = field("nats:Q", title="nats per example", scale={"domain": [0, top], "clamp": True})
-    if min(row["nats"] for row in rows if row["nats"] is not None) < 0:
-        y["scale"] = {"zero": False}
+    y = field(
+        "nats:Q", title="nats per example", scale=_scale([row["nats"] for row in rows if row["nats"] is not None])
+    )
     tooltip = [
         field("term", title="curve"),
         field("split"),
@@ -71,7 +70,7 @@ def balance(curves: Mapping[str, Curve]) -> Chart | None:
     }
     return Chart(
         "curves",
-        "The annealing act: rate and distortion as the KL weight rises",
+        "The annealing act: rate, distortion and the KL weight",
         spec,
         "Thick lines with points are the validation, thin ones batches of the training; the shaded area is the KL "
         "weight, with its axis on the right. What is beyond the top is cut off there.",
@@ -82,7 +81,7 @@ def balance(curves: Mapping[str, Curve]) -> Chart | None:
 def _weight(curve: Curve | None) -> list[Spec]:
     """The KL weight as a shaded area with an axis on the right; nothing where it was not logged."""
     rows = [{"images": i, "weight": w} for i, w in points(curve)]
-    y = field("weight:Q", title="KL weight (shaded)", axis={"orient": "right", "grid": False})
+    y = field("weight:Q", title="KL weight (shaded)", axis={"orient": "right", "grid": False, "format": "~g"})
     mark = {**_SHADE, "interpolate": "step-after"}
     return [{"data": data(rows), "mark": mark, "encoding": {"x": _IMAGES, "y": y}}] if rows else []
 
@@ -91,32 +90,29 @@ def _dashes(names: Sequence[str]) -> Spec:
     return field("term", scale={"domain": list(names), "range": DASHES[: len(names)]}, title=None)
 
 
-def _top(values: Sequence[float]) -> float:
-    """Where the axis ends: the first validations before the KL weight rises may be many times all others."""
+def _scale(values: Sequence[float]) -> Spec:
+    """Where the axis begins and ends: what comes before the KL weight rises may be many times all else."""
     ordered = np.sort(np.asarray(values))
-    usual = float(np.quantile(ordered, 0.75))
-    return float(significant(min(float(ordered[-1]), 2.5 * usual) * 1.05, 3) or 1.0)
+    if ordered[0] < 0:
+        return {"zero": False}
+    top = min(float(ordered[-1]), 2.5 * float(np.quantile(ordered, 0.75))) * 1.05
+    bottom = 0.0 if ordered[0] < top / 2 else 0.95 * float(ordered[0])
+    return {"domain": [significant(bottom, 3), significant(top, 3) or 1.0], "clamp": True}
 
 
 def others(curves: Mapping[str, Curve]) -> Chart | None:
     """Every other curve of the training and the validation, each in a picture of its own; None where there is none."""
-    rows: list[dict[str, Any]] = []
-    for name, curve in curves.items():
-        split, _, own = name.partition("/")
-        if split not in ("train", "val", "time") or own in _OWN or len(curve.images) < 2:
-            continue
-        finite = curve.values[np.isfinite(curve.values)]
-        if not finite.size or not np.ptp(finite):
-            continue  # what never changes is no curve
-        label, unit = described(name)
-        of = f"{label} ({unit})" if unit else label
-        rows += [{"images": i, "value": v, "curve": f"{split}: {of}"} for i, v in points(curve)]
-    if not rows:
+    drawn = [name for name, curve in curves.items() if _is_drawn(name, curve)]
+    if not drawn:
         return None
-    n = len({row["curve"] for row in rows})
+    labels = [_label(name) for name in drawn]
+    rows: list[dict[str, Any]] = []
+    for name, label in zip(drawn, labels, strict=True):
+        own = label if labels.count(label) == 1 else name  # the catalogue calls some by one name
+        rows += [{"images": i, "value": v, "curve": own} for i, v in points(curves[name])]
     spec: Spec = {
         "data": data(rows),
-        "columns": min(3, n),
+        "columns": min(4, len(drawn)),
         "facet": field("curve", title=None, sort=None),
         "spec": {
             "width": 210,
@@ -130,6 +126,18 @@ def others(curves: Mapping[str, Curve]) -> Chart | None:
         "resolve": {"scale": {"y": "independent"}, "axis": {"x": "independent"}},
     }
     return Chart("terms", "Every other curve", spec, "Over images seen; each with its own scale.", wide=True)
+
+
+def _is_drawn(name: str, curve: Curve) -> bool:
+    """Whether it is a curve of its own; what never changes is none."""
+    split, _, own = name.partition("/")
+    finite = curve.values[np.isfinite(curve.values)]
+    return split in ("train", "val", "time") and own not in _OWN and finite.size > 1 and bool(np.ptp(finite))
+
+
+def _label(name: str) -> str:
+    label, unit = described(name)
+    return f"{name.partition('/')[0]}: {label} ({unit})" if unit else f"{name.partition('/')[0]}: {label}"
 
 
 def kl_over_time(history: tuple[npt.NDArray[Any], npt.NDArray[Any]] | None, what: str = "latent") -> Chart | None:

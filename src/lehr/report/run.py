@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lehr.evaluation.advice import gained_lately
+from lehr.evaluation.verdict import FAR, is_collapsed
 from lehr.report import curve_charts as curve
 from lehr.report.document import Commands, Document, Folded, Paragraph, Part, Row, Section, Table
 from lehr.report.numbers import described, seconds, with_unit
@@ -73,10 +74,25 @@ def verdict(files: RunFiles) -> list[str]:
         found.append(f"Error: {error}")
     if text := files.evaluation.get("collapse/verdict"):
         found.append(str(text))
-    elif files.state == "done":
-        found.append("Nothing was evaluated: lehr evaluate says whether the latents collapsed.")
+    elif sentence := _by_statistics(files):
+        found.append(sentence)
     found += [sentence for sentence in (best_sampler(files.evaluation), _improving(files)) if sentence]
     return found
+
+
+def _by_statistics(files: RunFiles) -> str:
+    """What the final numbers alone say of collapse and of the prior, where nothing was evaluated."""
+    rate, active = files.number(f"{files.split}/rate"), files.number("posterior/active_units")
+    distance = files.number("posterior/moment_kl_full", "posterior/moment_kl_diag")
+    said = []
+    if rate is not None and active is not None and files.statistics is not None:
+        begin = "Collapsed" if is_collapsed(rate, int(active)) else "Not collapsed as a whole"
+        of = f"{active:,.0f} of {files.statistics['mean'].size:,} latents are active"
+        said.append(f"{begin}: {of}, the rate is {rate:.2f} nats.")
+    if distance is not None:
+        far = "far from" if distance > FAR else "near"
+        said.append(f"q(z) is {far} the prior by its moments ({distance:.2f} nats).")
+    return " ".join([*said, "lehr evaluate says more."]) if said else ""
 
 
 def samplers(evaluation: Mapping[str, Any]) -> dict[str, float]:
