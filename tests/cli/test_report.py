@@ -123,6 +123,8 @@ def test_watching_what_has_ended_writes_it_once(lehr, own):
     [
         ([], ["say which run or sweep: lehr report DIR"]),
         (["nowhere"], ["nowhere: there is no such directory"]),
+        (["nowhere", "watch=true"], ["nowhere: there is no such directory"]),
+        (["nowhere", "runs=true"], ["nowhere: there is no such directory"]),
         (["sweep", "format=doc"], None),
         (["sweep", "out=x.doc"], ["out=x.doc: must end in .html, .md, .png, .pdf"]),
         (["sweep", "out=x.md", "format=pdf"], ["format=pdf: out=x.md is md; leave one of them out"]),

@@ -33,8 +33,11 @@ def main(argv: list[str]) -> int:
             raise ConfigError(f"runs=true: {paths[0]} is a single run; it is for sweeps")
         _write_runs(write_runs, paths)
     if values["watch"]:
+        said = ""
         for file, state in watch(request, values["every"]):
-            print(f"{file}  {state}", flush=True)
+            if state != said:  # curves that have grown alone are no news
+                print(f"{file}  {state}", flush=True)
+            said = state
     else:
         print(write_report(request))
     return 0

@@ -68,6 +68,14 @@ def write_report(request: Request) -> Path:
         CheckpointError: where there is nothing to report on, or another file is in the way.
         ConfigError: for a metric that no run has.
     """
+    _check(request)
+    file = request.file
+    require_own(file)
+    _write(_document(request), request.format, file)
+    return file
+
+
+def _check(request: Request) -> None:
     if request.format not in REPORT_FORMATS:
         raise ConfigError(f"format={request.format}: is none that there is: {', '.join(REPORT_FORMATS)}")
     if not request.paths:
@@ -75,10 +83,6 @@ def write_report(request: Request) -> Path:
     for path in request.paths:
         if not path.is_dir():
             raise CheckpointError(f"{path}: there is no such directory")
-    file = request.file
-    require_own(file)
-    _write(_document(request), request.format, file)
-    return file
 
 
 def write_runs(paths: Sequence[Path], said: Callable[[int, int], None] | None = None) -> int:
@@ -107,6 +111,7 @@ def watch(request: Request, every: float) -> Iterator[tuple[Path, str]]:
         request: for a page.
         every: seconds from one look to the next.
     """
+    _check(request)
     before = None
     while True:
         seen, is_over = _state(request)
