@@ -131,17 +131,15 @@ def flat_all(parts):
             yield from flat_all(part.parts)
 
 
-def test_every_chart_is_drawn_by_each_metric(document):
+def test_every_chart_is_drawn_by_another_metric(document):
     for one in document.charts():
-        for name in ("test/elbo", "posterior/active_units"):
-            spec = json.loads(json.dumps(one.spec))
-            for parameter in spec.get("params", []):
-                if parameter["name"] == "metric":
-                    parameter["value"] = name
-            drawn = vega.svg(spec)
-            assert "[object Object]" not in drawn
-            assert "undefined" not in drawn
-            assert "NaN" not in drawn
+        spec = json.loads(json.dumps(one.spec))
+        for parameter in spec.get("params", []):
+            if parameter["name"] == "metric":
+                parameter["value"] = "posterior/active_units"
+        drawn = vega.svg(spec)
+        assert not [word for word in ("[object Object]", "undefined", "NaN") if word in drawn]
+        assert ("active units" in drawn) == (one.name not in ("rate_distortion", "cost"))
 
 
 def test_a_cell_without_a_number_stands_in_the_map(document):

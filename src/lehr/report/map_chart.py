@@ -74,15 +74,15 @@ def _spec(drawn: Drawn, keys: tuple[str, str], rows: Rows, faceted: bool) -> Spe
         "x": field("x:O", title=drawn.words.label(keys[0]), sort=across, axis={"labelAngle": 0}),
         "y": field("y:O", title=drawn.words.label(keys[1]), sort=down[::-1]),
     }
-    legend = {"gradientLength": 160, **LEGEND}
+    legend = {"orient": "bottom", "gradientLength": 200, **LEGEND}
+    told: Spec = {"href": field("href"), "tooltip": tooltip(field("runs:Q"))}
     layers: list[Spec] = [
         {
             "transform": [HAS_VALUE],
             "mark": {"type": "rect"},
             "encoding": {
                 "color": field("value:Q", scale={"scheme": "viridis"}, legend=legend),
-                "href": field("href"),
-                "tooltip": tooltip(field("runs:Q")),
+                **told,
             },
         },
         {
@@ -95,8 +95,8 @@ def _spec(drawn: Drawn, keys: tuple[str, str], rows: Rows, faceted: bool) -> Spe
         ink = {"condition": {"test": "datum.place > 0.55", "value": "#000"}, "value": "#fff"}
         layers.append({
             "transform": [HAS_VALUE],
-            "mark": {"type": "text", "fontSize": 11, "tooltip": False},
-            "encoding": {"text": field("value:Q", format=".4~g"), "color": ink},
+            "mark": {"type": "text", "fontSize": 11},
+            "encoding": {"text": field("value:Q", format=".4~g"), "color": ink, **told},
         })  # fmt: skip
     cell, most = ((62, 34), (560, 420)) if len(rows) <= _MOST_CELLS_WITH_TEXT else ((22, 18), (320, 240))
     size = {

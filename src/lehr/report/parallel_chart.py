@@ -8,7 +8,7 @@ from typing import Any
 
 from lehr.report.document import Chart, Spec
 from lehr.report.numbers import significant
-from lehr.report.sweep_charts import HAS_VALUE, LEGEND, PLACE, VALUE, Drawn, Rows, spans, tooltip
+from lehr.report.sweep_charts import HAS_VALUE, PLACE, VALUE, Drawn, Rows, spans, tooltip
 from lehr.report.vega import data, field
 
 _MOST_LINES = 400
@@ -44,7 +44,9 @@ def parallel_coordinates(drawn: Drawn) -> Chart | None:
         "width": max(360, min(900, 190 * (len(axes) + 1))),
         "height": 300,
     }
-    caption = f"From its swept values to the metric, the highest on top. A click leads to the run.{note}"
+    caption = (
+        f"From its swept values to the metric, the highest on top, as the colour says. A click leads to the run.{note}"
+    )
     return Chart("parallel", "Every run as a line", spec, caption, wide=True)
 
 
@@ -83,7 +85,7 @@ def _layers(lines: Rows, labels: Rows, axes: list[str]) -> list[Spec]:
     x: Spec = field("at:N", sort=order, title=None, axis=axis, scale=scale)
     y: Spec = field("y:Q", axis=None, scale={"domain": [0, 1]})
     text = {"type": "text", "fontSize": 11, "fontWeight": "bold", "tooltip": False}
-    colour = field("value:Q", scale={"scheme": "viridis"}, legend=LEGEND)
+    colour = field("value:Q", scale={"scheme": "viridis"}, legend=None)
     ends = {"calculate": "datum.end == 'low' ? 0 : 1", "as": "y"}
     own = {"calculate": f"'{_OWN}'", "as": "at"}
     of_ends = [{"aggregate": _ENDS}, {"fold": ["low", "high"], "as": ["end", "value"]}, ends, own]

@@ -150,7 +150,11 @@ def _same_elbo(points: Sequence[PlanePoint]) -> list[Spec]:
 
 def _ring() -> Spec:
     """A ring around the best by the metric that is chosen."""
-    mark = {"type": "point", "size": 320, "color": "currentColor", "strokeWidth": 2, "shape": "circle"}
-    encoding = {**_AXES, "href": field("href"), "tooltip": _TOOLTIP}
-    transform = [VALUE, {"filter": "datum.best[metric]"}]
-    return {"transform": transform, "mark": mark, "encoding": encoding}
+    shown = {"test": "datum.best[metric]"}  # no filter: of no rows at all an axis has no ends
+    ring = {
+        "size": {"condition": {**shown, "value": 320}, "value": 0},
+        "opacity": {"condition": {**shown, "value": 1}, "value": 0},
+    }
+    mark = {"type": "point", "color": "currentColor", "strokeWidth": 2, "shape": "circle"}
+    encoding = {**_AXES, **ring, "href": field("href"), "tooltip": _TOOLTIP}
+    return {"transform": [VALUE], "mark": mark, "encoding": encoding}
