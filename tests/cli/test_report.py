@@ -91,6 +91,7 @@ def test_other_formats_say_the_same(lehr, own, format):
     assert lehr("report", "sweep", f"out=sweep/report.{format}")[0] == 0  # over its own
 
 
+@pytest.mark.slow
 def test_pages_of_runs_are_written_once_and_a_click_leads_there(lehr, own):
     code, _, _ = lehr("report", "sweep", "runs=true")
     assert code == 0
@@ -160,7 +161,9 @@ def test_the_keys_in_the_help_are_those_there_are(lehr):
 
 
 @pytest.mark.reports
-@pytest.mark.parametrize("report", ["auto", "true", "false"])
+@pytest.mark.parametrize(
+    "report", ["auto", pytest.param("true", marks=pytest.mark.slow), pytest.param("false", marks=pytest.mark.slow)]
+)
 def test_a_sweep_ends_in_its_report(lehr, tmp_path, report):
     path = tmp_path / "sweep"
     code, out, err = lehr("train", *SWEEP, "seed=0", f"hydra.sweep.dir={path}", f"report={report}")

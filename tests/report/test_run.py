@@ -26,6 +26,14 @@ def run(finished_run, tmp_path):
     return shutil.copytree(finished_run, tmp_path / "run")
 
 
+@pytest.fixture(autouse=True)
+def _undrawn(request, monkeypatch):
+    """To draw the charts takes most of the time of a page: only where a test is of what is drawn."""
+    if not request.node.get_closest_marker("drawn"):
+        monkeypatch.setattr(vega, "svg", lambda spec: "<svg ></svg>")
+        monkeypatch.setattr(vega, "png", lambda spec: b"\x89PNG")
+
+
 def parts(document, kind):
     return [part for section in document.sections for part in flat(section.parts) if isinstance(part, kind)]
 
@@ -65,6 +73,7 @@ def test_its_numbers_are_those_of_the_files(run):
             assert rows[name] == shown(name, value)
 
 
+@pytest.mark.drawn
 def test_every_chart_can_be_drawn_and_shows_what_the_run_holds(run):
     document = run_document(run)
     names = [chart.name for chart in document.charts()]
@@ -198,6 +207,7 @@ def latents_of(path, d, **others):
     save_file({"mean": mean.astype(np.float32)}, path / "posterior" / "latents.safetensors")
 
 
+@pytest.mark.drawn
 @pytest.mark.parametrize("d", [1, 2, 512])
 def test_latents_of_every_size_and_without_labels(run, d):
     latents_of(run, d, covariance=np.eye(d) + 0.01)
