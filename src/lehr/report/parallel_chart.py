@@ -6,6 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from lehr.report.document import Chart, Spec
 from lehr.report.numbers import significant
 from lehr.report.sweep_charts import HAS_VALUE, PLACE, VALUE, Drawn, Rows, spans, tooltip
@@ -25,7 +27,9 @@ def parallel_coordinates(drawn: Drawn) -> Chart | None:
     keys = [key for key in drawn.layout.keys if len(drawn.layout.levels[key]) > 1]
     if not keys or len(rows) < 2:
         return None
-    lines = [rows[int(i * len(rows) / min(len(rows), _MOST_LINES))] for i in range(min(len(rows), _MOST_LINES))]
+    # drawn at random: every n-th of a grid would leave out whole values
+    chosen = np.random.default_rng(0).permutation(len(rows))[:_MOST_LINES]
+    lines = [rows[i] for i in sorted(chosen.tolist())]
     labels: Rows = []
     for number, key in enumerate(keys):
         levels = drawn.layout.levels[key]
@@ -37,7 +41,7 @@ def parallel_coordinates(drawn: Drawn) -> Chart | None:
             row[f"p{number}"] = significant(at[codes[row["row"]]], 3)
     axes = {f"p{number}": drawn.words.label(key) for number, key in enumerate(keys)}
     left_out = len(rows) - len(lines)
-    note = f" {left_out:,} of {len(rows):,} runs are left out, evenly." if left_out else ""
+    note = f" {left_out:,} of {len(rows):,} runs are left out, drawn at random." if left_out else ""
     spec: Spec = {
         "params": [*drawn.params(), {"name": "axes", "value": axes}],
         "layer": _layers(lines, labels, list(axes)),
@@ -94,7 +98,7 @@ def _layers(lines: Rows, labels: Rows, axes: list[str]) -> list[Spec]:
         {
             "data": data(lines),
             "transform": [VALUE, HAS_VALUE, {"joinaggregate": _ENDS}, {"calculate": PLACE, "as": _OWN}, folded],
-            "mark": {"type": "line", "opacity": 0.6, "strokeWidth": 1.4},
+            "mark": {"type": "line", "strokeOpacity": 0.6, "strokeWidth": 1.4},
             "encoding": {
                 "x": x, "y": y, "detail": field("row"), "href": field("href"), "color": colour, "tooltip": tooltip(),
             },

@@ -70,7 +70,7 @@ def _layers(plane: Plane, groups: Rows, runs: Rows) -> list[Spec]:
             "mark": {"type": "line", "strokeWidth": 1.5, "tooltip": False, "opacity": 1 if series else 0.4},
             "encoding": {**_AXES, **lines, "order": field("place:Q")},
         })  # fmt: skip
-    pale = {"opacity": {"condition": {"test": "datum.front", "value": 1}, "value": 0.5}}
+    pale = {"fillOpacity": {"condition": {"test": "datum.front", "value": 1}, "value": 0.5}}
     layers.append(_points({"type": "point", "filled": True, "size": 75}, {**series, **pale}))
     if len(groups) <= _MOST_LABELS and 0 < max(len(row["weight"]) for row in groups) <= _LONGEST_LABEL:
         layers.append({
