@@ -38,7 +38,7 @@ class _Size:
     quality: int
 
 
-_SIZES = (_Size(4, 40, 80), _Size(4, 28, 60), _Size(3, 16, 30))
+_SIZES = (_Size(4, 40, 80), _Size(4, 28, 60), _Size(3, 14, 30))
 
 
 def small_pictures(runs: Sequence[tuple[Path, RunResult]]) -> dict[str, dict[str, Picture]]:
