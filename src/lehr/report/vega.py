@@ -5,6 +5,7 @@ Text and lines have the colour of the text around them (`currentColor`), so that
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from importlib.metadata import version
@@ -30,7 +31,7 @@ _CONFIG: dict[str, Any] = {
         **_TEXT, "titleFontWeight": "normal", "domainColor": "currentColor", "domainOpacity": 0.5, "labelOverlap": True,
         "tickColor": "currentColor", "tickOpacity": 0.5, "gridColor": "currentColor", "gridOpacity": 0.12,
     },
-    "legend": {**_TEXT, "titleFontWeight": "normal", "symbolFillColor": None, "labelLimit": 240},
+    "legend": {**_TEXT, "titleFontWeight": "normal", "symbolOpacity": 1, "labelLimit": 240},
     "header": {**_TEXT, "labelLimit": 240},
     "title": {"color": "currentColor", "fontSize": 12, "fontWeight": "normal", "anchor": "start"},
     "text": {"color": "currentColor"},
@@ -44,12 +45,22 @@ _CONFIG: dict[str, Any] = {
 }  # fmt: skip
 _END = "\n// whole\n"  # of a script that was kept
 _BASE = "https://vega.github.io/vega-datasets/"  # which vl-convert puts before links to other files
+_UNDRAWABLE = re.compile(r"[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # https://www.w3.org/TR/xml/#charsets
 _INK = "#1b1f24"  # of text, where there is no page around it
 
 
 def complete(spec: Spec) -> Spec:
-    """The specification with what all charts have in common."""
-    return {"$schema": SCHEMA, "config": _CONFIG, **spec}
+    """The specification with what all charts have in common, of text that can be drawn."""
+    return {"$schema": SCHEMA, "config": _CONFIG, **_drawable(spec)}
+
+
+def _drawable(node: Any) -> Any:
+    """Without characters that no XML may have: they end the process in which vl-convert draws them."""
+    if isinstance(node, str):
+        return _UNDRAWABLE.sub("\ufffd", node)
+    if isinstance(node, Mapping):
+        return {_drawable(key): _drawable(value) for key, value in node.items()}
+    return [_drawable(value) for value in node] if isinstance(node, Sequence) else node
 
 
 def svg(spec: Spec) -> str:

@@ -1,167 +1,283 @@
 "use strict";
 (() => {
-  const root = document.documentElement;
-  root.classList.add("scripted");
-  const read = (id) => JSON.parse(document.getElementById(id).textContent);
-  const charts = read("charts"), data = read("data");
-  const chooser = document.getElementById("metric");
-  const kept = { get: (k) => { try { return sessionStorage.getItem(location.pathname + k); } catch { return null; } },
-                 set: (k, v) => { try { sessionStorage.setItem(location.pathname + k, v); } catch { /* no storage */ } } };
-  const views = new Map();
+  document.documentElement.classList.add("scripted");
+  const all = (selector, within = document) => [...within.querySelectorAll(selector)];
+  const element = (id) => document.getElementById(id);
+  const read = (id) => JSON.parse(element(id).textContent);
+  const made = (tag, text = "", fields = {}) => Object.assign(document.createElement(tag), { textContent: text }, fields);
+  const canDraw = typeof vegaEmbed === "function";
+  const how = { renderer: "svg", actions: false, logLevel: 1 }; // errors alone: a layer that a metric leaves empty is none
+  const charts = read("page-charts");
+  const chooser = element("choose-metric"), kinds = element("choose-pictures"), table = element("runs-table");
   let metric = chooser ? chooser.value : null;
+  let page = null; // what rows unfold to: much, and read when it is first asked for
+  const data = () => (page ??= read("page-data"));
+  const ofRun = (row) => (data().runs || [])[Number(row.dataset.run)] || {};
 
-  // charts: the still picture is replaced when it comes near the window, where the script can draw at all
-  const draw = async (place) => {
-    const name = place.dataset.chart, spec = structuredClone(charts[name]);
-    if (!spec || views.has(name) || typeof vegaEmbed !== "function") return;
-    views.set(name, null);
-    if (typeof spec.width === "number" && !spec.facet && !spec.hconcat) spec.width = Math.max(180, Math.min(spec.width, place.clientWidth - 130));
-    for (const param of spec.params || []) if (param.name === "metric" && metric) param.value = metric;
-    const shell = document.createElement("div");
-    try {
-      const result = await vegaEmbed(shell, spec, { renderer: "svg", actions: { export: true, source: false, compiled: false, editor: false } });
-      place.replaceChildren(shell);
-      place.classList.add("live");
-      place.removeAttribute("role");
-      views.set(name, result.view);
-      if (metric) signal(result.view, metric);
-    } catch (error) {
-      console.error(`chart ${name}: ${error}`);
-    }
+  // What was looked at is there again when the page is read anew, which it does itself while a sweep runs.
+  const KEPT = `lehr report ${location.pathname}`;
+  const before = (() => { try { return JSON.parse(sessionStorage.getItem(KEPT)) || {}; } catch { return {}; } })();
+  const keep = () => {
+    const now = { metric, kind: kinds && kinds.value, y: scrollY, at: Date.now(), focus: document.activeElement.id, ...(runs ? runs.state() : {}),
+      open: all("details").flatMap((one, i) => (one.open ? [i] : [])) };
+    try { sessionStorage.setItem(KEPT, JSON.stringify(now)); } catch { /* nothing can be kept here */ }
   };
+
+  // Charts: the still picture is replaced by one that answers to the pointer when it comes near the window.
+  const views = new Map(); // name -> Vega's view; null while it is drawn, or where it cannot be
+  const stills = new Map(); // name -> [width, height] of the still picture
   const signal = (view, value) => {
     try { if (view.signal("metric") !== value) view.signal("metric", value).runAsync(); } catch { /* it does not hang on a metric */ }
   };
+  // The chart in this many pixels; where it is as wide as its still picture, it is the same to the pixel.
+  const fitted = (spec, still, room) => {
+    if (still <= room) return spec;
+    spec.config = { ...spec.config, legend: { ...spec.config.legend, orient: "bottom", direction: "horizontal", columns: 2, gradientLength: Math.min(180, room - 80) } };
+    if (spec.spec && typeof spec.columns === "number") {
+      spec.columns = Math.max(1, Math.floor((room * spec.columns) / still));
+      if (spec.columns === 1 && typeof spec.spec.width === "number") spec.spec.width = Math.min(spec.spec.width, room - 90);
+    } else if (typeof spec.width === "number") {
+      spec.width = room;
+      spec.autosize = { type: "fit-x", contains: "padding" };
+    }
+    return spec;
+  };
+  const draw = async (place) => {
+    const name = place.dataset.chart;
+    if (!canDraw || !charts[name] || views.has(name)) return;
+    views.set(name, null);
+    try {
+      const spec = fitted(structuredClone(charts[name]), stills.get(name)[0], place.clientWidth);
+      for (const param of spec.params || []) if (param.name === "metric" && metric) param.value = metric;
+      const shell = document.createElement("div");
+      const { view } = await vegaEmbed(shell, spec, how);
+      all("svg", shell).forEach((svg) => svg.setAttribute("aria-hidden", "true"));
+      place.replaceChildren(shell);
+      if (!place.classList.contains("live")) offer(place, name);
+      place.classList.add("live");
+      place.dataset.room = place.clientWidth;
+      views.set(name, view);
+      if (metric) signal(view, metric);
+    } catch (error) {
+      console.error(`chart ${name}: ${error}`); // the still picture stays
+    }
+  };
+  const places = all("[data-chart]");
   const near = new IntersectionObserver((entries) => {
     for (const entry of entries) if (entry.isIntersecting) { near.unobserve(entry.target); draw(entry.target); }
   }, { rootMargin: "600px" });
-  document.querySelectorAll("[data-chart]").forEach((place) => near.observe(place));
-  window.addEventListener("beforeprint", () => document.querySelectorAll("[data-chart]").forEach(draw));
+  for (const place of places) {
+    const svg = place.querySelector("svg");
+    const size = ["width", "height"].map((side) => Number(svg && svg.getAttribute(side)) || 0);
+    stills.set(place.dataset.chart, size);
+    if (canDraw) place.style.minHeight = `${Math.ceil(size[1])}px`; // what comes in its place is as high
+    near.observe(place);
+  }
+  let resized = 0;
+  addEventListener("resize", () => {
+    clearTimeout(resized);
+    resized = setTimeout(() => places.forEach((place) => {
+      const view = views.get(place.dataset.chart), still = stills.get(place.dataset.chart)[0];
+      const was = Math.min(still, Number(place.dataset.room)), is = Math.min(still, place.clientWidth);
+      if (!view || Math.abs(was - is) < 2) return;
+      views.delete(place.dataset.chart);
+      draw(place).then(() => view.finalize());
+    }), 200);
+  });
 
-  // the metric
+  // The chart as a file, on white.
+  const offer = (place, name) => {
+    const offered = made("span", "", { className: "save script-only" });
+    for (const kind of ["SVG", "PNG"]) {
+      const button = made("button", kind, { type: "button", title: `Save this chart as ${kind}` });
+      button.addEventListener("click", async () => {
+        const view = views.get(name), ground = view.background();
+        try {
+          const url = await view.background("white").toImageURL(kind.toLowerCase(), 2);
+          made("a", "", { href: url, download: `${name}.${kind.toLowerCase()}` }).click();
+        } catch (error) { console.error(`chart ${name}: ${error}`); }
+        view.background(ground).runAsync();
+      });
+      offered.append(button);
+    }
+    place.parentElement.querySelector("figcaption").append(offered);
+  };
+
+  // The metric.
   const choose = (value) => {
     metric = value;
-    document.querySelectorAll("[data-metric]").forEach((part) => { part.hidden = part.dataset.metric !== value; });
-    document.querySelectorAll("[data-column]").forEach((head) => head.classList.toggle("chosen", head.dataset.column === value));
+    all("[data-metric]").forEach((part) => { part.hidden = part.dataset.metric !== value; });
+    all("[data-column]").forEach((head) => head.classList.toggle("chosen", head.dataset.column === value));
     for (const view of views.values()) if (view) signal(view, value);
-    kept.set("metric", value);
   };
+  all("details.others").forEach((folded) => { folded.firstElementChild.remove(); folded.replaceWith(...folded.childNodes); });
   if (chooser) {
-    chooser.addEventListener("change", () => choose(chooser.value));
-    const before = kept.get("metric");
-    if (before && [...chooser.options].some((option) => option.value === before)) chooser.value = before;
+    if ([...chooser.options].some((option) => option.value === before.metric)) chooser.value = before.metric;
     choose(chooser.value);
+    chooser.addEventListener("change", () => { choose(chooser.value); places.forEach(draw); }); // no still picture of another one stays
   }
 
-  // the runs
-  const table = document.getElementById("runs-table");
-  if (table) runs(table);
-
-  function runs(table) {
+  const runs = table && theRuns(table);
+  function theRuns(table) {
     const body = table.tBodies[0], rows = [...body.rows], heads = [...table.tHead.rows[0].cells];
     const value = (row, column) => row.cells[column].textContent.trim();
-    const order = (a, b) => {
-      if (!a || !b) return a ? -1 : b ? 1 : 0;
-      const [x, y] = [Number(a.replaceAll(",", "")), Number(b.replaceAll(",", ""))];
-      return Number.isNaN(x) || Number.isNaN(y) ? a.localeCompare(b, undefined, { numeric: true }) : x - y;
-    };
+    const number = (text) => (/^-?\d{1,3}(,\d{3})+(\.\d+)?$/.test(text) ? Number(text.replaceAll(",", "")) : text ? Number(text) : NaN);
     const details = (row) => (row.nextElementSibling && row.nextElementSibling.classList.contains("detail") ? row.nextElementSibling : null);
-    heads.forEach((head, column) => {
-      const button = head.querySelector("button");
-      if (!button) return;
-      button.addEventListener("click", () => {
-        const way = head.getAttribute("aria-sort") === "ascending" ? -1 : 1;
-        heads.forEach((other) => other.hasAttribute("aria-sort") && other.setAttribute("aria-sort", "none"));
-        head.setAttribute("aria-sort", way > 0 ? "ascending" : "descending");
-        const keyed = rows.map((row) => [value(row, column), row, details(row)]);
-        keyed.sort(([a], [b]) => (a && b ? way : 1) * order(a, b));
-        body.append(...keyed.flatMap(([, row, detail]) => (detail ? [row, detail] : [row])));
-      });
-    });
-    const filter = document.getElementById("filter"), said = document.getElementById("filtered");
-    const texts = rows.map((row) => {
-      const cells = heads.map((head, i) => `${head.textContent.trim()}=${value(row, i)}`);
-      return `${row.textContent} ${cells.join(" ")} `.replace(/\s+/g, " ").toLowerCase();
-    });
-    const sift = () => {
-      const words = filter.value.toLowerCase().split(/\s+/).filter(Boolean);
+    const words = new Intl.Collator(undefined, { numeric: true });
+
+    // A table of thousands of rows is slow to lay out: the first of them in their order, and the rest when it is asked for.
+    const more = made("button", "", { type: "button", className: "more" });
+    let most = 300;
+    const cut = () => {
       let shown = 0;
-      rows.forEach((row, i) => {
-        const has = words.every((word) => texts[i].includes(word.includes("=") ? `${word} ` : word));
-        row.hidden = !has;
-        const detail = details(row);
-        if (detail) detail.hidden = !has;
-        shown += has;
+      for (const row of rows) {
+        const beyond = !row.hidden && (shown += 1) > most, detail = details(row);
+        row.classList.toggle("beyond", beyond);
+        if (detail) detail.hidden = row.hidden || beyond;
+      }
+      more.hidden = shown <= most;
+      more.textContent = `Show all ${shown.toLocaleString("en")} runs`;
+    };
+    more.addEventListener("click", () => { most = Infinity; cut(); });
+    table.parentElement.after(more);
+    cut();
+
+    // Numbers by size before words by letters; what is empty comes last, whichever way is asked for.
+    let sorted = null;
+    const sort = (column, way) => {
+      sorted = [column, way];
+      heads.forEach((head, i) => head.setAttribute("aria-sort", i !== column ? "none" : way > 0 ? "ascending" : "descending"));
+      const keyed = rows.map((row) => { const text = value(row, column); return { row, text, number: number(text), detail: details(row) }; });
+      keyed.sort((a, b) => {
+        if (!a.text || !b.text) return a.text ? -1 : b.text ? 1 : 0;
+        const [x, y] = [Number.isNaN(a.number), Number.isNaN(b.number)];
+        return way * (x && y ? words.compare(a.text, b.text) : x !== y ? x - y : a.number === b.number ? 0 : a.number < b.number ? -1 : 1);
       });
-      said.textContent = words.length ? `${shown} of ${rows.length} runs` : "";
+      rows.splice(0, rows.length, ...keyed.map(({ row }) => row));
+      body.remove(); // rows of a table that is in the page are slow to move
+      body.append(...keyed.flatMap(({ row, detail }) => (detail ? [row, detail] : [row])));
+      cut();
+      table.append(body);
+    };
+    heads.forEach((head, column) => head.querySelector("button").addEventListener("click", () =>
+      sort(column, head.getAttribute("aria-sort") === "ascending" ? -1 : 1)));
+
+    // A row has to have every word, and the value of a column: kl.weight=4, elbo>-30. The last part of a name is enough.
+    const filter = element("filter"), said = element("filtered");
+    const columnOf = (name) => {
+      const names = heads.map((head) => head.dataset.name.toLowerCase());
+      const exact = names.indexOf(name);
+      return exact >= 0 ? exact : names.findIndex((one) => one.split(/[./]/).pop() === name);
+    };
+    const test = (word) => {
+      const parts = /^([^<>=]+)(<=|>=|=|<|>)(.+)$/.exec(word), column = parts ? columnOf(parts[1]) : -1;
+      if (column < 0) return (row) => row.textContent.toLowerCase().includes(word);
+      const [, , sign, wanted] = parts, than = number(wanted);
+      return (row) => {
+        const text = value(row, column).toLowerCase(), is = number(text);
+        if (sign === "=") return text === wanted || is === than;
+        return sign[0] === "<" ? is < than || (sign === "<=" && is === than) : is > than || (sign === ">=" && is === than);
+      };
+    };
+    const sift = () => {
+      const tests = filter.value.toLowerCase().split(/\s+/).filter(Boolean).map(test);
+      let shown = 0;
+      for (const row of rows) shown += !(row.hidden = !tests.every((has) => has(row)));
+      cut();
+      said.textContent = tests.length ? `${shown.toLocaleString("en")} of ${rows.length.toLocaleString("en")} runs` : "";
     };
     filter.addEventListener("input", sift);
+
+    const unfold = (row, open) => {
+      const detail = details(row), cell = made("td", "", { colSpan: heads.length });
+      row.querySelector(".unfold").setAttribute("aria-expanded", String(open));
+      if (detail && !open) detail.remove();
+      if (detail || !open) return;
+      const holder = made("tr", "", { className: "detail" });
+      holder.append(cell);
+      row.after(holder);
+      fill(cell, ofRun(row));
+    };
     body.addEventListener("click", (event) => {
       const button = event.target.closest(".unfold");
-      if (button) unfold(button.closest("tr"));
+      if (button) unfold(button.closest("tr"), button.getAttribute("aria-expanded") !== "true");
     });
-    const unfold = (row, only = false) => {
-      const button = row.querySelector(".unfold"), open = details(row);
-      if (open && !only) { open.remove(); button.setAttribute("aria-expanded", "false"); return; }
-      if (open) return;
-      button.setAttribute("aria-expanded", "true");
-      const detail = document.createElement("tr"), cell = document.createElement("td");
-      detail.className = "detail";
-      cell.colSpan = heads.length;
-      detail.append(cell);
-      row.after(detail);
-      fill(cell, (data.runs || [])[Number(row.dataset.run)] || {});
-    };
+    const named = (name) => { const at = (data().runs || []).findIndex((run) => run.name === name); return at < 0 ? null : element(`run-${at}`); };
     const show = (name) => {
-      const at = (data.runs || []).findIndex((run) => run.name === name);
-      const row = at < 0 ? null : document.getElementById(`run-${at}`);
+      const row = named(name);
       if (!row) return;
       row.hidden = false;
+      row.classList.remove("beyond");
       rows.forEach((other) => other.classList.toggle("chosen", other === row));
       unfold(row, true);
-      row.scrollIntoView({ block: "start" });
+      row.scrollIntoView({ block: "nearest" });
       row.querySelector(".unfold").focus({ preventScroll: true });
     };
-    const follow = () => { if (location.hash.startsWith("#unfold=")) show(decodeURIComponent(location.hash.slice(8))); };
-    window.addEventListener("hashchange", follow);
+    const follow = () => {
+      if (!location.hash.startsWith("#unfold=")) return;
+      try { show(decodeURIComponent(location.hash.slice(8))); } catch { /* not written by lehr */ }
+    };
+    addEventListener("hashchange", follow);
     document.addEventListener("click", (event) => {
       const place = event.target.closest(".thumbnail");
       if (place) { event.preventDefault(); show(place.dataset.name); }
     });
-    follow();
+
+    if (before.sorted && heads[before.sorted[0]]) sort(...before.sorted);
+    if (before.filter) { filter.value = before.filter; sift(); }
+    for (const name of before.unfolded || []) { const row = named(name); if (row) unfold(row, true); }
+    const state = () => ({ sorted, filter: filter.value, unfolded: rows.filter(details).map((row) => ofRun(row).name) });
+    return { follow, state };
   }
 
+  // What a row unfolds to. Whatever a run is called or says is text, never markup.
   function fill(cell, run) {
-    const words = (tag, text) => { const made = document.createElement(tag); made.textContent = text; return made; };
-    if (run.error) cell.append(words("p", `${run.state}: ${run.error}`));
-    if (run.href) { const link = words("a", "its report"); link.href = run.href; cell.append(link); }
-    const row = document.createElement("div");
-    row.className = "row";
-    cell.append(row);
-    for (const [kind, url] of Object.entries(run.pictures || {})) {
-      const figure = document.createElement("figure"), image = document.createElement("img");
-      image.src = url; image.alt = `${kind} of ${run.name}`; image.style.width = "224px";
-      figure.append(image, words("figcaption", kind));
+    if (run.error) cell.append(made("p", `${run.state}: ${run.error}`, { className: "error" }));
+    if (run.href) { const line = made("p"); line.append(made("a", "Its report", { href: run.href })); cell.append(line); }
+    const row = made("div", "", { className: "row" });
+    for (const [kind, src] of Object.entries(run.pictures || {})) {
+      const figure = made("figure");
+      figure.append(made("img", "", { src, alt: `${kind} of ${run.name}` }), made("figcaption", kind));
       row.append(figure);
     }
-    if (run.curves && data.curve && typeof vegaEmbed === "function") {
-      const place = document.createElement("div");
-      row.append(place);
-      const spec = structuredClone(data.curve);
-      spec.data = { values: run.curves.flatMap(([name, points]) => points.map(([images, value]) => ({ curve: name, images, value }))) };
-      vegaEmbed(place, spec, { renderer: "svg", actions: false }).catch((error) => console.error(`curves of ${run.name}: ${error}`));
+    if (run.curves && data().curve && canDraw) {
+      const figure = made("figure"), place = made("div", "", { className: "curve", role: "img", ariaLabel: `curves of ${run.name}` });
+      figure.append(place, made("figcaption", "validation over the training"));
+      row.append(figure);
+      const values = run.curves.flatMap(([curve, points]) => points.map(([images, value]) => ({ curve, images, value })));
+      const shell = made("div"); // it calls itself what it likes
+      place.append(shell);
+      vegaEmbed(shell, { ...data().curve, data: { values } }, how)
+        .catch((error) => console.error(`curves of ${run.name}: ${error}`));
     }
-    if (!row.childElementCount && !run.error) cell.append(words("p", "It has drawn nothing yet."));
+    if (row.childElementCount) cell.append(row);
+    else if (!run.error) cell.append(made("p", "It has drawn nothing yet."));
   }
 
-  // pictures across the grid
-  const kinds = document.getElementById("pictures");
-  if (kinds) kinds.addEventListener("change", () => {
-    const byName = new Map((data.runs || []).map((run) => [run.name, run.pictures || {}]));
-    document.querySelectorAll(".thumbnail").forEach((place) => {
-      const url = (byName.get(place.dataset.name) || {})[kinds.value], image = place.querySelector("img");
-      image.hidden = !url;
-      if (url) { image.src = url; image.alt = `${kinds.value} of ${place.dataset.name}`; }
-    });
-  });
+  // Pictures across the grid.
+  const picture = () => {
+    const byName = new Map((data().runs || []).map((run) => [run.name, run.pictures || {}]));
+    for (const place of all(".thumbnail")) {
+      const src = (byName.get(place.dataset.name) || {})[kinds.value], image = place.querySelector("img");
+      image.hidden = !src;
+      image.removeAttribute("height"); // kinds differ in how many tiles they have
+      if (src) Object.assign(image, { src, alt: `${kinds.value} of ${place.dataset.name}` });
+    }
+  };
+  if (kinds) {
+    kinds.addEventListener("change", picture);
+    if (before.kind && before.kind !== kinds.value && [...kinds.options].some((option) => option.value === before.kind)) { kinds.value = before.kind; picture(); }
+  }
+
+  for (const i of before.open || []) { const folded = all("details")[i]; if (folded) folded.open = true; }
+  if (before.focus && before.at > Date.now() - 10000 && element(before.focus)) element(before.focus).focus({ preventScroll: true });
+  if (before.y && before.at > Date.now() - 10000 && !location.hash) {
+    history.scrollRestoration = "manual"; // the browser does it before rows are unfolded again
+    const back = () => scrollTo({ top: before.y, behavior: "instant" });
+    back();
+    Promise.all(places.map(draw)).then(back);
+  }
+  if (runs) runs.follow();
+  addEventListener("pagehide", keep);
+  addEventListener("beforeprint", () => places.forEach(draw));
 })();
