@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, ExitStack
 from typing import Any
 
+import torch
 from lightning.pytorch import LightningModule
 
 from lehr.data.batch import Batch
@@ -95,5 +97,13 @@ class MeasuredModule(LightningModule):
     def _end_measuring(self) -> None:
         assert self.measurement is not None
         self.evaluated = self.measurement.compute(self.trainer.global_step)
-        # for monitors; what goes to the loggers is written by the Metrics callback
-        self.log_dict(self.evaluated, logger=False)
+        self.tell_monitors(self.evaluated)
+
+    def tell_monitors(self, metrics: Mapping[str, float]) -> None:
+        """Let the trainer's callbacks see `metrics`; what goes to the loggers is written by the Metrics callback.
+
+        `log_dict(metrics, logger=False)` comes to the same, in twenty times as long.
+        """
+        self.trainer.callback_metrics.update(
+            {name: torch.tensor(value, device=self.device) for name, value in metrics.items()}
+        )

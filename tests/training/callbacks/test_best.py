@@ -18,9 +18,9 @@ class Scripted(VAEModule):
 
     elbos: list[float]
 
-    def log_dict(self, values, **options):
+    def tell_monitors(self, values):
         values["val/elbo"] = self.elbos.pop(0)
-        super().log_dict(values, **options)
+        super().tell_monitors(values)
 
 
 def scripted(elbos, **annealing):
