@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
 _SMALLEST_SIDE = 48  # pixels of a tile: smaller images are enlarged by whole factors, so that a person sees them
 _GAP = 2
 _BACKGROUND = 255
+_LEVEL = 4  # of compression: half the time of 6, and 2% more bytes
+NOTHING_ABOUT: Mapping[str, str] = {}
 ERROR_FACTOR = 4
 ERROR_SCALE = f"{ERROR_FACTOR} times the absolute error: white is {1 / ERROR_FACTOR:g} or more of the range of a pixel"
 
@@ -41,15 +45,15 @@ def image_grid(images: Tensor, columns: int | None = None) -> Tensor:
     rows = math.ceil(n / columns)
     factor = max(1, math.ceil(_SMALLEST_SIDE / min(height, width)))
     tiles = images.detach().float().clamp(0, 1).mul(255).round().to("cpu", torch.uint8)
-    tiles = tiles.repeat_interleave(factor, 2).repeat_interleave(factor, 3)
-    height, width = tiles.shape[2:]
+    tiles = torch.cat([tiles, tiles.new_full((rows * columns - n, *tiles.shape[1:]), _BACKGROUND)])
+    tiles = tiles.view(rows, columns, channels, height, width).permute(2, 0, 3, 1, 4)  # (c, rows, h, columns, w)
+    height, width = height * factor, width * factor
     grid = torch.full(
         (channels, rows * (height + _GAP) + _GAP, columns * (width + _GAP) + _GAP), _BACKGROUND, dtype=torch.uint8
     )
-    for i, tile in enumerate(tiles):
-        top = _GAP + (i // columns) * (height + _GAP)
-        left = _GAP + (i % columns) * (width + _GAP)
-        grid[:, top : top + height, left : left + width] = tile
+    places = grid[:, _GAP:, _GAP:].unflatten(1, (rows, height + _GAP)).unflatten(3, (columns, width + _GAP))
+    places = places[:, :, :height, :, :width].unflatten(2, (-1, factor)).unflatten(5, (-1, factor))
+    places.copy_(tiles[:, :, :, None, :, :, None])
     return grid
 
 
@@ -78,20 +82,25 @@ def _to_pil(picture: Tensor) -> object:
     return Image.fromarray(array[..., 0] if array.shape[-1] == 1 else array)
 
 
+def png(picture: Tensor, about: Mapping[str, str] = NOTHING_ABOUT) -> bytes:
+    """A picture (c, H, W) uint8 as the bytes of a PNG, and texts that it holds, by name."""
+    from PIL.PngImagePlugin import PngInfo
+
+    texts, found = PngInfo(), BytesIO()
+    for name, text in about.items():
+        texts.add_text(name, text)
+    _to_pil(picture).save(found, format="PNG", pnginfo=texts, compress_level=_LEVEL)  # type: ignore[attr-defined]
+    return found.getvalue()
+
+
 def save_png(path: Path, picture: Tensor, model: str | None = None, note: str | None = None) -> None:
     """Write a picture (c, H, W) uint8 as PNG; the id of the model that made it becomes its text `model`.
 
     What there is to say of it becomes its text `Description`.
     """
-    from PIL.PngImagePlugin import PngInfo
-
-    about = PngInfo()
-    if model is not None:
-        about.add_text(MODEL, model)
-    if note is not None:
-        about.add_text("Description", note)
+    about = {MODEL: model, "Description": note}
     with replacing(path) as temporary:
-        _to_pil(picture).save(temporary, format="PNG", pnginfo=about)  # type: ignore[attr-defined]
+        temporary.write_bytes(png(picture, {name: text for name, text in about.items() if text is not None}))
 
 
 def save_gif(path: Path, images: Tensor, milliseconds: int = 80, model: str | None = None) -> None:

@@ -12,6 +12,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor
 
 from lehr.errors import ConfigError
+from lehr.evaluation.pictures import png
 from lehr.run.contents import EVENTS_SUFFIX
 from lehr.run.latents import Latents
 from lehr.training.loggers.projector import write_projector
@@ -40,7 +41,13 @@ class _Pages(RunLogger):
         self.experiment.add_text(name, "\n".join(f"    {line}" for line in text.splitlines()), images_seen)
 
     def show_picture(self, name: str, picture: Tensor, images_seen: int) -> None:
-        self.experiment.add_image(name, picture, images_seen)
+        from tensorboard.compat.proto.summary_pb2 import Summary  # type: ignore[import-untyped]
+
+        # `add_image` would make three channels of one, and compress more
+        channels, height, width = picture.shape
+        image = Summary.Image(height=height, width=width, colorspace=channels, encoded_image_string=png(picture))
+        summary = Summary(value=[Summary.Value(tag=name, image=image)])
+        self.experiment._get_file_writer().add_summary(summary, images_seen)
 
     def show_histogram(self, name: str, values: Tensor, images_seen: int) -> None:
         self.experiment.add_histogram(name, values.clamp(max=_LAST_BIN).cpu().numpy(), images_seen)
