@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -11,7 +12,6 @@ import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from torch import Tensor, nn
-from torch.utils._pytree import tree_map_only
 
 from lehr.errors import CheckpointError
 from lehr.files import replacing
@@ -25,7 +25,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
         with replacing(Path(path)) as temporary, temporary.open("wb") as file:
-            torch.save(tree_map_only(torch.Tensor, _cut_out, checkpoint), file)
+            torch.save(_cut_out(checkpoint), file)
             file.flush()
             os.fsync(file.fileno())
 
@@ -33,10 +33,16 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         return read_checkpoint(Path(path), map_location)
 
 
-def _cut_out(tensor: Tensor) -> Tensor:
-    """A tensor without what it is a part of, which would be saved with it."""
-    is_part = tensor.untyped_storage().nbytes() > tensor.nbytes
-    return tensor.detach().clone() if is_part else tensor
+def _cut_out(value: Any) -> Any:
+    """A value with tensors without what they are a part of, which would be saved with them."""
+    if isinstance(value, Tensor):
+        is_part = value.untyped_storage().nbytes() > value.nbytes
+        return value.detach().clone() if is_part else value
+    if isinstance(value, dict):
+        found = copy.copy(value)  # of its own kind, as the order that `state_dict` gives
+        found.update((key, _cut_out(item)) for key, item in value.items())
+        return found
+    return type(value)(map(_cut_out, value)) if type(value) in (list, tuple) else value
 
 
 def batches_seen(checkpoint: Mapping[str, Any]) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any
 
 import yaml
@@ -98,7 +99,12 @@ class Metrics(LeanCallback):
 
     def _declare(self, logger: RunLogger, images_seen: int) -> None:
         logger.declare_hyperparameters(self._hyperparameters, COLUMNS)
-        logger.show_text("config", yaml.safe_dump(dict(self._config), sort_keys=False), images_seen)
+        logger.show_text("config", self._text, images_seen)
+
+    @cached_property
+    def _text(self) -> str:
+        """The configuration; to write it takes its time."""
+        return yaml.safe_dump(dict(self._config), sort_keys=False)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: VAEModule) -> None:  # type: ignore[override]
         self._mark, self._done = time.perf_counter(), _done(pl_module)
