@@ -28,7 +28,7 @@ def test_a_plain_trainer_trains_tests_and_computes_the_statistics(tmp_path, capf
     assert module.aggregate.n == data.n_train
     assert torch.equal(read_statistics(tmp_path / "posterior").mean, module.aggregate.mean)
     assert {path.name for path in (tmp_path / "samples").iterdir()} == {
-        "aggregate.png", "prior.png", "interpolation.png", "reconstruction.png",
+        "aggregate.png", "prior.png", "interpolation.png", "reconstruction.png", "traversal.png", "extremes.png",
     }  # fmt: skip
     assert tested["test/elbo"] == pytest.approx(module.evaluated["test/elbo"], rel=1e-6)
     # 16 pixels that nothing is known of have -11.09 nats

@@ -23,6 +23,7 @@ def test_every_chart_is_drawn_with_marks_where_its_still_picture_was(look, sweep
     assert all(marks)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_text_can_be_read_in_light_and_in_dark(look, sweep_page, scheme):
     page = look(sweep_page, color_scheme=scheme)
@@ -65,6 +66,7 @@ def test_without_script_everything_is_there_to_be_read(look, sweep_page):
     assert page.locator(".thumbnail img").first.is_visible()
 
 
+@pytest.mark.slow
 def test_on_paper_there_are_all_charts_and_no_controls(look, sweep_page):
     page = look(sweep_page, width=700, color_scheme="dark")
     page.emulate_media(media="print", color_scheme="dark")
@@ -77,6 +79,7 @@ def test_on_paper_there_are_all_charts_and_no_controls(look, sweep_page):
     assert page.pdf(format="A4").startswith(b"%PDF")
 
 
+@pytest.mark.slow
 def test_everything_is_reached_and_seen_by_keyboard(look, sweep_page):
     page = look(sweep_page)
     seen = []
@@ -101,6 +104,7 @@ def test_everything_is_reached_and_seen_by_keyboard(look, sweep_page):
     assert page.locator("tr.detail img").count() == 2
 
 
+@pytest.mark.slow
 def test_a_chart_can_be_saved_as_a_file(look, sweep_page):
     page = look(sweep_page)
     draw_all(page)
@@ -111,6 +115,7 @@ def test_a_chart_can_be_saved_as_a_file(look, sweep_page):
         assert saved.value.path().read_bytes().startswith(begins)
 
 
+@pytest.mark.slow
 def test_who_cannot_see_is_told_the_same(look, sweep_page):
     page = look(sweep_page)
     draw_all(page)
