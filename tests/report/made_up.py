@@ -63,10 +63,12 @@ def draw(run: Path, kinds: Sequence[str] = ("aggregate", "prior")) -> None:
         (run / "samples" / f"{kind}.png").write_bytes(out.getvalue())
 
 
-def close(sweep: Path, keys: Sequence[str], **constant: Any) -> Path:
-    """Write sweep.yaml; the directory."""
+def close(sweep: Path, keys: Sequence[str], points: Sequence[int | None] = (), **constant: Any) -> Path:
+    """Write sweep.yaml, of so many runs in each grid; the directory."""
     sweep.mkdir(exist_ok=True)
-    (sweep / "sweep.yaml").write_text(yaml.safe_dump({"keys": list(keys), "constant": constant, "grids": []}))
+    grids = [[f"data={i}"] for i in range(len(points))]
+    record = {"keys": list(keys), "constant": constant, "grids": grids, "points": list(points)}
+    (sweep / "sweep.yaml").write_text(yaml.safe_dump(record))
     return sweep
 
 

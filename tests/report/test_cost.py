@@ -83,3 +83,18 @@ def test_failures_are_grouped_by_what_went_wrong():
 def test_what_is_done_is_not_mentioned():
     assert say_progress(progress(results(["a"], [run({"a": 1}, {ELBO: 1.0})]))) == ""
     assert say_progress(progress(results([], []))) == "There are no runs yet."
+
+
+def test_runs_that_have_not_begun_are_of_the_total():
+    come = progress(results(["a"], [run({"a": 1}, {ELBO: 1.0})]), not_begun=1200)
+    assert (come.done, come.total, come.is_over) == (1, 1201, False)
+    assert say_progress(come) == "1 of 1,201 runs is done; 1,200 not begun."
+    assert say_progress(progress(results([], []), not_begun=2)) == "0 of 2 runs are done; 2 not begun."
+
+
+@pytest.mark.parametrize(
+    ("state", "is_over"),
+    [("done", True), ("failed", True), ("pruned", True), ("damaged", True), ("running", False), ("waiting", False)],
+)
+def test_a_sweep_is_over_when_nothing_more_is_to_come_of_any_run(state, is_over):
+    assert progress(results(["a"], [run({"a": 1}, state=state)])).is_over == is_over

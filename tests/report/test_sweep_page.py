@@ -14,13 +14,14 @@ from made_up import HOSTILE, close, draw, metrics, warmup_sweep, write_run
 
 from lehr.errors import ConfigError
 from lehr.report import vega
-from lehr.report.document import ByMetric, Chart, Paragraph, RunsTable, Table, flat
+from lehr.report.document import ByMetric, Chart, Folded, Paragraph, RunsTable, Table, flat
 from lehr.report.gather import gather
 from lehr.report.layout import lay_out
 from lehr.report.markdown import write_markdown
 from lehr.report.page import page
 from lehr.report.sentences import say_effects
 from lehr.report.sweep import sweep_document
+from lehr.report.write import Request, watch
 from lehr.run.evaluation import shown
 from lehr.sweeps.results import read_runs, write_results
 
@@ -270,6 +271,49 @@ def test_an_unfinished_sweep_says_what_is_missing(tmp_path):
     ]
     assert document.refresh == 10
     assert document_of(close(tmp_path / "done", ["a"]), refresh=10).refresh is None
+
+
+def test_runs_that_have_not_begun_are_said_where_one_grid_says_how_many_there_are(tmp_path):
+    write_run(tmp_path, {"kl.weight": 1}, metrics(-20.0))
+    write_run(tmp_path, {"kl.weight": 2}, state="interrupted")
+    document = document_of(close(tmp_path, ["kl.weight"], [24]), refresh=10)
+    assert document.note == "24 runs: 1 done, 1 interrupted, 22 not begun"
+    assert verdict(document)[0].startswith(
+        "The sweep is not finished. 1 of 24 runs is done; 1 interrupted and 22 not begun. "
+    )
+    [left] = [part for part in document.verdict if isinstance(part, Folded)]
+    assert left.summary == "1 run still to come, and 22 that have no directory yet"
+    assert document.refresh == 10
+
+
+@pytest.mark.parametrize("points", [[], [None], [24, 24], [True], ["24"], [2], [1]])
+def test_of_several_grids_and_of_searches_nothing_is_said_of_what_has_not_begun(tmp_path, points):
+    for weight in (1, 2):
+        write_run(tmp_path, {"kl.weight": weight}, metrics(-20.0 - weight))
+    document = document_of(close(tmp_path, ["kl.weight"], points), refresh=10)
+    assert document.note == "2 runs: 2 done"
+    assert document.refresh is None
+
+
+def test_watching_goes_on_until_the_runs_that_have_not_begun_have_ended(tmp_path):
+    write_run(tmp_path, {"kl.weight": 1}, metrics(-20.0))
+    close(tmp_path, ["kl.weight"], [3])
+    looks = watch(Request((tmp_path,)), every=0.01)
+    file, said = next(looks)
+    assert said == "3 runs: 1 done, 2 not begun"
+    assert 'http-equiv="refresh"' in file.read_text()
+    write_run(tmp_path, {"kl.weight": 2}, metrics(-21.0))
+    write_run(tmp_path, {"kl.weight": 3}, state="failed")
+    assert next(looks)[1] == "3 runs: 2 done, 1 failed"
+    assert next(looks, None) is None
+    assert 'http-equiv="refresh"' not in file.read_text()
+
+
+def test_watching_ends_with_a_damaged_run(tmp_path):
+    write_run(tmp_path, {"kl.weight": 1}, metrics(-20.0))
+    (write_run(tmp_path, {"kl.weight": 2}, state="running") / "status.json").write_text("{")
+    [(_, said)] = watch(Request((close(tmp_path, ["kl.weight"]),)), every=0.01)
+    assert said == "2 runs: 1 done, 1 damaged"
 
 
 def test_metrics_can_be_chosen(folder):

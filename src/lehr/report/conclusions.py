@@ -110,8 +110,14 @@ def say_progress(found: Progress) -> str:
     """What is missing of a sweep, in a sentence; empty where all runs are done."""
     if found.done == found.total:
         return "" if found.total else "There are no runs yet."
-    others = joined([f"{n:,} {state}" for state, n in found.states.items() if state != DONE])
+    others = joined(states_of(found, DONE))
     return f"{found.done:,} of {count(found.total, 'run')} {'is' if found.done == 1 else 'are'} done; {others}."
+
+
+def states_of(found: Progress, but: str = "") -> list[str]:
+    """How many runs are in each state but this one, those that have not begun last."""
+    states = {state: n for state, n in found.states.items() if state != but}
+    return [f"{n:,} {state}" for state, n in (states | {"not begun": found.not_begun}).items() if n]
 
 
 def _at(contender: Contender, where: Mapping[str, str], words: Words) -> str:

@@ -7,6 +7,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from lehr.run.status import DONE, FAILED, PRUNED
+from lehr.sweeps.directory import ENDED
 from lehr.sweeps.results import DAMAGED, STATES, RunResult, SweepResults
 
 
@@ -31,12 +32,19 @@ class Progress:
 
     Attributes:
         states: state -> runs in it.
-        done, total: runs.
+        done, total: runs; the total is with those that have not begun.
+        not_begun: runs that have no directory yet, where that is known.
     """
 
     states: dict[str, int]
     done: int
     total: int
+    not_begun: int = 0
+
+    @property
+    def is_over(self) -> bool:
+        """Whether all runs have ended, well or not."""
+        return not self.not_begun and all(map(has_ended, self.states))
 
 
 def failures(results: SweepResults) -> list[Failure]:
@@ -51,11 +59,16 @@ def failures(results: SweepResults) -> list[Failure]:
     return sorted(found, key=lambda failure: -len(failure.runs))
 
 
-def progress(results: SweepResults) -> Progress:
-    """How many runs are in which state."""
+def progress(results: SweepResults, not_begun: int = 0) -> Progress:
+    """How many runs are in which state, and how many have none yet."""
     counts = Counter(run.state for run in results.runs)
     states = {state: counts[state] for state in STATES if counts[state]}
-    return Progress(states, counts[DONE], len(results.runs))
+    return Progress(states, counts[DONE], len(results.runs) + not_begun, not_begun)
+
+
+def has_ended(state: str) -> bool:
+    """Whether nothing more is to come of a run in this state: what is damaged is not gone on with."""
+    return state in (*ENDED, DAMAGED)
 
 
 def _kind(run: RunResult) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lehr.errors import CheckpointError
+from lehr.report.failures import Progress, progress
 from lehr.run.identity import is_part
 from lehr.run.status import DONE
 from lehr.sweeps.directory import SweepDirectory
@@ -28,6 +29,8 @@ class Gathered:
         place: where the report lies, which links are relative to.
         directories: name of a run -> its directory.
         constant: what is the same in all, by key.
+        not_begun: runs of the sweep that have no directory yet; 0 where that is not known, of a search or of several
+            grids, and of several directories, which may share runs that are to come.
     """
 
     paths: tuple[Path, ...]
@@ -35,11 +38,17 @@ class Gathered:
     place: Path
     directories: Mapping[str, Path] = field(default_factory=dict)
     constant: Mapping[str, Any] = field(default_factory=dict)
+    not_begun: int = 0
 
     @property
     def title(self) -> str:
         names = [path.resolve().name for path in self.paths]
         return f"Sweep {names[0]}" if len(names) == 1 else f"{len(names)} directories: {', '.join(names)}"
+
+    @property
+    def progress(self) -> Progress:
+        """How far they have come."""
+        return progress(self.results, self.not_begun)
 
     def path_of(self, run: RunResult) -> Path:
         """The directory of a run."""
@@ -65,8 +74,10 @@ def gather(paths: Sequence[Path], place: Path) -> Gathered:
         return _together(paths, place)
     path = paths[0]
     found = read_runs(path, config=True)
-    constant = SweepDirectory(path).read().get("constant", {})
-    return Gathered((path,), found, place, {run.name: path / run.name for run in found.runs}, constant)
+    sweep = SweepDirectory(path)
+    constant, points = sweep.read().get("constant", {}), sweep.points()
+    left = max(0, points - len(found.runs)) if points is not None else 0
+    return Gathered((path,), found, place, {run.name: path / run.name for run in found.runs}, constant, left)
 
 
 @dataclass(frozen=True)

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from lehr.evaluation.catalogue import LOOKED_AT_FIRST, final_split
 from lehr.report.best import Best, best
-from lehr.report.conclusions import say_best, say_progress
+from lehr.report.conclusions import say_best, say_progress, states_of
 from lehr.report.document import ByMetric, Document, Folded, Paragraph, Part, Row, Section, Table
 from lehr.report.effects import effects
-from lehr.report.failures import progress
 from lehr.report.gather import Gathered
 from lehr.report.layout import lay_out
 from lehr.report.map_chart import map_chart
@@ -24,8 +22,7 @@ from lehr.report.sweep_charts import Drawn
 from lehr.report.sweep_pictures import picture_matrix, small_pictures
 from lehr.report.sweep_runs import curve_spec, ended_badly, links, missing, reports, run_data, runs_table
 from lehr.report.sweep_sections import cost_parts, effect_parts, precision_parts, search_parts
-from lehr.report.words import words_for
-from lehr.sweeps.directory import ENDED
+from lehr.report.words import count, words_for
 from lehr.sweeps.groups import Query, answer
 from lehr.sweeps.results import SweepResults, shown
 
@@ -76,20 +73,14 @@ def sweep_document(gathered: Gathered, metrics: Sequence[str] | None = None, ref
         sections=tuple(section for section in sections if section.parts),
         metrics=tuple((name, described(name)[0]) for name in chosen),
         data={"runs": run_data(gathered, known, pictures), "curve": curve_spec()},
-        refresh=refresh if is_unfinished(results) else None,
+        refresh=None if gathered.progress.is_over else refresh,
     )
 
 
 def note(gathered: Gathered) -> str:
     """How many runs there are, and in which states."""
-    runs = gathered.results.runs
-    parts = [f"{n:,} {state}" for state, n in Counter(run.state for run in runs).most_common()]
-    return f"{len(runs):,} run{'s' if len(runs) != 1 else ''}: {', '.join(parts) or 'none yet'}"
-
-
-def is_unfinished(results: SweepResults) -> bool:
-    """Whether there are runs that have not ended."""
-    return any(run.state not in ENDED and not run.error for run in results.runs)
+    found = gathered.progress
+    return f"{count(found.total, 'run')}: {', '.join(states_of(found)) or 'none yet'}"
 
 
 def _searches(gathered: Gathered) -> list[SearchSummary]:
@@ -120,8 +111,8 @@ def _verdict(
 ) -> Iterator[Part]:
     """How far it has come; the best combination, then what each key did, by the metric that is chosen."""
     results = gathered.results
-    if so_far := say_progress(progress(results)):
-        if is_unfinished(results):
+    if so_far := say_progress(gathered.progress):
+        if not gathered.progress.is_over:
             so_far = f"The sweep is not finished. {so_far} What stands here is of those that are done."
         yield Paragraph(so_far)
     yield from missing(gathered, drawn.links)

@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from lehr.report.curve_charts import points
 from lehr.report.document import Folded, Link, Part, RunsTable, Table
-from lehr.report.failures import Failure, failures
+from lehr.report.failures import Failure, failures, has_ended
 from lehr.report.gather import Gathered
 from lehr.report.numbers import described
 from lehr.report.reading import curves_of
@@ -20,7 +20,6 @@ from lehr.run.contents import REPORT
 from lehr.run.directory import RunDirectory
 from lehr.run.evaluation import shown as shown_number
 from lehr.run.history import read_history
-from lehr.sweeps.directory import ENDED
 from lehr.sweeps.results import RunResult, shown
 from lehr.sweeps.tables import cut
 
@@ -111,15 +110,16 @@ def curve_spec() -> dict[str, Any]:
 
 
 def missing(gathered: Gathered, to: Mapping[str, str]) -> Iterator[Part]:
-    """The runs that are still to come: waiting, running or interrupted."""
-    left = [run for run in gathered.results.runs if run.state not in ENDED and not run.error]
+    """The runs that are still to come and have a directory: waiting, running or interrupted."""
+    left = [run for run in gathered.results.runs if not has_ended(run.state)]
     if left:
         keys = gathered.results.keys
         rows: list[tuple[str | Link, ...]] = []
         for run in left:
             values = (cut(plain(shown(run.swept.get(key, "")))) for key in keys)
             rows.append((Link(run.name, to[run.name]), run.state, *values))
-        yield Folded(f"{count(len(left), 'run')} still to come", (Table(("run", "state", *keys), tuple(rows)),))
+        more = f", and {gathered.not_begun:,} that have no directory yet" if gathered.not_begun else ""
+        yield Folded(f"{count(len(left), 'run')} still to come{more}", (Table(("run", "state", *keys), tuple(rows)),))
 
 
 def ended_badly(gathered: Gathered, to: Mapping[str, str]) -> Iterator[Part]:

@@ -133,8 +133,7 @@ def _state(request: Request) -> tuple[object, bool]:
     busy = any(is_claimed(one) for one in directories)
     if request.is_of_a_run:
         return seen, not busy
-    gathered = gather(request.paths, request.file.parent)
-    return seen, not (busy or any(run.state not in ENDED for run in gathered.results.runs))
+    return seen, not busy and _gathered(request).progress.is_over
 
 
 def _folders(path: Path) -> list[Path]:

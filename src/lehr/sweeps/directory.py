@@ -176,9 +176,22 @@ class SweepDirectory:
             and isinstance(found.get("constant"), dict)
             and _are_texts(list(found["constant"]))
             and isinstance(found.get("grids", []), list)
+            and isinstance(found.get("points", []), list)
         ):
             raise ConfigError(f"{self.file}: is not the record of a sweep")
         return found
+
+    def points(self) -> int | None:
+        """How many runs its grid makes, begun or not; None of a search, of several grids, which may share runs, or of
+        a sweep that does not say so.
+
+        Raises:
+            ConfigError: as of `read`.
+        """
+        found = self.read()
+        counts = found.get("points", [])
+        is_known = len(counts) == len(found.get("grids", [])) == 1 and type(counts[0]) is int
+        return counts[0] if is_known else None
 
     def keeps_paths_as_typed(self) -> bool:
         """Whether the sweep was begun by a version that kept relative paths: then it goes on with them."""
