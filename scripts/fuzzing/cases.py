@@ -14,13 +14,13 @@ from typing import Any
 from fuzzing.known import default, keys_of, keys_of_choice, options, sweep_keys, train_keys
 from fuzzing.values import at_limits, good, hostile, misspelt, wrong
 from lehr.config.exchange import ExportConfig, ImportConfig
+from lehr.config.looking import ResultsConfig
 from lehr.config.registry import GROUPS
 from lehr.config.schema import (
     CompareConfig,
     EvaluateConfig,
     GroupsConfig,
     ProbeConfig,
-    ResultsConfig,
     SampleConfig,
     Section,
 )

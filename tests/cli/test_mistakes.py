@@ -214,7 +214,8 @@ def test_a_class_without_a_schema_is_checked_against_its_signature(refused, trai
         "optimizer.betas: unknown key of torch.optim.SGD",
         "optimizer.eps: unknown key of torch.optim.SGD",
     ]
-    assert refused("train", "logger.tensorboard._target_=lightning.pytorch.loggers.CSVLogger") == [
+    csv = "logger.tensorboard._target_=lightning.pytorch.loggers.CSVLogger"
+    assert refused("train", csv, "~logger.tensorboard.projector") == [
         "logger.tensorboard.save_dir: is missing; lightning.pytorch.loggers.CSVLogger needs it"
     ]
     sgd = ("optimizer._target_=torch.optim.SGD", "~optimizer.betas", "~optimizer.eps", "+optimizer.momentum=0.9")

@@ -50,7 +50,7 @@ def places_in(page: str) -> list[str]:
 
 
 def charts_of(page: str) -> dict:
-    return json.loads(re.search(r'<script type="application/json" id="charts">(.*?)</script>', page, re.DOTALL)[1])
+    return json.loads(re.search(r'<script type="application/json" id="page-charts">(.*?)</script>', page, re.DOTALL)[1])
 
 
 def test_the_page_of_a_sweep_is_one_file_with_every_run(lehr, own):

@@ -126,7 +126,7 @@ def test_a_class_of_anyone_s_is_checked_as_far_as_it_is_understood():
 def test_what_code_gives_is_no_key():
     assert "image_shape" not in schema_of("model", "lehr.models.MLP").model_fields
     assert set(schema_of("prior", "lehr.objective.StandardNormalPrior").model_fields) == {"target"}
-    assert set(schema_of("logger", "lehr.training.TensorBoard").model_fields) == {"target"}
+    assert set(schema_of("logger", "lehr.training.TensorBoard").model_fields) == {"target", "projector"}
 
 
 def test_a_plan_that_a_group_has_is_part_of_each_of_its_components():

@@ -6,7 +6,7 @@ import json
 import shutil
 
 import pytest
-from made_up import close, metrics, write_run
+from made_up_sweeps import close, metrics, write_run
 
 from lehr.errors import CheckpointError
 from lehr.report.document import Paragraph, flat

@@ -6,7 +6,7 @@ import pytest
 
 pytest.importorskip("optuna")
 
-from made_up import close, metrics, write_run
+from made_up_sweeps import close, metrics, write_run
 from test_search_summary import study
 
 from lehr.report.document import Chart, Link, Paragraph, Table, flat

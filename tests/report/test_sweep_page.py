@@ -10,7 +10,7 @@ from html.parser import HTMLParser
 from urllib.parse import quote
 
 import pytest
-from made_up import HOSTILE, close, draw, metrics, warmup_sweep, write_run
+from made_up_sweeps import HOSTILE, close, draw, metrics, warmup_sweep, write_run
 
 from lehr.errors import ConfigError
 from lehr.report import vega
