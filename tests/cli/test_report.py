@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 import yaml
@@ -152,6 +153,24 @@ def test_files_of_others_stay(lehr, own):
         assert code == 2
         assert f"sweep/{name}: was not written by lehr; move it away, or say out=FILE" in err
         assert (own / name).read_text() == "mine"
+
+
+def test_the_charts_of_two_reports_in_one_folder_are_not_mixed_and_those_of_others_stay(lehr, own):
+    runs = sorted(path.parent for path in own.glob("*/metrics.json"))[:2]
+    for name, run in zip("ab", runs, strict=True):
+        assert lehr("report", str(run), f"out={name}.md")[0] == 0
+    for name in "ab":
+        shown = re.findall(rf"\]\(({name}/[^)]+)\)", (own.parent / f"{name}.md").read_text())
+        assert f"{name}/curves.png" in shown
+        assert {path.name for path in (own.parent / name).iterdir()} == {Path(one).name for one in shown}
+    (own.parent / "c").mkdir()
+    mine = own.parent / "c" / "curves.png"
+    mine.write_text("mine")
+    code, _, err = lehr("report", str(runs[0]), "out=c.md")
+    assert code == 2
+    assert "c/curves.png: is there, but no c.md that shows it; move it away, or say out=FILE" in err
+    assert mine.read_text() == "mine"
+    assert not (own.parent / "c.md").exists()
 
 
 def test_the_keys_in_the_help_are_those_there_are(lehr):

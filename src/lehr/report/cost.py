@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from statistics import median
 
+from lehr.report.numbers import is_number
 from lehr.run.status import DONE
 from lehr.sweeps.results import RunResult, SweepResults
 
@@ -69,14 +70,14 @@ def cost(results: SweepResults) -> Cost:
         not_done=sum(total for run, total in timed if run.state != DONE),
         parts=_parts([run for run, _ in timed]),
         speed=(speeds[0], median(speeds), speeds[-1]) if speeds else None,
-        hosts=dict(Counter(run.host for run in results.runs if run.host).most_common()),
+        hosts=dict(Counter(str(run.host) for run in results.runs if run.host).most_common()),
         elapsed=_elapsed(results.runs),
     )
 
 
 def _total(run: RunResult) -> float | None:
     """Of a run, or the sum of its parts where there is no total."""
-    seconds = {name: float(x) for name, x in run.seconds.items() if isinstance(x, int | float)}
+    seconds = {name: float(x) for name, x in run.seconds.items() if is_number(x)}
     return seconds.get(TOTAL, sum(seconds.values())) if seconds else None
 
 
@@ -84,7 +85,7 @@ def _parts(runs: Sequence[RunResult]) -> tuple[Part, ...]:
     by_name: dict[str, list[float]] = {}
     for run in runs:
         for name, seconds in run.seconds.items():
-            if name != TOTAL and isinstance(seconds, int | float):
+            if name != TOTAL and is_number(seconds):
                 by_name.setdefault(name, []).append(float(seconds))
     parts = [Part(name, sum(each), median(each), len(each)) for name, each in by_name.items()]
     return tuple(sorted(parts, key=lambda part: -part.seconds))

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from lehr.report.document import Chart, Spec
-from lehr.report.numbers import DIGITS, described, significant
+from lehr.report.numbers import DIGITS, described, is_number, significant
 from lehr.report.reading import Curve
 from lehr.report.vega import COLOURS, DASHES, data, field
+from lehr.report.words import joined
 
 _MOST_POINTS = 200  # of a curve: more are thinned out
 _MOST_LATENTS = 64
@@ -36,6 +38,7 @@ def balance(curves: Mapping[str, Curve]) -> Chart | None:
     if not any(row["nats"] is not None for row in rows):
         return None
     names = ["-ELBO", "rate", "distortion"]
+    drawn = {row["term"] for row in rows if row["nats"] is not None}
     colour = field("term", scale={"domain": names, "range": list(COLOURS[:3])}, title=None)
     y = field(
         "nats:Q", title="nats per example", scale=_scale([row["nats"] for row in rows if row["nats"] is not None])
@@ -62,20 +65,27 @@ def balance(curves: Mapping[str, Curve]) -> Chart | None:
             },
         ],
     }
+    weight = _weight(curves.get("train/kl_weight"))
     spec: Spec = {
-        "layer": [*_weight(curves.get("train/kl_weight")), lines],
+        "layer": [*weight, lines],
         "resolve": {"scale": {"y": "independent"}},
         "width": 760,
         "height": 280,
     }
     return Chart(
         "curves",
-        "The annealing act: rate, distortion and the KL weight",
+        "The annealing act: rate, distortion and the KL weight" if weight else _title(drawn),
         spec,
-        "Thick lines with points are the validation, thin ones batches of the training; the shaded area is the KL "
-        "weight, with its axis on the right. What is beyond the top is cut off there.",
+        "Thick lines with points are the validation, thin ones batches of the training"
+        f"{'; the shaded area is the KL weight, with its axis on the right' * bool(weight)}. "
+        "What is beyond the top is cut off there.",
         wide=True,
     )
+
+
+def _title(drawn: Collection[str]) -> str:
+    text = joined([name for name in ("-ELBO", "rate", "distortion") if name in drawn])
+    return f"{text[0].upper()}{text[1:]} over the training"
 
 
 def _weight(curve: Curve | None) -> list[Spec]:
@@ -197,7 +207,9 @@ def active_over_time(curves: Mapping[str, Curve]) -> Chart | None:
 def active_curve(counts: Mapping[str, Any]) -> Chart | None:
     """How many latents are active at each threshold."""
     rows = [
-        {"threshold": float(name), "active": count} for name, count in counts.items() if isinstance(count, int | float)
+        {"threshold": float(name), "active": count}
+        for name, count in counts.items()
+        if is_number(count) and _is_positive(name)
     ]
     if not rows:
         return None
@@ -223,6 +235,12 @@ def active_curve(counts: Mapping[str, Any]) -> Chart | None:
         "height": 200,
     }
     return Chart("active_curve", "Active units by threshold", spec, "The dashed line is the usual threshold, 0.01.")
+
+
+def _is_positive(text: str) -> bool:
+    with suppress(ValueError):
+        return 0 < float(text) < float("inf")
+    return False
 
 
 def points(curve: Curve | None, most: int = _MOST_POINTS, digits: int = DIGITS) -> Iterator[tuple[int, float | None]]:

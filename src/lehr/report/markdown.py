@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
+from lehr.errors import CheckpointError
 from lehr.files import replacing, write_text
 from lehr.report import vega
 from lehr.report.document import Chart, Commands, Document, Link, Paragraph, Part, Picture, RunsTable, Table, flat
@@ -14,16 +15,27 @@ _SUFFIX = {"image/png": ".png", "image/gif": ".gif", "image/webp": ".webp"}
 
 
 def write_markdown(document: Document, file: Path, folder: Path) -> None:
-    """Write the report, and what it shows into `folder`, which is beside it."""
+    """Write the report, and what it shows into `folder`, which is beside it.
+
+    Raises:
+        CheckpointError: where something lies under a name in `folder` that no report beside it shows.
+    """
     lines = [f"<!-- lehr report -->\n# {_text(document.title)}\n", f"{_text(document.note)}\n"]
-    lines += _parts(document.verdict, folder)
+    kept: dict[str, bytes] = {}
+    lines += _parts(document.verdict, folder, kept)
     for section in document.sections:
         lines.append(f"## {_text(section.title)}\n")
-        lines += _parts(section.parts, folder)
-    write_text(file, "\n".join(lines))
+        lines += _parts(section.parts, folder, kept)
+    if not file.exists() and (other := next((one for name in kept if (one := folder / name).exists()), None)):
+        raise CheckpointError(f"{other}: is there, but no {file.name} that shows it; move it away, or say out=FILE")
+    write_text(file, "\n".join(lines))  # first: with it, all under these names is its own
+    for name, content in kept.items():
+        with replacing(folder / name) as temporary:
+            temporary.write_bytes(content)
 
 
-def _parts(parts: Sequence[Part], folder: Path) -> Iterator[str]:
+def _parts(parts: Sequence[Part], folder: Path, kept: dict[str, bytes]) -> Iterator[str]:
+    """The lines of the parts; what they show is put into `kept`, by name."""
     for part in flat(parts):
         match part:
             case Paragraph():
@@ -39,7 +51,7 @@ def _parts(parts: Sequence[Part], folder: Path) -> Iterator[str]:
                 rows = [(name, *row) for name, row in zip(part.names, part.rows, strict=True)]
                 yield _table(head, rows, frozenset(range(2, len(head))))
             case Chart():
-                _keep(folder / f"{part.name}.png", vega.png(part.spec))
+                kept[f"{part.name}.png"] = vega.png(part.spec)
                 yield (
                     _image(folder, f"{part.name}.png", part.title) + f"\n*{_text(part.title)}. {_text(part.caption)}*\n"
                 )
@@ -47,13 +59,8 @@ def _parts(parts: Sequence[Part], folder: Path) -> Iterator[str]:
                 yield f"![{_text(part.caption)}]({quote(part.file)})\n\n*{_text(part.caption)}*\n"
             case Picture():
                 name = f"{part.name}{_SUFFIX[part.mime]}"
-                _keep(folder / name, part.image)
+                kept[name] = part.image
                 yield _image(folder, name, part.caption) + f"\n*{_text(part.caption)}*\n"
-
-
-def _keep(path: Path, content: bytes) -> None:
-    with replacing(path) as temporary:
-        temporary.write_bytes(content)
 
 
 def _image(folder: Path, name: str, caption: str) -> str:

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+import sys
+from typing import Any, TypeGuard
 
 from lehr.run.evaluation import named, shown
 
 DIGITS = 6
 """Of a number in a chart: more cannot be seen."""
+
+
+def is_number(value: Any) -> TypeGuard[int | float]:
+    """Whether it is a finite number that a float can be: of a file that anybody may have written it need not be."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
 
 
 def significant(value: float, digits: int = DIGITS) -> float | None:
@@ -29,9 +35,14 @@ def with_unit(name: str, value: float) -> str:
     return f"{shown(name, value)} {unit}" if unit else shown(name, value)
 
 
+def cell(value: Any, digits: int) -> str:
+    """A number in a table, with so many decimals; "-" of what is none."""
+    return f"{value:.{digits}f}" if is_number(value) else "-"
+
+
 def seconds(value: Any) -> str:
     """A time in words: "0.2 s", "3 min 20 s", "2 h 5 min"."""
-    if not isinstance(value, int | float) or not math.isfinite(value):
+    if not is_number(value):
         return "-"
     if value < 10:
         return f"{value:.2g} s"

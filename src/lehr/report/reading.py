@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,7 @@ from lehr.errors import CheckpointError
 from lehr.evaluation.advice import Advice
 from lehr.evaluation.catalogue import final_split
 from lehr.reading import read_json
+from lehr.report.numbers import is_number
 from lehr.report.scatter_charts import Images
 from lehr.run.contents import GROUPS_FILE, PROBES_FILE
 from lehr.run.directory import RunDirectory
@@ -24,6 +25,7 @@ from lehr.run.history import read_history
 from lehr.run.next_steps import advice_of
 from lehr.tensors import MODEL, read_arrays, read_metadata
 
+_OF_LATENTS = "val/kl_per_dimension"
 Arrays = Mapping[str, npt.NDArray[Any]]
 
 
@@ -71,7 +73,7 @@ class RunFiles:
     def metrics(self) -> dict[str, float]:
         """The numbers of metrics.json."""
         found = _json(self.directory.metrics)
-        return {str(name): value for name, value in found.items() if isinstance(value, int | float)}
+        return {str(name): value for name, value in found.items() if is_number(value)}
 
     @cached_property
     def evaluation(self) -> dict[str, Any]:
@@ -101,7 +103,7 @@ class RunFiles:
     def points(self) -> list[dict[str, Any]]:
         """The points of history.jsonl, in their order."""
         with suppress(OSError, ValueError):
-            return [point for point in read_history(self.directory.history) if isinstance(point, dict)]
+            return [found for point in read_history(self.directory.history) if (found := _point(point))]
         return []
 
     @cached_property
@@ -112,11 +114,11 @@ class RunFiles:
     @cached_property
     def kl_history(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]] | None:
         """Images seen (t,) and the KL of each latent then, (t, d) in nats; of a latent map of each channel."""
-        name, rows = "val/kl_per_dimension", {}
+        rows = {}
         for point in self.points:
-            if isinstance(values := point.get(name), list) and isinstance(point.get("images"), int):
+            if isinstance(values := point.get(_OF_LATENTS), list):
                 rows[point["images"]] = [np.nan if value is None else value for value in values]
-        with suppress(ValueError, TypeError):
+        with suppress(ValueError, TypeError, OverflowError):
             found = np.array(list(rows.values()), dtype=np.float64)
             if found.ndim == 2 and found.size:
                 return np.array(list(rows)), found
@@ -145,7 +147,7 @@ class RunFiles:
         """The first of these that the run has a finite number of, in metrics.json or evaluation.json."""
         for name in names:
             value = self.metrics.get(name, self.evaluation.get(name))
-            if isinstance(value, int | float) and not isinstance(value, bool) and np.isfinite(value):
+            if is_number(value):
                 return float(value)
         return None
 
@@ -154,13 +156,28 @@ def curves_of(points: Iterable[Mapping[str, Any]], names: Collection[str] = ()) 
     """The curves in the points of a history: those of `names`, or all."""
     found: dict[str, dict[int, float]] = {}
     for point in points:
-        if not isinstance(images := point.get("images"), int):
+        if not _is_count(images := point.get("images")):
             continue
         for name in names or point:
             value = point.get(name, "")
-            if name != "images" and (value is None or isinstance(value, int | float)):
+            if name != "images" and (value is None or is_number(value)):
                 found.setdefault(name, {})[images] = np.nan if value is None else float(value)
     return {name: _curve(values) for name, values in found.items()}
+
+
+def _is_count(images: Any) -> TypeGuard[int]:
+    return type(images) is int and 0 <= images < 2**63
+
+
+def _point(point: Any) -> dict[str, Any]:
+    """What a line of a history is to hold: numbers or None by name, the list of the latents. Empty without images."""
+    if not isinstance(point, dict) or not _is_count(point.get("images")):
+        return {}
+    return {
+        name: value
+        for name, value in point.items()
+        if value is None or is_number(value) or (name == _OF_LATENTS and isinstance(value, list))
+    }
 
 
 def _curve(values: Mapping[int, float]) -> Curve:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -12,7 +11,7 @@ from lehr.evaluation.advice import gained_lately
 from lehr.evaluation.verdict import FAR, is_collapsed
 from lehr.report import curve_charts as curve
 from lehr.report.document import Commands, Document, Folded, Paragraph, Part, Row, Section, Table
-from lehr.report.numbers import described, seconds, with_unit
+from lehr.report.numbers import cell, described, is_number, seconds, with_unit
 from lehr.report.provenance import changed, configuration, provenance
 from lehr.report.reading import RunFiles
 from lehr.report.run_latents import latents
@@ -99,7 +98,7 @@ def samplers(evaluation: Mapping[str, Any]) -> dict[str, float]:
     """The Frechet distance of each sampler, and of real images, by name."""
     names = [key.split("/")[1] for key in evaluation if key.startswith("generation/") and key.endswith("/frechet")]
     values = {name: evaluation[f"generation/{name}/frechet"] for name in names}
-    return {name: float(v) for name, v in values.items() if isinstance(v, int | float) and math.isfinite(v)}
+    return {name: float(v) for name, v in values.items() if is_number(v)}
 
 
 def best_sampler(evaluation: Mapping[str, Any]) -> str:
@@ -149,7 +148,7 @@ def _numbers(files: RunFiles) -> Iterator[Part]:
     rest = [
         (described(name)[0], shown(name, value), described(name)[1], name)
         for name, value in sorted(every.items())
-        if isinstance(value, int | float) and not isinstance(value, bool)
+        if is_number(value)
     ]
     if rest:
         table = Table(("", "value", "unit", "metric"), tuple(rest), frozenset({1}))
@@ -184,18 +183,14 @@ def _groups(files: RunFiles) -> Iterator[Part]:
 
 def _group(group: Mapping[str, Any]) -> tuple[str, ...]:
     gap = (group.get("gap") or {}).get("psnr") or {}
-    interval = f"{_cell(gap.get('low'), 2)} to {_cell(gap.get('high'), 2)}" if gap else "-"
+    interval = f"{cell(gap.get('low'), 2)} to {cell(gap.get('high'), 2)}" if gap else "-"
     numbers = (
-        _cell(group["mean"].get("psnr"), 2),
-        _cell(gap.get("estimate"), 2),
+        cell(group["mean"].get("psnr"), 2),
+        cell(gap.get("estimate"), 2),
         interval,
-        _cell(gap.get("p_adjusted"), 3),
+        cell(gap.get("p_adjusted"), 3),
     )
     return (str(group["group"]), f"{group['images']:,}", *numbers)
-
-
-def _cell(value: Any, digits: int) -> str:
-    return f"{value:.{digits}f}" if isinstance(value, int | float) and math.isfinite(value) else "-"
 
 
 def _probes(files: RunFiles) -> Iterator[Part]:

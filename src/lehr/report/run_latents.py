@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -19,7 +20,7 @@ def latents(files: RunFiles) -> Iterator[Part]:
     curves: list[Chart | None] = [
         curve.kl_over_time(files.kl_history, what),
         curve.active_over_time(files.curves),
-        curve.active_curve(files.evaluation.get("collapse/active_units_curve") or {}),
+        curve.active_curve(_mapping(files.evaluation.get("collapse/active_units_curve"))),
     ]
     if charts := tuple(found for found in curves if found is not None):
         yield Row(charts)
@@ -33,6 +34,10 @@ def latents(files: RunFiles) -> Iterator[Part]:
         yield Row(tuple(scatter(files.latents, signal)))
         if files.latents.labels is None:
             yield Paragraph("These data have no labels to colour the images by.")
+
+
+def _mapping(found: Any) -> Mapping[str, Any]:
+    return found if isinstance(found, dict) else {}
 
 
 def _is_map(statistics: Arrays | None) -> bool:

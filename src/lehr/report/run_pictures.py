@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lehr.report.document import Paragraph, Part, Picture, Row, Table
+from lehr.report.numbers import cell
 from lehr.report.reading import RunFiles
 from lehr.run.page import CAPTIONS
 
@@ -36,7 +37,7 @@ def generation(files: RunFiles) -> Iterator[Part]:
     rows = [
         (
             name,
-            *(_number(files.evaluation.get(f"generation/{name}/{measure}"), digits) for measure, digits in _MEASURES),
+            *(cell(files.evaluation.get(f"generation/{name}/{measure}"), digits) for measure, digits in _MEASURES),
         )
         for name in names
     ]
@@ -152,8 +153,3 @@ def _in_columns(frame: Any) -> Any:
         tile = frame.crop((0, i * side, frame.width, (i + 1) * side + _GAP))
         out.paste(tile, ((i % columns) * side, (i // columns) * side))
     return out
-
-
-def _number(value: Any, digits: int) -> str:
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return f"{value:.{digits}f}" if is_number else "-"

@@ -14,7 +14,7 @@ from lehr.report.document import Document
 from lehr.report.gather import Gathered, gather
 from lehr.report.reading import RunFiles
 from lehr.run.claim import is_claimed
-from lehr.run.contents import REPORT, REPORT_CHARTS, REPORT_FORMATS
+from lehr.run.contents import REPORT, REPORT_FORMATS
 from lehr.run.directory import RunDirectory
 from lehr.sweeps.directory import ENDED
 
@@ -187,7 +187,7 @@ def _write(document: Document, format: str, file: Path) -> None:
     elif format == "md":
         from lehr.report.markdown import write_markdown
 
-        write_markdown(document, file, file.parent / REPORT_CHARTS)
+        write_markdown(document, file, file.with_suffix(""))  # in a directory REPORT_CHARTS
     else:
         from lehr.report.poster import poster
 

@@ -40,7 +40,7 @@ def advice_of(directory: RunDirectory) -> list[Advice]:
                 n_train=_training_examples(directory),
             )
         )
-    except (CheckpointError, KeyError, TypeError, ValueError, AttributeError):
+    except (CheckpointError, KeyError, TypeError, ValueError, AttributeError, OverflowError):
         return []  # a directory that somebody else has written is not what a run holds
 
 
