@@ -221,6 +221,11 @@ def test_latents_of_every_size_and_without_labels(run, d):
         assert vega.svg(chart.spec)
 
 
+def test_statistics_that_lack_something_are_none(run):
+    save_file({"mean": np.zeros(3)}, run / "posterior" / "statistics.safetensors")
+    assert "against_prior" not in [chart.name for chart in run_document(run).charts()]
+
+
 def test_latent_maps_are_shown_by_channel_and_by_position(run):
     random = np.random.default_rng(0)
     shape, n = (4, 6, 5), 120
@@ -269,6 +274,9 @@ def test_a_run_of_codes_has_no_rate_and_no_distance_to_a_prior(run):
     (run / "history.jsonl").write_text("".join(json.dumps(line) + "\n" for line in kept))
     document = run_document(run)
     assert {row["term"] for row in values(named(document, "curves"))} == {"distortion"}
+    (run / "evaluation.json").unlink()
+    change(run / "metrics.json", **{"posterior/codes_used": 4})
+    assert "4 codes are used." in words(run_document(run))
     assert any("perplexity" in row["curve"] for row in values(named(document, "terms")))
     assert page(document)
 

@@ -26,6 +26,7 @@ from lehr.run.next_steps import advice_of
 from lehr.tensors import MODEL, read_arrays, read_metadata
 
 _OF_LATENTS = "val/kl_per_dimension"
+_STATISTICS = ("latent_shape", "mean", "var", "mean_of_var", "var_of_mean")
 Arrays = Mapping[str, npt.NDArray[Any]]
 
 
@@ -126,8 +127,9 @@ class RunFiles:
 
     @cached_property
     def statistics(self) -> Arrays | None:
-        """posterior/statistics.safetensors, where it is of this model."""
-        return self._arrays("statistics")
+        """posterior/statistics.safetensors, where it is of this model and whole."""
+        found = self._arrays("statistics")
+        return found if found is not None and set(_STATISTICS) <= set(found) else None
 
     @cached_property
     def latents(self) -> Images | None:

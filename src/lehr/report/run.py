@@ -88,6 +88,10 @@ def _by_statistics(files: RunFiles) -> str:
         begin = "Collapsed" if is_collapsed(rate, int(active)) else "Not collapsed as a whole"
         of = f"{active:,.0f} of {files.statistics['mean'].size:,} latents are active"
         said.append(f"{begin}: {of}, the rate is {rate:.2f} nats.")
+    used, codes = files.number("posterior/codes_used"), files.number("collapse/codes")
+    if used is not None:
+        of = f" of {codes:,.0f}" if codes is not None else ""
+        said.append(f"{used:,.0f}{of} codes are used.")
     if distance is not None:
         far = "far from" if distance > FAR else "near"
         said.append(f"q(z) is {far} the prior by its moments ({distance:.2f} nats).")

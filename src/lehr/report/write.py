@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -100,7 +101,10 @@ def write_runs(paths: Sequence[Path], said: Callable[[int, int], None] | None = 
     for number, path in enumerate(todo):
         if said:
             said(number, len(todo))
-        write_report(Request((path,)))
+        try:
+            write_report(Request((path,)))
+        except CheckpointError as error:  # the others are written all the same
+            print(f"note: {error.problems[0]}", file=sys.stderr, flush=True)
     return len(todo)
 
 
