@@ -155,6 +155,7 @@ def test_files_of_others_stay(lehr, own):
         assert (own / name).read_text() == "mine"
 
 
+@pytest.mark.slow
 def test_the_charts_of_two_reports_in_one_folder_are_not_mixed_and_those_of_others_stay(lehr, own):
     runs = sorted(path.parent for path in own.glob("*/metrics.json"))[:2]
     for name, run in zip("ab", runs, strict=True):

@@ -110,6 +110,7 @@ def test_hostile_text_in_every_part_is_text(look, tmp_path):
     assert page.locator("h1").inner_text() == HOSTILE[1]
 
 
+@pytest.mark.slow
 def test_the_page_forbids_itself_every_request(look, tmp_path):
     file = tmp_path / "report.html"
     planted = '<img src="https://example.com/x.png"><script src="https://example.com/x.js"></script></body>'

@@ -51,6 +51,7 @@ def test_no_width_makes_the_page_scroll_sideways(look, sweep_page, scripted):
         assert all(box["x"] >= 0 and box["x"] + box["width"] <= width for box in boxes)
 
 
+@pytest.mark.slow
 def test_without_script_everything_is_there_to_be_read(look, sweep_page):
     page = look(sweep_page, java_script_enabled=False)
     pictures = page.locator(".view > svg")

@@ -44,5 +44,6 @@ def test_pictures_of_a_run_are_not_smoothed_and_move_for_those_alone_who_like_it
     assert page.locator("picture img").bounding_box()["width"] > 8
 
 
+@pytest.mark.slow
 def test_a_page_that_is_final_does_not_read_itself_anew(look, sweep_page):
     assert look(sweep_page).locator("meta[http-equiv=refresh]").count() == 0

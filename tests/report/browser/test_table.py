@@ -8,6 +8,7 @@ from looking import column, draw_all, sort_by
 from planted import run
 
 
+@pytest.mark.slow
 def test_numbers_are_sorted_by_size_and_equal_ones_keep_their_order(look, sweep_page):
     page = look(sweep_page)
     before = column(page, "run")
@@ -21,6 +22,7 @@ def test_numbers_are_sorted_by_size_and_equal_ones_keep_their_order(look, sweep_
     assert page.locator('th[aria-sort]:not([aria-sort="none"])').count() == 1
 
 
+@pytest.mark.slow
 def test_empty_cells_are_last_whichever_way_is_asked_for(look, sweep_page):
     page = look(sweep_page)
     for way in ("ascending", "descending"):
@@ -64,6 +66,7 @@ def test_a_filter_leaves_the_rows_that_have_every_word_and_says_how_many(look, s
     assert (len(column(page, "run")), page.locator("#filtered").inner_text()) == (24, "")
 
 
+@pytest.mark.slow
 def test_the_metric_changes_charts_sentences_and_the_column_and_is_kept(look, sweep_page):
     page = look(sweep_page)
     n = draw_all(page)
