@@ -61,6 +61,15 @@ def read_json(path: str | Path) -> Any:
         raise ValueError("it is nested too deeply") from None
 
 
+def read_fields(path: str | Path) -> dict[str, Any]:
+    """The object in a JSON file; empty where there is none, or no file that can be read."""
+    try:
+        found = read_json(path)
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
 def read_yaml(path: str | Path) -> Any:
     """What a YAML file holds: plain values, whatever classes it names.
 

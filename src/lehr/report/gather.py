@@ -10,6 +10,7 @@ from typing import Any
 
 from lehr.errors import CheckpointError
 from lehr.report.failures import Progress, progress
+from lehr.run.directory import holds_run
 from lehr.run.identity import is_part
 from lehr.run.status import DONE
 from lehr.sweeps.directory import SweepDirectory
@@ -129,7 +130,7 @@ def _labels(paths: Sequence[Path]) -> list[str]:
 
 def _of_one(path: Path, label: str) -> tuple[list[_Found], list[str], dict[str, str]]:
     """The runs in one of several directories; what is not of its sweep, and what is there twice."""
-    if (path / "status.json").exists() or (path / "config.yaml").exists():
+    if holds_run(path):
         run = read_run(path, {}, keep_config=True)
         if run is None:
             raise CheckpointError(f"{path}: holds no runs")

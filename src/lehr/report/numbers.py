@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import math
-import sys
 from typing import Any, TypeGuard
 
+from lehr.reading import is_finite
+from lehr.report.words import duration
 from lehr.run.evaluation import named, shown
 
 DIGITS = 6
 """Of a number in a chart: more cannot be seen."""
+_BRIEF = 9.95  # seconds, of which two digits are shown: parts of a run may take hundredths
 
 
 def is_number(value: Any) -> TypeGuard[int | float]:
     """Whether it is a finite number that a float can be: of a file that anybody may have written it need not be."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
+    return isinstance(value, int | float) and not isinstance(value, bool) and is_finite(value)
 
 
 def significant(value: float, digits: int = DIGITS) -> float | None:
@@ -41,14 +43,7 @@ def cell(value: Any, digits: int) -> str:
 
 
 def seconds(value: Any) -> str:
-    """A time in words: "0.2 s", "3 min 20 s", "2 h 5 min"."""
+    """A time in words: "0.024 s", "3 min 20 s"; "-" of what is no number."""
     if not is_number(value):
         return "-"
-    if value < 10:
-        return f"{value:.2g} s"
-    whole = round(value)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600:,} h {whole % 3600 // 60} min"
+    return f"{value:.2g} s" if value < _BRIEF else duration(value)

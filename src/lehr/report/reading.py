@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ import numpy.typing as npt
 from lehr.errors import CheckpointError
 from lehr.evaluation.advice import Advice
 from lehr.evaluation.catalogue import final_split
-from lehr.reading import read_json
+from lehr.reading import read_fields
 from lehr.report.numbers import is_number
 from lehr.report.scatter_charts import Images
 from lehr.run.contents import GROUPS_FILE, PROBES_FILE
@@ -73,22 +72,22 @@ class RunFiles:
     @cached_property
     def metrics(self) -> dict[str, float]:
         """The numbers of metrics.json."""
-        found = _json(self.directory.metrics)
+        found = read_fields(self.directory.metrics)
         return {str(name): value for name, value in found.items() if is_number(value)}
 
     @cached_property
     def evaluation(self) -> dict[str, Any]:
         """evaluation.json, where it is of this model."""
-        found = _json(self.directory.evaluation())
+        found = read_fields(self.directory.evaluation())
         return found if found.get(MODEL) in (None, self.status.get(MODEL)) else {}
 
     @cached_property
     def probes(self) -> dict[str, Any]:
-        return _json(self.path / PROBES_FILE)
+        return read_fields(self.path / PROBES_FILE)
 
     @cached_property
     def groups(self) -> dict[str, Any]:
-        return _json(self.path / GROUPS_FILE)
+        return read_fields(self.path / GROUPS_FILE)
 
     @cached_property
     def advice(self) -> Sequence[Advice]:
@@ -185,10 +184,3 @@ def _point(point: Any) -> dict[str, Any]:
 def _curve(values: Mapping[int, float]) -> Curve:
     images = sorted(values)
     return Curve(np.array(images, dtype=np.int64), np.array([values[i] for i in images]))
-
-
-def _json(path: Path) -> dict[str, Any]:
-    with suppress(OSError, ValueError, json.JSONDecodeError):
-        found = read_json(path)
-        return found if isinstance(found, dict) else {}
-    return {}

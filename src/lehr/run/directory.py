@@ -23,7 +23,7 @@ import yaml
 from lehr.errors import CheckpointError, ConfigError
 from lehr.evaluation.next_command import Commands
 from lehr.files import replacing, write_json, write_text
-from lehr.reading import links_in, read_json, read_yaml
+from lehr.reading import links_in, read_fields, read_yaml
 from lehr.run.claim import Claim, holder, is_claimed
 from lehr.run.contents import (
     FOLDERS,
@@ -46,6 +46,11 @@ _SHOWN = 200  # characters of a path
 
 _OWN = re.compile(r".*\.(csv|json|jsonl|journal|lehr|pbtxt|txt|yaml)|events\..*|\.claim-.*")
 """Names at the top of a run directory, or of that of a sweep, that lehr reads or writes."""
+
+
+def holds_run(path: Path) -> bool:
+    """Whether there is a run in this directory, or what is left of one, and not runs in folders."""
+    return (path / "status.json").exists() or (path / "config.yaml").exists()
 
 
 class RunDirectory:
@@ -289,19 +294,11 @@ class RunDirectory:
 
     def read_status(self) -> dict[str, Any]:
         """What status.json holds; nothing if it is not there, or damaged."""
-        return _read(self.status)
+        return read_fields(self.status)
 
     def read_data(self) -> dict[str, Any]:
         """What data.json holds; nothing if it is not there, as in runs of earlier versions, or damaged."""
-        return _read(self.data)
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        found = read_json(path)
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
+        return read_fields(self.data)
 
 
 def _existing(path: Path) -> Path:

@@ -8,7 +8,7 @@ from typing import Any
 
 from lehr.errors import CheckpointError
 from lehr.evaluation.advice import Advice, Findings, advise
-from lehr.reading import read_json
+from lehr.reading import read_fields
 from lehr.run.directory import RunDirectory
 from lehr.run.history import read_history
 from lehr.run.status import DONE
@@ -23,7 +23,7 @@ def advice_of(directory: RunDirectory) -> list[Advice]:
     status = directory.read_status()
     if status.get("state") != DONE:
         return []
-    evaluation = _read(directory.evaluation())
+    evaluation = read_fields(directory.evaluation())
     if evaluation.get(MODEL) not in (None, status.get(MODEL)):
         evaluation = {}
     try:
@@ -34,7 +34,7 @@ def advice_of(directory: RunDirectory) -> list[Advice]:
             Findings(
                 run=str(directory.path),
                 config=config,
-                metrics=_read(directory.metrics),
+                metrics=read_fields(directory.metrics),
                 evaluation=evaluation,
                 curves=_curves(directory.history),
                 n_train=_training_examples(directory),
@@ -42,13 +42,6 @@ def advice_of(directory: RunDirectory) -> list[Advice]:
         )
     except (CheckpointError, KeyError, TypeError, ValueError, AttributeError, OverflowError):
         return []  # a directory that somebody else has written is not what a run holds
-
-
-def _read(path: Path) -> dict[str, Any]:
-    with suppress(OSError, ValueError):
-        found = read_json(path)
-        return found if isinstance(found, dict) else {}
-    return {}
 
 
 def _curves(path: Path) -> list[dict[str, Any]]:

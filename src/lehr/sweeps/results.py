@@ -20,6 +20,7 @@ from typing import IO, Any
 
 from lehr.errors import CheckpointError
 from lehr.files import replacing
+from lehr.run.directory import holds_run
 from lehr.run.identity import canonical, flat, identity, is_part, parts
 from lehr.run.status import DONE
 from lehr.sweeps import directory as sweep_directory
@@ -128,13 +129,12 @@ def read_runs(path: str | Path, config: bool = False) -> SweepResults:
         raise CheckpointError(f"{path}: there is no such directory")
     record = SweepDirectory(path).read()
     read = partial(read_run, record=record, keep_config=config)
-    found = [run for run in _each(read, _directories(path)) if run]
+    found = [run for run in _each(read, run_folders(path)) if run]
     others = sorted(run.name for run in found if not run.belongs)
     found, copies = _without_copies([run for run in found if run.belongs])
     if not found and not record:
-        single = (path / "status.json").exists() or (path / "config.yaml").exists()
         sweeps = sorted([*path.glob("*/sweep.yaml"), *path.glob("*/*/sweep.yaml")])
-        if single:
+        if holds_run(path):
             raise CheckpointError(f"{path}: is a single run; say the directory that it lies in")
         hint = f"; say the directory of a sweep, such as {sweeps[0].parent}" if sweeps else ""
         raise CheckpointError(f"{path}: holds no runs{hint}")
@@ -228,7 +228,8 @@ def _each(read: Callable[[Path], RunResult | None], paths: Sequence[Path]) -> It
             yield from readers.map(read, paths[_TRIED:])
 
 
-def _directories(path: Path) -> list[Path]:
+def run_folders(path: Path) -> list[Path]:
+    """The folders below a directory that runs may lie in."""
     with os.scandir(path) as entries:
         return [Path(entry.path) for entry in entries if not entry.name.startswith(".") and entry.is_dir()]
 
