@@ -32,21 +32,18 @@ def write_report(
         format: "html", a page that needs nothing but itself; "md"; "png" or "pdf", all of it as one picture.
         metrics: of a sweep, what may be chosen in the page; None for what people look at first.
         out: the file; None for `report.FORMAT` in the directory, or of several in outputs/reports.
-        runs: of a sweep, write the page of each run too.
+        runs: of a sweep, write the page of each run too; what has one as new as it is keeps that.
 
     Raises:
         ConfigError: for a format or a metric that there is not.
         CheckpointError: where there is nothing to report on, or another file is in the way.
     """
-    from lehr.report.write import Request, write_runs
+    from lehr.report.write import Request
     from lehr.report.write import write_report as write
 
-    where = tuple(map(Path, paths))
-    request = Request(where, format, tuple(metrics) if metrics else None, Path(out) if out else None)
+    chosen, file = tuple(metrics) if metrics else None, Path(out) if out else None
     try:
-        if runs and not request.is_of_a_run:
-            write_runs(where)
-        return write(request)
+        return write(Request(tuple(map(Path, paths)), format, chosen, file, runs))
     except LehrError as error:
         raise error from None
 

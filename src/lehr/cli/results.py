@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lehr.cli.ending import print_text
-from lehr.cli.words import sorted_out
+from lehr.cli.words import format_of, sorted_out
 from lehr.config.looking import ResultsConfig
 from lehr.errors import ConfigError
 
@@ -51,14 +51,9 @@ def _parsed(argv: list[str]) -> tuple[Path, dict[str, Any]]:
 
 
 def _out_problems(values: dict[str, Any], directory: str) -> list[str]:
-    found = _FORMATS.get(Path(values["out"]).suffix.lower())
     if Path(values["out"]).resolve() == (Path(directory) / "results.csv").resolve():
         return [f"out={values['out']}: is kept by the sweep itself, with every run and every number"]
-    if not found:
-        return [f"out={values['out']}: must end in {', '.join(_FORMATS)}"]
-    if values["format"] not in (None, found):
-        return [f"format={values['format']}: out={values['out']} is {found}; leave one of them out"]
-    return []
+    return format_of(values, _FORMATS)[1]
 
 
 def _act(directory: Path, values: dict[str, Any]) -> None:

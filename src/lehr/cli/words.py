@@ -38,6 +38,24 @@ def sorted_out(
     return directories, values, problems + section_problems(schema, values)
 
 
+def format_of(values: Mapping[str, Any], formats: Mapping[str, str]) -> tuple[str | None, list[str]]:
+    """The format that `format` or the end of `out` says, None where neither does; and what is wrong with the two.
+
+    Args:
+        values: of the keys.
+        formats: end of a file's name -> format.
+    """
+    said, out = values["format"], values["out"]
+    if not out:
+        return said, []
+    found = formats.get(Path(out).suffix.lower())
+    if not found:
+        return None, [f"out={out}: must end in {', '.join(formats)}"]
+    if said not in (None, found):
+        return None, [f"format={said}: out={out} is {found}; leave one of them out"]
+    return found, []
+
+
 def _value(text: str, kind: str, key: str) -> Any:
     if text == "null" and "None" in kind:
         return None

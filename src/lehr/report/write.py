@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,8 +15,10 @@ from lehr.report.gather import Gathered, gather
 from lehr.report.reading import RunFiles
 from lehr.run.claim import is_claimed
 from lehr.run.contents import REPORT, REPORT_FORMATS
-from lehr.run.directory import RunDirectory
+from lehr.run.directory import RunDirectory, holds_run
+from lehr.run.progress_line import ProgressLine
 from lehr.sweeps.directory import ENDED
+from lehr.sweeps.results import run_folders
 
 MARK = "lehr report"
 """In every file of a report: what has it may be replaced by the next."""
@@ -34,6 +35,7 @@ class Request:
         format: html, md, png or pdf.
         metrics: of a sweep that may be chosen, the first before anything is; None for what people look at first.
         out: the file; None for `report.FORMAT` in the directory, or of several in outputs/reports.
+        runs: of a sweep, write the pages of its runs too, those that have ended and have none as new as they are.
         refresh: seconds after which a page reads itself anew while what it is of is unfinished.
     """
 
@@ -41,11 +43,12 @@ class Request:
     format: str = "html"
     metrics: tuple[str, ...] | None = None
     out: Path | None = None
+    runs: bool = False
     refresh: int | None = None
 
     @property
     def is_of_a_run(self) -> bool:
-        return len(self.paths) == 1 and is_run(self.paths[0])
+        return len(self.paths) == 1 and holds_run(self.paths[0])
 
     @property
     def file(self) -> Path:
@@ -57,23 +60,23 @@ class Request:
         return _SEVERAL / f"{names}.{self.format}"
 
 
-def is_run(path: Path) -> bool:
-    """Whether there is a run, and not runs in folders, in this directory."""
-    return (path / "status.json").exists() or (path / "config.yaml").exists()
-
-
 def write_report(request: Request) -> Path:
     """Write the report; its file.
 
     Raises:
         CheckpointError: where there is nothing to report on, or another file is in the way.
-        ConfigError: for a metric that no run has.
+        ConfigError: for a metric that no run has, or the pages of the runs of a single one.
     """
     _check(request)
-    file = request.file
-    require_own(file)
-    _write(_document(request), request.format, file)
-    return file
+    if request.runs:
+        _write_runs(request.paths)
+    return _written(request, _document(request))
+
+
+def _written(request: Request, document: Document) -> Path:
+    require_own(request.file)
+    _write(document, request.format, request.file)
+    return request.file
 
 
 def _check(request: Request) -> None:
@@ -84,28 +87,21 @@ def _check(request: Request) -> None:
     for path in request.paths:
         if not path.is_dir():
             raise CheckpointError(f"{path}: there is no such directory")
+    if request.runs and request.is_of_a_run:
+        raise ConfigError(f"runs=true: {request.paths[0]} is a single run; it is for sweeps")
 
 
-def write_runs(paths: Sequence[Path], said: Callable[[int, int], None] | None = None) -> int:
-    """Write the pages of the runs in these directories that have ended and have none as new as they are; how many.
-
-    Args:
-        paths: of sweeps, or folders of runs.
-        said: is told how many of how many are written.
-
-    Raises:
-        CheckpointError: as of `write_report`.
-    """
+def _write_runs(paths: Sequence[Path]) -> None:
+    """Write the pages of runs that have ended and have none as new as they are."""
     found = gather(paths, paths[0])
     todo = [path for run in found.results.runs if run.state in ENDED and _is_stale(path := found.path_of(run))]
-    for number, path in enumerate(todo):
-        if said:
-            said(number, len(todo))
-        try:
-            write_report(Request((path,)))
-        except CheckpointError as error:  # the others are written all the same
-            print(f"note: {error.problems[0]}", file=sys.stderr, flush=True)
-    return len(todo)
+    with ProgressLine("pages of runs", len(todo)) as line:
+        for path in todo:
+            try:
+                write_report(Request((path,)))
+            except CheckpointError as error:  # the others are written all the same
+                line.say(f"note: {error.problems[0]}")
+            line.advance()
 
 
 def watch(request: Request, every: float) -> Iterator[tuple[Path, str]]:
@@ -122,7 +118,11 @@ def watch(request: Request, every: float) -> Iterator[tuple[Path, str]]:
         if seen != before or is_over:
             before = seen
             now = replace(request, refresh=None if is_over else max(1, round(every)))
-            yield write_report(now), _document_note(now)
+            if now.runs:
+                _write_runs(now.paths)
+            document = _document(now)
+            state = RunFiles(now.paths[0]).state if now.is_of_a_run else document.note
+            yield _written(now, document), state
         if is_over:
             return
         time.sleep(every)
@@ -131,17 +131,13 @@ def watch(request: Request, every: float) -> Iterator[tuple[Path, str]]:
 def _state(request: Request) -> tuple[object, bool]:
     """What the report would be made of, as far as is seen from outside, and whether nothing more is to come."""
     directories = (
-        [request.paths[0]] if request.is_of_a_run else [one for path in request.paths for one in _folders(path)]
+        [request.paths[0]] if request.is_of_a_run else [one for path in request.paths for one in run_folders(path)]
     )
     seen = tuple(sorted((str(one), _changed(one)) for one in directories))
     busy = any(is_claimed(one) for one in directories)
     if request.is_of_a_run:
         return seen, not busy
     return seen, not busy and _gathered(request).progress.is_over
-
-
-def _folders(path: Path) -> list[Path]:
-    return [one for one in path.iterdir() if one.is_dir() and not one.name.startswith(".")]
 
 
 def _changed(path: Path) -> int:
@@ -175,12 +171,6 @@ def _document(request: Request) -> Document:
 
 def _gathered(request: Request) -> Gathered:
     return gather(request.paths, request.file.parent)
-
-
-def _document_note(request: Request) -> str:
-    from lehr.report.sweep import note
-
-    return RunFiles(request.paths[0]).state if request.is_of_a_run else note(_gathered(request))
 
 
 def _write(document: Document, format: str, file: Path) -> None:
