@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _SMALLEST_SIDE = 48  # pixels of a tile: smaller images are enlarged by whole factors, so that a person sees them
-_GAP = 2
+GAP = 2
+"""Pixels around each tile of a grid."""
 _BACKGROUND = 255
 _LEVEL = 4  # of compression: half the time of 6, and 2% more bytes
 NOTHING_ABOUT: Mapping[str, str] = {}
@@ -49,9 +50,9 @@ def image_grid(images: Tensor, columns: int | None = None) -> Tensor:
     tiles = tiles.view(rows, columns, channels, height, width).permute(2, 0, 3, 1, 4)  # (c, rows, h, columns, w)
     height, width = height * factor, width * factor
     grid = torch.full(
-        (channels, rows * (height + _GAP) + _GAP, columns * (width + _GAP) + _GAP), _BACKGROUND, dtype=torch.uint8
+        (channels, rows * (height + GAP) + GAP, columns * (width + GAP) + GAP), _BACKGROUND, dtype=torch.uint8
     )
-    places = grid[:, _GAP:, _GAP:].unflatten(1, (rows, height + _GAP)).unflatten(3, (columns, width + _GAP))
+    places = grid[:, GAP:, GAP:].unflatten(1, (rows, height + GAP)).unflatten(3, (columns, width + GAP))
     places = places[:, :, :height, :, :width].unflatten(2, (-1, factor)).unflatten(5, (-1, factor))
     places.copy_(tiles[:, :, :, None, :, :, None])
     return grid

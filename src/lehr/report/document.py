@@ -6,11 +6,24 @@ a pointer in a page is the same that is drawn for a file. `page`, `markdown` and
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 Spec = dict[str, Any]
+
+
+def mime_of(image: bytes) -> str:
+    """Which of PNG, GIF and WebP it is."""
+    if image.startswith(b"\x89PNG"):
+        return "image/png"
+    return "image/gif" if image.startswith(b"GIF8") else "image/webp"
+
+
+def data_url(image: bytes) -> str:
+    """An image within a page."""
+    return f"data:{mime_of(image)};base64,{base64.b64encode(image).decode('ascii')}"
 
 
 @dataclass(frozen=True)
@@ -97,9 +110,7 @@ class Picture:
 
     @property
     def mime(self) -> str:
-        if self.image.startswith(b"\x89PNG"):
-            return "image/png"
-        return "image/gif" if self.image.startswith(b"GIF8") else "image/webp"
+        return mime_of(self.image)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ filters the runs and lets a metric be chosen. The page forbids itself every requ
 
 from __future__ import annotations
 
-import base64
 import io
 import json
 import re
@@ -18,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from lehr import __version__
 from lehr.report import vega
-from lehr.report.document import Chart, Document, Picture, Spec, flat
+from lehr.report.document import Chart, Document, Picture, Spec, data_url, flat
 from lehr.report.numbers import described
 
 if TYPE_CHECKING:
@@ -57,7 +56,7 @@ def _environment() -> jinja2.Environment:
     )  # fmt: skip
     filters: dict[str, Callable[[Any], Any]] = {
         "json": lambda value: Markup(_json(value)),
-        "data_url": _data_url,
+        "data_url": lambda picture: data_url(picture.image),
         "size": _size,
         "still": _still,
         "described": described,
@@ -118,18 +117,10 @@ def _json(value: Any) -> str:
 
 def _plain(value: Any) -> Any:
     if isinstance(value, Picture):
-        return _data_url(value)
+        return data_url(value.image)
     if isinstance(value, Mapping):
         return dict(value)
     return value.item() if hasattr(value, "item") else str(value)
-
-
-def _data_url(picture: Picture) -> str:
-    return _url(picture.mime, picture.image)
-
-
-def _url(mime: str, content: bytes) -> str:
-    return f"data:{mime};base64,{base64.b64encode(content).decode('ascii')}"
 
 
 def _size(picture: Picture) -> tuple[int, int]:
@@ -150,7 +141,7 @@ def _still(picture: Picture) -> str:
     out = io.BytesIO()
     with suppress(OSError, ValueError, SyntaxError), Image.open(io.BytesIO(picture.image), formats=["GIF"]) as image:
         image.convert("RGB").save(out, format="PNG")
-    return _url("image/png", out.getvalue()) if out.getvalue() else ""
+    return data_url(out.getvalue()) if out.getvalue() else ""
 
 
 def _breakable(name: str) -> Markup:

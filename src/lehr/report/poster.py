@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import base64
 import io
 import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lehr.report import vega
-from lehr.report.document import Chart, Document, Paragraph, Part, Picture, Spec, Thumbnails, flat
+from lehr.report.document import Chart, Document, Paragraph, Part, Picture, Spec, Thumbnails, data_url, flat
 from lehr.report.vega import field
 
 _CHANNELS = ("color", "shape", "strokeDash")
@@ -97,9 +96,8 @@ def _image(picture: Picture) -> Spec:
         height = round(width * image.height / image.width)
         out = io.BytesIO()
         image.convert("RGB").save(out, format="PNG")  # the first frame of one that moves
-    url = f"data:image/png;base64,{base64.b64encode(out.getvalue()).decode('ascii')}"
     return {
-        "data": vega.data([{"url": url}]), "width": width, "height": height,
+        "data": vega.data([{"url": data_url(out.getvalue())}]), "width": width, "height": height,
         "title": {"text": textwrap.wrap(picture.caption, 60)},
         "mark": {"type": "image", "width": width, "height": height, "x": width / 2, "y": height / 2},
         "encoding": {"url": field("url:N")},

@@ -6,16 +6,21 @@ import io
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
+from lehr.evaluation.pictures import GAP
 from lehr.report.document import Paragraph, Part, Picture, Row, Table
+from lehr.report.grids import Grid, read_grid
 from lehr.report.numbers import cell
 from lehr.report.reading import RunFiles
 from lehr.run.page import CAPTIONS
+from lehr.run.png import UNREADABLE, read_png
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 _LARGEST = 900  # pixels of a picture: a page is to be sent about
 _MEASURES = (("frechet", 2), ("kernel", 4), ("density", 3), ("coverage", 3))
-_GAP = 2  # pixels between the tiles of a grid, see lehr.evaluation.pictures
 
 
 def generation(files: RunFiles) -> Iterator[Part]:
@@ -52,14 +57,9 @@ def generation(files: RunFiles) -> Iterator[Part]:
 
 def reconstructions(files: RunFiles) -> Iterator[Part]:
     """Images and what becomes of them, the worst and the best."""
-    found = []
-    for name, caption in (
-        ("reconstruction.png", CAPTIONS["reconstruction"]),
-        ("error.png", CAPTIONS["error"]),
-        ("extremes.png", "the worst and the best reconstructions: image, reconstruction, error"),
-    ):
-        if picture := shown(files, name, caption, described=name == "extremes.png"):
-            found.append(picture)
+    names = ("reconstruction", "error", "extremes")
+    each = (shown(files, f"{name}.png", CAPTIONS[name], described=name == "extremes") for name in names)
+    found = [picture for picture in each if picture]
     if found:
         yield Row(tuple(found))
 
@@ -71,8 +71,7 @@ def traversals(files: RunFiles) -> Iterator[Part]:
         found.append(animation)
     if picture := shown(files, "interpolation.png", CAPTIONS["interpolation"]):
         found.append(picture)
-    caption = "each row moves one of the most active latents, all others at the mean of q(z)"
-    if picture := shown(files, "traversal.png", caption, described=True):
+    if picture := shown(files, "traversal.png", CAPTIONS["traversal"], described=True):
         found.append(picture)
     if found:
         yield Row(tuple(found))
@@ -84,24 +83,23 @@ def shown(files: RunFiles, name: str, caption: str, described: bool = False) -> 
 
 
 def kept_picture(path: Path, caption: str, described: bool = False, file: str | None = None) -> Picture | None:
-    """The same of a picture anywhere in the run; `file` is its name relative to the run."""
+    """The same of a PNG anywhere in the run; `file` is its name relative to the run."""
     from PIL import Image
 
-    with suppress(OSError, ValueError, SyntaxError):  # what Pillow says of a damaged file
-        content = path.read_bytes()
-        with Image.open(io.BytesIO(content), formats=["PNG", "GIF"]) as image:
+    with suppress(*UNREADABLE):
+        content = read_png(path)
+        with Image.open(io.BytesIO(content), formats=["PNG"]) as image:
             said = image.info.get("Description") if described else None
             width = image.width
-            if image.format == "PNG" and max(image.size) > _LARGEST:
+            if max(image.size) > _LARGEST:
                 content = _smaller(image)
             else:
-                image.verify() if image.format == "PNG" else image.load()
-        text = f"{caption}; {said}" if said else caption
-        return Picture(path.stem, content, text, min(width, 560), file)
+                image.verify()
+        return Picture(path.stem, content, f"{caption}; {said}" if said else caption, min(width, 560), file)
     return None
 
 
-def _smaller(image: Any) -> bytes:
+def _smaller(image: Image.Image) -> bytes:
     copy = image.convert("RGBA" if "A" in image.getbands() else "RGB")
     copy.thumbnail((_LARGEST, _LARGEST))
     out = io.BytesIO()
@@ -111,45 +109,26 @@ def _smaller(image: Any) -> bytes:
 
 def _animated(files: RunFiles) -> Picture | None:
     """The rows of the interpolation grid as a moving picture, there and back."""
-    from PIL import Image
-
-    path = files.directory.samples / "interpolation.png"
-    grids = (files.config.get("callbacks") or {}).get("samples") or {}
-    steps = grids.get("steps")
+    steps = ((files.config.get("callbacks") or {}).get("samples") or {}).get("steps")
     if not isinstance(steps, int) or steps < 2:
         return None
-    with (
-        suppress(OSError, ValueError, SyntaxError),
-        path.open("rb") as file,
-        Image.open(file, formats=["PNG"]) as image,
-    ):
-        tile, rest = divmod(image.width - _GAP, steps)
-        if rest or tile <= _GAP:
-            return None
-        grid = image.convert("RGB")
-        frames = [grid.crop((k * tile, 0, (k + 1) * tile + _GAP, grid.height)) for k in range(steps)]
-        frames = [_in_columns(frame) for frame in frames]
-        for frame in frames:
-            frame.thumbnail((_LARGEST, _LARGEST))
-        frames += frames[-2:0:-1]
-        out = io.BytesIO()
-        frames[0].save(out, format="GIF", save_all=True, append_images=frames[1:], duration=110, loop=0)
-        return Picture(
-            "interpolation_moving", out.getvalue(), "the same lines between latents, moving", frames[0].width
-        )
-    return None
+    if (grid := read_grid(files.directory.samples / "interpolation.png", steps)) is None:
+        return None
+    frames = [_frame(grid, step) for step in range(steps)]
+    frames += frames[-2:0:-1]
+    out = io.BytesIO()
+    frames[0].save(out, format="GIF", save_all=True, append_images=frames[1:], duration=110, loop=0)
+    return Picture("interpolation_moving", out.getvalue(), "the same lines between latents, moving", frames[0].width)
 
 
-def _in_columns(frame: Any) -> Any:
+def _frame(grid: Grid, column: int) -> Image.Image:
     """A column of tiles as rows of four, which suits a page better."""
     from PIL import Image
 
-    side = frame.width - _GAP
-    rows = (frame.height - _GAP) // side
-    columns = min(4, rows)
-    below = -(-rows // columns)
-    out = Image.new("RGB", (columns * side + _GAP, below * side + _GAP), (255, 255, 255))
-    for i in range(rows):
-        tile = frame.crop((0, i * side, frame.width, (i + 1) * side + _GAP))
-        out.paste(tile, ((i % columns) * side, (i // columns) * side))
+    across = min(4, grid.rows)
+    down = -(-grid.rows // across)
+    out = Image.new("RGB", (across * grid.pitch + GAP, down * grid.pitch + GAP), (255, 255, 255))
+    for row in range(grid.rows):
+        out.paste(grid.part(column, row), ((row % across) * grid.pitch, (row // across) * grid.pitch))
+    out.thumbnail((_LARGEST, _LARGEST))
     return out

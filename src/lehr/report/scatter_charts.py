@@ -5,7 +5,6 @@ Shapes: n images, d latents or channels.
 
 from __future__ import annotations
 
-import base64
 import io
 import json
 from collections.abc import Mapping
@@ -16,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lehr.report.document import Chart, Spec
+from lehr.report.document import Chart, Spec, data_url
 from lehr.report.numbers import significant
 from lehr.report.vega import COLOURS, MARKERS, data, field
 
@@ -106,7 +105,7 @@ def _thumbnails(thumbnails: npt.NDArray[Any] | None, n: int) -> list[str] | None
         picture = picture.resize((48 * picture.width // picture.height, 48), Image.Resampling.NEAREST)
         out = io.BytesIO()
         picture.save(out, format="WEBP", quality=50, method=0)
-        found.append(f"data:image/webp;base64,{base64.b64encode(out.getvalue()).decode('ascii')}")
+        found.append(data_url(out.getvalue()))
     return found
 
 

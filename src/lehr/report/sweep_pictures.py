@@ -5,12 +5,12 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from lehr.report.document import Paragraph, Part, Picture, Thumbnails
+from lehr.report.grids import read_grid
 from lehr.report.layout import Layout
 from lehr.report.words import Words
 from lehr.sweeps.results import RunResult
@@ -21,7 +21,6 @@ KINDS = (
     ("interpolation", "interpolations"),
     ("reconstruction", "images and reconstructions"),
 )
-_GAP = 2  # between the tiles of a grid, see lehr.evaluation.pictures
 _FEW, _SOME = 100, 500  # runs of which larger pictures are kept
 _READERS = 4
 _WIDEST = 160
@@ -77,24 +76,14 @@ def _columns(kind: str, config: Mapping[str, Any]) -> int:
 def _small(path: Path, columns: int, size: _Size, caption: str) -> Picture | None:
     from PIL import Image
 
-    with (
-        suppress(OSError, ValueError, SyntaxError),
-        path.open("rb") as file,
-        Image.open(file, formats=["PNG"]) as image,
-    ):
-        tile, rest = divmod(image.width - _GAP, columns)
-        if rest or tile <= _GAP:
-            return None
-        rows = max(1, (image.height - _GAP) // tile)
-        n = size.tiles
-        across, down = (columns, min(n - 2, rows)) if columns > 8 else (min(n, columns), min(n, rows))
-        part = image.crop((0, 0, across * tile + _GAP, down * tile + _GAP))
-        part = part.convert("L" if image.mode == "L" else "RGB")
-        part = part.resize((across * size.side, down * size.side), Image.Resampling.BOX)
-        out = io.BytesIO()
-        part.save(out, format="WEBP", quality=size.quality, method=2)
-        return Picture("", out.getvalue(), caption, min(across * size.side, _WIDEST))
-    return None
+    if (grid := read_grid(path, columns)) is None:
+        return None
+    n = size.tiles
+    across, down = (columns, min(n - 2, grid.rows)) if columns > 8 else (min(n, columns), min(n, grid.rows))
+    part = grid.part(0, 0, across, down).resize((across * size.side, down * size.side), Image.Resampling.BOX)
+    out = io.BytesIO()
+    part.save(out, format="WEBP", quality=size.quality, method=2)
+    return Picture("", out.getvalue(), caption, min(across * size.side, _WIDEST))
 
 
 def picture_matrix(layout: Layout, words: Words, pictures: Mapping[str, Mapping[str, Picture]]) -> Iterator[Part]:

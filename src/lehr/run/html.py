@@ -12,11 +12,10 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
 
-from lehr.reading import read_bytes
+from lehr.run.png import UNREADABLE, read_png, size_of
 
 _CELL = "padding:2px 10px;border:0;border-bottom:1px solid rgba(128,128,128,.3);vertical-align:top;background:none"
 _WIDEST = 480  # pixels of a picture: a notebook keeps every one that it has shown
-_MOST_PIXELS = 2**26
 
 
 class Markup(str):
@@ -102,18 +101,15 @@ def picture(png: bytes, caption: object = "", width: int = 260) -> Markup:
 def picture_of(path: Path, caption: object = "", widest: int = _WIDEST) -> Markup:
     """The PNG in a file, made smaller where it is wider than so many pixels; empty where there is none to be read."""
     try:
-        content = read_bytes(path)
-        return picture(_smaller(content, widest), caption)
-    except (OSError, ValueError, SyntaxError):  # which is what Pillow says of a damaged PNG
+        return picture(_smaller(read_png(path), widest), caption)
+    except UNREADABLE:
         return Markup()
 
 
 def _smaller(png: bytes, widest: int) -> bytes:
     from PIL import Image
 
-    width, height = (int.from_bytes(png[at : at + 4], "big") for at in (16, 20))  # of the header, before it is unpacked
-    if width * height > _MOST_PIXELS:
-        raise ValueError("it is too large to be shown")
+    width, height = size_of(png)
     with Image.open(io.BytesIO(png), formats=["PNG"]) as image:
         if width <= widest:
             image.verify()

@@ -29,7 +29,7 @@ CAPTIONS = {
     "reconstruction": "images, and their reconstructions below",
     "error": f"the worst of them first: image, reconstruction, and {ERROR_SCALE}",
     "traversal": "along each of the most active latents, all others at the mean of q(z)",
-    "extremes": f"the worst and the best reconstructions: image, reconstruction, and {ERROR_SCALE}",
+    "extremes": "the worst and the best reconstructions: image, reconstruction, error",
 }
 _SHOWN = ("aggregate", "prior", "reconstruction", "error")
 _EXPORTED = {
