@@ -9,20 +9,16 @@ run that is done, and then writes its report, in a process of its own.
 
 from __future__ import annotations
 
-import argparse
 import io
 import json
 import math
 import random
 import sys
-import time
-from contextlib import ExitStack
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 from PIL import Image
-from results import make_sweep, measure
+from results import made_sweep, measure
 
 TILE, GAP = 8, 2
 GRIDS = {"aggregate": (8, 8), "prior": (8, 8), "interpolation": (8, 10), "reconstruction": (16, 8)}  # down, across
@@ -72,17 +68,7 @@ def furnish(folder: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runs", type=int, default=2_000, help="default: %(default)s")
-    parser.add_argument("--keep", type=Path, help="a folder to make the sweep in and to leave")
-    options = parser.parse_args()
-    with ExitStack() as stack:
-        folder = options.keep or Path(stack.enter_context(TemporaryDirectory())) / "sweep"
-        folder.mkdir(parents=True)
-        started = time.perf_counter()
-        make_sweep(folder, options.runs)
-        furnish(folder)
-        print(f"{options.runs:,} runs, made in {time.perf_counter() - started:.1f} s\n")
+    with made_sweep(__doc__, 2_000, furnish) as folder:
         print(f"{'':<12}{'seconds':>9}{'MiB':>9}{'file, MB':>10}")
         for format in ("html", "md", "png"):
             seconds, memory, _ = measure([sys.executable, "-m", "lehr", "report", str(folder), f"format={format}"])

@@ -17,8 +17,8 @@ import random
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from itertools import islice, product
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -119,9 +119,19 @@ def measure(command: list[str]) -> tuple[float, float, int]:
     return seconds, usage.ru_maxrss * unit / 2**20, lines
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runs", type=int, default=10_000, help="default: %(default)s")
+@contextmanager
+def made_sweep(
+    description: str | None, runs: int, furnish: Callable[[Path], None] = lambda folder: None
+) -> Iterator[Path]:
+    """The directory of a made-up sweep of as many runs as the command line says, `runs` by default.
+
+    Args:
+        description: of the script, for its help.
+        runs: how many.
+        furnish: gives the runs what else they are to have.
+    """
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=int, default=runs, help="default: %(default)s")
     parser.add_argument("--keep", type=Path, help="a folder to make the sweep in and to leave")
     options = parser.parse_args()
     with ExitStack() as stack:
@@ -129,7 +139,13 @@ def main() -> None:
         folder.mkdir(parents=True)
         started = time.perf_counter()
         make_sweep(folder, options.runs)
-        print(f"{options.runs:,} runs, written in {time.perf_counter() - started:.1f} s\n")
+        furnish(folder)
+        print(f"{options.runs:,} runs, made in {time.perf_counter() - started:.1f} s\n")
+        yield folder
+
+
+def main() -> None:
+    with made_sweep(__doc__, 10_000) as folder:
         print(f"{'':<28}{'seconds':>9}{'MiB':>9}{'lines':>9}")
         for name, words in COMMANDS.items():
             words = [word.format(folder=folder.parent) for word in words]
