@@ -14,7 +14,7 @@ from typing import Any
 from fuzzing.known import default, keys_of, keys_of_choice, options, sweep_keys, train_keys
 from fuzzing.values import at_limits, good, hostile, misspelt, wrong
 from lehr.config.exchange import ExportConfig, ImportConfig
-from lehr.config.looking import ResultsConfig
+from lehr.config.looking import ReportConfig, ResultsConfig
 from lehr.config.registry import GROUPS
 from lehr.config.schema import (
     CompareConfig,
@@ -27,7 +27,7 @@ from lehr.config.schema import (
 
 COMMANDS = {
     "train": 45, "train -m": 18, "sample": 11, "evaluate": 9, "results": 9, "completion": 8,
-    "compare": 10, "import": 9, "export": 8, "probe": 8, "groups": 7,
+    "compare": 10, "import": 9, "export": 8, "probe": 9, "groups": 7, "report": 8,
 }  # fmt: skip
 """And how often each is tried."""
 TINY = (
@@ -170,9 +170,14 @@ def _with_images(schema: type[Section], places: tuple[int, ...], *cheap: str) ->
     return start
 
 
-def _results(rng: random.Random, command: str) -> _Draft:
-    sweep = rng.choice(("sweep",) * 5 + ("done", "empty", "nowhere", "x.npy"))
-    return _Draft(rng, command, [sweep], keys_of(ResultsConfig))
+def _of_a_sweep(schema: type[Section]) -> Callable[[random.Random, str], _Draft]:
+    def start(rng: random.Random, command: str) -> _Draft:
+        sweep = rng.choice(("sweep",) * 5 + ("done", "empty", "nowhere", "x.npy"))
+        # what watches a sweep waits for runs that nobody trains here
+        keys = {key: annotation for key, annotation in keys_of(schema).items() if key != "watch"}
+        return _Draft(rng, command, [sweep], keys)
+
+    return start
 
 
 def _completion(rng: random.Random, command: str) -> _Draft:
@@ -191,7 +196,8 @@ _STARTS = {
     "compare": _with_images(CompareConfig, (2, 2, 2, 3, 1), "examples=4", "pictures=2"),
     "import": _with_images(ImportConfig, (1, 1, 1, 0, 2), "dir=new"),
     "export": _of_a_run(ExportConfig, "out=new"),
-    "results": _results,
+    "results": _of_a_sweep(ResultsConfig),
+    "report": _of_a_sweep(ReportConfig),
     "completion": _completion,
 }
 
