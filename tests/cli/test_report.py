@@ -180,6 +180,15 @@ def test_the_keys_in_the_help_are_those_there_are(lehr):
     assert set(re.findall(r"^  (\w+)=", out, re.MULTILINE)) == set(ReportConfig.model_fields)
 
 
+def test_where_addresses_are_limited_it_is_said_and_the_process_lives(lehr, own, monkeypatch):
+    monkeypatch.setattr("resource.getrlimit", lambda which: (16 * 2**30, 16 * 2**30))
+    code, out, err = lehr("report", "sweep")
+    assert (code, out) == (2, "")
+    line = "charts cannot be drawn: that reserves up to 96 GiB of addresses, and a process may have 16 here (ulimit -v)"
+    assert err == f"lehr report: {line}\n"
+    assert not (own / "report.html").exists()
+
+
 @pytest.mark.reports
 @pytest.mark.parametrize(
     "report", ["auto", pytest.param("true", marks=pytest.mark.slow), pytest.param("false", marks=pytest.mark.slow)]

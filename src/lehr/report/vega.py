@@ -6,11 +6,13 @@ Text and lines have the colour of the text around them (`currentColor`), so that
 from __future__ import annotations
 
 import re
+import resource
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from importlib.metadata import version
 from typing import Any
 
+from lehr.errors import LehrError
 from lehr.files import write_text
 from lehr.paths import cache_folder
 from lehr.report.document import Spec
@@ -46,6 +48,7 @@ _CONFIG: dict[str, Any] = {
 _END = "\n// whole\n"  # of a script that was kept
 _BASE = "https://vega.github.io/vega-datasets/"  # which vl-convert puts before links to other files
 _UNDRAWABLE = re.compile(r"[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # https://www.w3.org/TR/xml/#charsets
+_RESERVED = 96 * 2**30  # bytes of addresses, not of memory; with 64 GiB V8 does not start, with 80 it does
 _INK = "#1b1f24"  # of text, where there is no page around it
 
 
@@ -63,25 +66,36 @@ def _drawable(node: Any) -> Any:
     return [_drawable(value) for value in node] if isinstance(node, Sequence) else node
 
 
-def svg(spec: Spec) -> str:
-    """A chart as SVG."""
+def _converter() -> Any:
+    """vl-convert, where this process may reserve what its V8 does: where it may not, that ends the process.
+
+    Raises:
+        LehrError: says what limits it.
+    """
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if limit != resource.RLIM_INFINITY and limit < _RESERVED:
+        raise LehrError(
+            f"charts cannot be drawn: that reserves up to {_RESERVED >> 30} GiB of addresses, and a process may have "
+            f"{limit / 2**30:.3g} here (ulimit -v)"
+        )
     import vl_convert
 
-    return str(vl_convert.vegalite_to_svg(complete(spec))).replace(f'href="{_BASE}', 'href="')
+    return vl_convert
+
+
+def svg(spec: Spec) -> str:
+    """A chart as SVG."""
+    return str(_converter().vegalite_to_svg(complete(spec))).replace(f'href="{_BASE}', 'href="')
 
 
 def png(spec: Spec, scale: float = 2) -> bytes:
     """A chart as PNG on white."""
-    import vl_convert
-
-    return bytes(vl_convert.vegalite_to_png(on_white(spec), scale=scale))
+    return bytes(_converter().vegalite_to_png(on_white(spec), scale=scale))
 
 
 def pdf(spec: Spec) -> bytes:
     """A chart as a page of PDF of its size, of lines and letters."""
-    import vl_convert
-
-    return bytes(vl_convert.vegalite_to_pdf(on_white(spec)))
+    return bytes(_converter().vegalite_to_pdf(on_white(spec)))
 
 
 def on_white(spec: Spec) -> Spec:
@@ -99,13 +113,11 @@ def _inked(node: Any) -> Any:
 
 def script() -> str:
     """Vega, Vega-Lite and Vega-Embed as one script, which puts `vegaEmbed` into the page; made once and kept."""
-    import vl_convert
-
     path = cache_folder() / "reports" / f"vl-convert-{version('vl-convert-python')}.js"
     with suppress(OSError, ValueError):
         if (found := path.read_text(encoding="utf-8")).endswith(_END):
             return found
-    made = vl_convert.javascript_bundle() + _END  # type: ignore[call-arg]
+    made = _converter().javascript_bundle() + _END
     with suppress(OSError):  # where nothing can be kept it is made each time
         path.parent.mkdir(parents=True, exist_ok=True)
         write_text(path, made)
