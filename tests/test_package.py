@@ -80,5 +80,5 @@ def test_lehr_runs_from_the_wheel_alone(installed, tmp_path):
     made = {path.name.partition(".tfevents")[0] for path in (tmp_path / "run").iterdir()}
     assert made == {
         *("checkpoints", "config.yaml", "data.json", "evaluation.json", "events.out", "history.jsonl", "metrics.json"),
-        *("model", "posterior", "samples", "status.json"),
+        *("model", "posterior", "projector", "projector_config.pbtxt", "samples", "status.json"),
     }

@@ -16,9 +16,9 @@ from invented import sweep_of  # noqa: E402
 from looking import Look  # noqa: E402
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # no longer: while it is there, this thread runs a loop and asyncio.run refuses
 def chromium() -> Iterator[object]:
-    """A browser for all tests of a process."""
+    """A browser for all tests of a module."""
     api = pytest.importorskip("playwright.sync_api", reason="needs playwright: pip install playwright")
     names = ("chromium", "chromium-browser", "google-chrome")
     found = next((path for name in names if (path := shutil.which(name))), None)

@@ -75,7 +75,7 @@ def column(page: Any, name: str, rows: str = "tbody tr[data-run]:not([hidden])")
 
 
 def sort_by(page: Any, name: str) -> str:
-    """Press the heading of a column; what its `aria-sort` is then."""
+    """Choose the heading of a column; what its `aria-sort` is then."""
     head = page.locator(f'#runs-table thead th[data-name="{name}"]')
-    head.locator("button").click()
+    head.locator("button").press("Enter")  # a pointer may miss it while charts above are drawn
     return head.get_attribute("aria-sort")
