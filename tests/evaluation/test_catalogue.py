@@ -29,7 +29,7 @@ def test_names_are_named_once():
     assert len(set(NAMES)) == len(NAMES)
     assert all(metric.line and metric.unit == metric.unit.strip() for metric in CATALOGUE)
     assert {name.split("/")[0] for name in NAMES} == {
-        *("SPLIT", "train", "posterior", "time", "compare"),
+        *("SPLIT", "train", "posterior", "time", "memory", "compare"),
         *(section.name for section in SECTIONS),
     }
 

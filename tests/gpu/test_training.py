@@ -8,17 +8,31 @@ import pytest
 import torch
 
 from lehr.models import MLP
+from lehr.training.peak import PeakMemory
 
 SAME = 1e-4
 """Of two trainings on one GPU with the same noise, whose kernels add up in whatever order. On a CPU they are equal."""
 
 
 def numbers(metrics: dict[str, float]) -> dict[str, float]:
-    return {name: value for name, value in metrics.items() if not name.startswith("time/")}
+    return {name: value for name, value in metrics.items() if not name.startswith(("time/", "memory/"))}
 
 
 def close(device: str, expected: dict[str, float]) -> object:
     return numbers(expected) if device == "cpu" else pytest.approx(numbers(expected), rel=SAME, abs=1e-5)
+
+
+@pytest.mark.gpu
+def test_the_most_that_tensors_took_while_a_run_was_trained_is_said(trained):
+    held = torch.empty(2**30, dtype=torch.uint8, device="cuda")
+    del held  # before the training
+    most = trained("cuda", name="run")["memory/gpu_peak_mib"]
+    assert 0 < most < 500
+    with PeakMemory(torch.device("cuda")) as found:
+        before = torch.cuda.memory_allocated()
+        held = torch.empty(2**26, dtype=torch.uint8, device="cuda")
+        del held
+    assert found.found["memory/gpu_peak_mib"] == 64 + before / 2**20
 
 
 @pytest.mark.gpu

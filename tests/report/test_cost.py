@@ -7,22 +7,30 @@ from planted import ELBO, results, run
 
 from lehr.report.conclusions import say_cost, say_progress
 from lehr.report.cost import cost
+from lehr.report.document import Paragraph
 from lehr.report.failures import failures, progress
+from lehr.report.sweep_sections import cost_parts
 from lehr.report.words import duration
 
 
 def sweep():
-    speed = "time/images_per_second"
+    speed, memory = "time/images_per_second", "memory/peak_mib"
     at = "2026-01-01T00:0{}:00+00:00".format
     return results(
         ["a"],
         [
-            run({"a": 1}, {speed: 100}, seconds={"training": 50, "total": 60}, started=at(0), finished=at(1)),
-            run({"a": 2}, {speed: 300}, seconds={"training": 80, "test": 5, "total": 100}, started=at(2)),
+            run(
+                {"a": 1}, {speed: 100, memory: 400.0}, seconds={"training": 50, "total": 60}, started=at(0),
+                finished=at(1),
+            ),
+            run(
+                {"a": 2}, {speed: 300, memory: 2000.0, "memory/gpu_peak_mib": 90.4},
+                seconds={"training": 80, "test": 5, "total": 100}, started=at(2),
+            ),
             run({"a": 3}, seconds={"training": 8}, host="there", finished=at(9)),
             run({"a": 4}, host=None, started="yesterday"),
         ],
-    )
+    )  # fmt: skip
 
 
 def test_times_are_added_up():
@@ -32,11 +40,21 @@ def test_times_are_added_up():
         ("training", 138, 50, 3), ("test", 5, 5, 1),
     ]  # fmt: skip
     assert found.speed == (100, 200, 300)
+    assert (found.memory, found.gpu_memory) == ((400, 1200, 2000), (90.4, 90.4, 90.4))
     assert found.hosts == {"here": 2, "there": 1}
     assert found.elapsed == 540
     assert say_cost(found) == (
         "3 runs took 2 min 48 s of machine time, 1 min each in the middle, on 2 machines; "
         "8.0 s of it went into runs that did not end well."
+    )
+
+
+def test_what_the_runs_took_is_told_in_words():
+    texts = [part.text for part in cost_parts(sweep()) if isinstance(part, Paragraph)]
+    assert texts[1] == (
+        "From the first start to the last end it was 9 min, breaks included. The runs trained on 200 images per second "
+        "in the middle, 100 to 300. Training took at most 1.2 GiB (the median run; 0.4 to 2.0) of memory of the "
+        "process. Training took at most 90 MiB of memory on the GPU. Machines: here (2 runs) and there (1 run)."
     )
 
 

@@ -100,7 +100,7 @@ def numbers(path: Path) -> dict[str, Any]:
     model = json.loads((path / "status.json").read_text())["model"]
     evaluation = json.loads((path / "evaluation.json").read_text())
     found = {**metrics, **evaluation, "id": model, "dataset": None}
-    return {key: value for key, value in found.items() if not key.startswith("time/")}
+    return {key: value for key, value in found.items() if not key.startswith(("time/", "memory/"))}
 
 
 @pytest.fixture(scope="module")

@@ -70,7 +70,7 @@ def status(run_dir: Path) -> dict[str, Any]:
 def metrics(run_dir: Path) -> dict[str, float]:
     """The metrics of a run but for times."""
     found = json.loads((run_dir / "metrics.json").read_text())
-    return {name: value for name, value in found.items() if not name.startswith("time/")}
+    return {name: value for name, value in found.items() if not name.startswith(("time/", "memory/"))}
 
 
 class Commands:

@@ -270,7 +270,7 @@ def test_the_columns_of_a_finished_run(finished_run, tmp_path):
         assert f" {name}" in text
     assert f"{metrics['test/elbo']:.2f}" in text
     header, row = csv.reader(write_results(read_runs(folder)).read_text(encoding="utf-8").splitlines())
-    assert not any(name.startswith(("time/", "seconds/")) for name in header)
+    assert not any(name.startswith(("time/", "memory/", "seconds/")) for name in header)
     assert float(row[header.index("test/elbo")]) == metrics["test/elbo"]
 
 

@@ -168,7 +168,7 @@ def differences(a: Path, b: Path, repeated_events: bool = False) -> list[str]:
     if repeated_events:
         seen, other = ({tag: _once(values) for tag, values in events.items()} for events in (seen, other))
     for tag in sorted(seen.keys() | other.keys()):
-        if not tag.startswith("time/") and seen.get(tag) != other.get(tag):
+        if not tag.startswith(("time/", "memory/")) and seen.get(tag) != other.get(tag):
             found.append(f"TensorBoard {tag}: {_short(seen.get(tag))} and {_short(other.get(tag))}")
     return found
 
@@ -202,7 +202,7 @@ def _contents(path: Path) -> dict[str, Any]:
 
 
 def _without_times(metrics: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in metrics.items() if not name.startswith("time/")}
+    return {name: value for name, value in metrics.items() if not name.startswith(("time/", "memory/"))}
 
 
 def _bits(value: Any) -> Any:

@@ -114,6 +114,8 @@ CATALOGUE = (
     Metric("time/images_per_second", "speed", "images per second", 0, _UP, "of training alone"),
     Metric("time/step_ms", "step", "ms", 2, _DOWN, "of training, with the fetching of its batch"),
     Metric("time/waiting_share", "waiting", "", 3, _DOWN, "share of training in which a step waited for its batch"),
+    Metric("memory/peak_mib", "peak memory", "MiB", 0, _DOWN, "the most that the process held while it trained"),
+    Metric("memory/gpu_peak_mib", "peak GPU memory", "MiB", 0, _DOWN, "the most that tensors took on it in training"),
     Metric("likelihood/elbo", "ELBO", "nats", 2, _UP, "-(distortion + rate) per example, a lower bound on log p(x)"),
     Metric("likelihood/rate", "rate", "nats", 2, None, "KL(q(z|x) || p(z)) per example"),
     Metric("likelihood/distortion", "distortion", "nats", 2, _DOWN, "E_q[-log p(x|z)] per example"),
@@ -313,6 +315,11 @@ COLUMNS = (
 
 _SHARE = "train/gradient_share_"
 _BY_NAME = {metric.name: metric for metric in CATALOGUE}
+
+
+def is_of_execution(name: str) -> bool:
+    """Whether a metric is of how a run was executed, its speed, say: the same run on another machine has another."""
+    return name.startswith(("time/", "memory/"))
 
 
 def find_metric(name: str) -> Metric | None:

@@ -1,4 +1,4 @@
-"""What a sweep cost: time by part, speed, and how much of it came to nothing."""
+"""What a sweep cost: time by part, speed, memory, and how much of it came to nothing."""
 
 from __future__ import annotations
 
@@ -14,6 +14,12 @@ from lehr.sweeps.results import RunResult, SweepResults
 
 TOTAL = "total"
 _SPEED = "time/images_per_second"
+_MEMORY = "memory/peak_mib"
+_GPU_MEMORY = "memory/gpu_peak_mib"
+
+
+Spread = tuple[float, float, float]
+"""The least, the median and the most of the runs."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +50,8 @@ class Cost:
         not_done: seconds of runs that did not end well.
         parts: the largest first.
         speed: images per second, the slowest, the median and the fastest run; None where no run has it.
+        memory, gpu_memory: MiB that a run took at most while it trained, of its process and of tensors on a GPU, the
+            same three; None where no run says it.
         hosts: name of the machine -> runs on it.
         elapsed: from the first start to the last end, in seconds, breaks included; None where that is not known.
     """
@@ -53,7 +61,9 @@ class Cost:
     median: float | None
     not_done: float
     parts: tuple[Part, ...]
-    speed: tuple[float, float, float] | None
+    speed: Spread | None
+    memory: Spread | None
+    gpu_memory: Spread | None
     hosts: dict[str, int]
     elapsed: float | None
 
@@ -62,17 +72,23 @@ def cost(results: SweepResults) -> Cost:
     """The cost of all runs that say how long they took. A run that was resumed says it of its last start."""
     timed = [(run, total) for run in results.runs if (total := _total(run)) is not None]
     totals = [total for _, total in timed]
-    speeds = sorted(float(x) for run in results.runs if (x := run.metrics.get(_SPEED)) is not None)
     return Cost(
         runs=len(timed),
         seconds=sum(totals),
         median=median(totals) if totals else None,
         not_done=sum(total for run, total in timed if run.state != DONE),
         parts=_parts([run for run, _ in timed]),
-        speed=(speeds[0], median(speeds), speeds[-1]) if speeds else None,
+        speed=_spread(results, _SPEED),
+        memory=_spread(results, _MEMORY),
+        gpu_memory=_spread(results, _GPU_MEMORY),
         hosts=dict(Counter(str(run.host) for run in results.runs if run.host).most_common()),
         elapsed=_elapsed(results.runs),
     )
+
+
+def _spread(results: SweepResults, metric: str) -> Spread | None:
+    found = sorted(float(x) for run in results.runs if (x := run.metrics.get(metric)) is not None)
+    return (found[0], median(found), found[-1]) if found else None
 
 
 def _total(run: RunResult) -> float | None:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lehr.evaluation.catalogue import is_of_execution
 from lehr.run.status import DONE
 from lehr.sweeps.comparable import condition
 from lehr.sweeps.results import SEED, RunResult, SweepResults, natural, shown
@@ -129,7 +130,7 @@ def _numbers_of(layout: Layout, metric: str) -> Numbers:
             continue
         values[i] = value
         known = tuple((name, "unknown" if v is None else shown(v)) for name, v in condition(run, metric))
-        if metric.startswith("time/"):  # a speed is that of its machine
+        if is_of_execution(metric):  # a speed is that of its machine
             known += (("host", str(run.host)),)
         which[i] = places.setdefault(known, len(places))
     return Numbers(metric, values, which, _where([dict(known) for known in places]))

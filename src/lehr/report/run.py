@@ -218,7 +218,9 @@ def _timing(files: RunFiles) -> Iterator[Part]:
     if isinstance(parts, dict) and parts:
         rows = tuple((str(name).replace("_", " "), seconds(value)) for name, value in parts.items())
         yield Table(("part", "time"), rows, frozenset({1}))
-    names = ("time/images_per_second", "time/step_ms", "time/waiting_share")
+    names = (
+        "time/images_per_second", "time/step_ms", "time/waiting_share", "memory/peak_mib", "memory/gpu_peak_mib",
+    )  # fmt: skip
     speed = [(described(n)[0], with_unit(n, v)) for n in names if (v := files.number(n)) is not None]
     if speed:
         yield Table(("training", ""), tuple(speed), frozenset({1}))

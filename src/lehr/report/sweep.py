@@ -30,6 +30,7 @@ _ALSO = (
     "reconstruction/psnr", "posterior/effective_rank", "posterior/moment_kl_full", "posterior/scaling_factor",
     "generation/aggregate/frechet", "generation/prior/frechet", "generation/mixture/frechet",
     "representation/probe_accuracy", "posterior/codes_used", "time/images_per_second",
+    "memory/peak_mib", "memory/gpu_peak_mib",
 )  # fmt: skip
 _MOST_SENTENCES = 8  # on the keys, before those that have to be unfolded
 

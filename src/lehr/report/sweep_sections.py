@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from lehr.report.ablation import PRECISION, SPEED, PrecisionEffect, precision
 from lehr.report.conclusions import say_cost, say_precision
-from lehr.report.cost import cost
+from lehr.report.cost import Spread, cost
 from lehr.report.cost_chart import cost_chart, precision_chart
 from lehr.report.document import ByMetric, Chart, Folded, Link, Paragraph, Part, Row, Table
 from lehr.report.effect_charts import effect_charts
@@ -128,6 +128,9 @@ def cost_parts(results: SweepResults) -> Iterator[Part]:
     if found.speed is not None:
         slow, middle, fast = (f"{speed:,.0f}" for speed in found.speed)
         notes.append(f"The runs trained on {middle} images per second in the middle, {slow} to {fast}.")
+    for spread, what in ((found.memory, "memory of the process"), (found.gpu_memory, "memory on the GPU")):
+        if spread is not None:
+            notes.append(f"Training took at most {_mib(spread)} of {what}.")
     if len(found.hosts) > 1:
         hosts = joined([f"{name} ({count(n, 'run')})" for name, n in found.hosts.items()])
         notes.append(f"Machines: {hosts}.")
@@ -140,6 +143,13 @@ def cost_parts(results: SweepResults) -> Iterator[Part]:
     chart = cost_chart(found)
     table = Table(("part", "all runs", "median of a run", "runs"), rows, frozenset({1, 2, 3}))
     yield Row(tuple(part for part in (chart, table if rows else None) if part))
+
+
+def _mib(spread: Spread) -> str:
+    """The median of some peaks, and their range where there is one, in a unit that suits the largest."""
+    unit, divisor, digits = ("GiB", 1024, 1) if spread[-1] >= 1024 else ("MiB", 1, 0)
+    least, middle, most = (f"{value / divisor:,.{digits}f}" for value in spread)
+    return f"{middle} {unit}" if least == most else f"{middle} {unit} (the median run; {least} to {most})"
 
 
 def search_parts(found: Sequence[SearchSummary], drawn: Drawn) -> Iterator[Part]:

@@ -37,13 +37,13 @@ class Trained:
         components: that were trained.
         step: optimiser steps taken, at which the weight of the KL is reported.
         validated: the metrics of the last validation, by name.
-        speed: of the training, `time/...`.
+        cost: of the training, `time/...` and `memory/...`.
     """
 
     components: Components
     step: int
     validated: Mapping[str, float] = field(default_factory=dict)
-    speed: Mapping[str, float] = field(default_factory=dict)
+    cost: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,7 @@ def finish(
         measured = measure_split(components, data, split, execution, seed, trained.step, first.update)
         observer.metrics(measured, aggregate)
         latents = first.found(data, split)
-    metrics = {**trained.validated, **measured, **posterior_metrics(aggregate), **trained.speed}
+    metrics = {**trained.validated, **measured, **posterior_metrics(aggregate), **trained.cost}
     require_finite(f"metrics after step {trained.step:,}", metrics)
     if execution.is_first:
         model = model_id(weights)

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from lehr.errors import CheckpointError
+from lehr.evaluation.catalogue import is_of_execution
 from lehr.files import replacing
 from lehr.run.directory import holds_run
 from lehr.run.identity import canonical, flat, identity, is_part, parts
@@ -173,7 +174,7 @@ def write_results(results: SweepResults) -> Path:
     """
     file = SweepDirectory(results.path).results
     with replacing(file) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
-        write_csv(stream, results, [name for name in results.metrics if not name.startswith("time/")])
+        write_csv(stream, results, [name for name in results.metrics if not is_of_execution(name)])
     return file
 
 

@@ -44,6 +44,7 @@ from lehr.training.extras import NO_EXTRAS, Extras
 from lehr.training.launched import place_from_outside
 from lehr.training.loggers.all import ending_told, run_loggers
 from lehr.training.memory import shortage_told
+from lehr.training.peak import PeakMemory
 from lehr.training.quiet import quiet
 from lehr.training.ranks import require_one_process
 from lehr.training.starting import started_from
@@ -106,7 +107,7 @@ def _train(
             told.enter_context(ending_told(parts.trainer))
             claim.fraction = lambda: extras.of_run(parts.fraction())
             seconds["set_up"] = time.perf_counter() - started
-            finished = _train_and_finish(parts, directory, checkpoint, seconds)
+            finished = _train_and_finish(parts, directory, checkpoint, seconds, alone=extras.lane is None)
             _end_other_ranks(parts.trainer)
         seconds["total"] = extras.import_seconds + time.perf_counter() - started
         # what an evaluation makes of it does not change that the training is done
@@ -193,11 +194,14 @@ def begin(directory: RunDirectory, config: Config, status: Status, started: Mapp
 
 
 def _train_and_finish(
-    parts: Parts, directory: RunDirectory, checkpoint: Path | None, seconds: dict[str, float]
+    parts: Parts, directory: RunDirectory, checkpoint: Path | None, seconds: dict[str, float], alone: bool = True
 ) -> Finished:
-    """Train, then do what is done at the end; `seconds` is told what took how long."""
+    """Train, then do what is done at the end; `seconds` is told what took how long.
+
+    Of a run that is not `alone` in this process nobody can say how much memory it takes.
+    """
     trainer, module, started = parts.trainer, parts.module, time.perf_counter()
-    with kept_state():
+    with kept_state(), PeakMemory(trainer.strategy.root_device, alone) as peak:
         trainer.fit(module, datamodule=parts.data, ckpt_path=checkpoint)
     module.finite.flush()  # on a GPU the last step has not been looked at yet
     fitted = time.perf_counter() - started
@@ -207,7 +211,9 @@ def _train_and_finish(
         exported = export(wanted(parts.options.config), trainer, module, parts.metrics.validated_at)
         with exported.applied(module):
             parts.exported = exported = _validated(exported, parts, execution)
-            trained = Trained(module.components, exported.step, exported.validated, parts.metrics.final)
+            took_at_most = peak.found if parts.metrics.final else {}  # else there was no step left to train
+            cost = {**parts.metrics.final, **took_at_most}
+            trained = Trained(module.components, exported.step, exported.validated, cost)
             finished = finish(trained, parts.data, directory, parts.options, execution, _Loggers(parts))
         for logger in run_loggers(trainer):
             logger.conclude(finished.metrics)

@@ -70,7 +70,7 @@ def weights(run_dir):
 
 def metrics(run_dir):
     found = json.loads((run_dir / "metrics.json").read_text())
-    return {name: value for name, value in found.items() if not name.startswith("time/")}
+    return {name: value for name, value in found.items() if not name.startswith(("time/", "memory/"))}
 
 
 VECTOR = "val/kl_per_dimension"
