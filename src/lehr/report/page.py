@@ -38,7 +38,7 @@ def page(document: Document) -> str:
             continue
         try:
             charts[chart.name], stills[chart.name] = _drawn(chart)
-        except ValueError:  # Vega stumbles over a value that is called "constructor": all else is still worth reading
+        except ValueError:  # of Vega, over what nobody has thought of: all else is still worth reading
             stills[chart.name] = "This chart cannot be drawn."
     script = vega.script() if charts else ""
     text = template.render(document=document, charts=charts, stills=stills, script=script, version=__version__)

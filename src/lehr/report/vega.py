@@ -48,6 +48,10 @@ _CONFIG: dict[str, Any] = {
 _END = "\n// whole\n"  # of a script that was kept
 _BASE = "https://vega.github.io/vega-datasets/"  # which vl-convert puts before links to other files
 _UNDRAWABLE = re.compile(r"[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # https://www.w3.org/TR/xml/#charsets
+_OF_OBJECTS = frozenset((  # https://tc39.es/ecma262/#sec-properties-of-the-object-prototype-object
+    "constructor", "hasOwnProperty", "isPrototypeOf", "propertyIsEnumerable", "toLocaleString", "toString", "valueOf",
+    "__proto__", "__defineGetter__", "__defineSetter__", "__lookupGetter__", "__lookupSetter__",
+))  # fmt: skip
 _RESERVED = 96 * 2**30  # bytes of addresses, not of memory; with 64 GiB V8 does not start, with 80 it does
 _INK = "#1b1f24"  # of text, where there is no page around it
 
@@ -58,9 +62,13 @@ def complete(spec: Spec) -> Spec:
 
 
 def _drawable(node: Any) -> Any:
-    """Without characters that no XML may have: they end the process in which vl-convert draws them."""
+    """Without characters that no XML may have: they end the process in which vl-convert draws them.
+
+    And without text that is the name of what every object of JavaScript has: in an expression, which Vega-Lite makes of
+    each value of an order, Vega takes it for that. It is followed by a space that nobody sees.
+    """
     if isinstance(node, str):
-        return _UNDRAWABLE.sub("\ufffd", node)
+        return f"{node}\u00a0" if node in _OF_OBJECTS else _UNDRAWABLE.sub("\ufffd", node)
     if isinstance(node, Mapping):
         return {_drawable(key): _drawable(value) for key, value in node.items()}
     return [_drawable(value) for value in node] if isinstance(node, Sequence) else node
