@@ -6,10 +6,15 @@ import re
 
 import pytest
 from made_up_sweeps import close, metrics, write_run
+from planted import ELBO, results, run
 
 import lehr
 from lehr.report import vega
+from lehr.report.layout import lay_out
+from lehr.report.map_chart import map_chart
+from lehr.report.sweep_charts import Drawn
 from lehr.report.vega import data, field
+from lehr.report.words import words_for
 
 OF_OBJECTS = (
     "constructor", "__proto__", "toString", "valueOf", "hasOwnProperty", "isPrototypeOf", "toLocaleString",
@@ -35,3 +40,29 @@ def test_a_sweep_over_such_values_can_be_written(tmp_path, format):
             write_run(tmp_path / "sweep", {"model": name, "kl.weight": weight}, metrics(-20.0 - weight))
     close(tmp_path / "sweep", ["model", "kl.weight"])
     assert lehr.write_report(tmp_path / "sweep", format=format).stat().st_size > 1000
+
+
+def luminance(colour):
+    """Of an "rgb(68, 1, 84)", "#fff" or "#000", https://www.w3.org/TR/WCAG22/#dfn-relative-luminance."""
+    parts = {"#fff": (255, 255, 255), "#000": (0, 0, 0)}.get(colour) or [int(x) for x in re.findall(r"\d+", colour)]
+    linear = [x / 255 / 12.92 if x / 255 <= 0.04045 else ((x / 255 + 0.055) / 1.055) ** 2.4 for x in parts]
+    return sum(share * x for share, x in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+
+@pytest.mark.parametrize("numbers", [[i / 143 for i in range(144)], [-(2.0**-i) for i in range(144)], [3.0] * 144])
+def test_numbers_on_a_map_are_told_from_their_cells(numbers):
+    runs = [
+        run({"kl.weight": weight, "kl.warmup": warmup}, {ELBO: numbers[12 * weight + warmup]})
+        for weight in range(12)
+        for warmup in range(12)
+    ]
+    layout = lay_out(results(["kl.weight", "kl.warmup"], runs))
+    links = {one.name: "" for one in runs}
+    chart = map_chart(Drawn(layout, (ELBO,), links, words_for(layout.keys, layout.runs)))
+    drawn = vega.svg(chart.spec)
+    cells = re.findall(r'<path [^>]*?fill="(rgb[^"]+)"', drawn.split("mark-rect role-mark")[1].split("</g>")[0])
+    texts = re.findall(r'<text [^>]*?fill="([^"]+)"', drawn.split("mark-text role-mark")[2].split("</g>")[0])
+    assert len(cells) == len(texts) == 144
+    for cell, text in zip(cells, texts, strict=True):
+        low, high = sorted((luminance(cell), luminance(text)))
+        assert (high + 0.05) / (low + 0.05) >= 4.5, (cell, text)

@@ -13,6 +13,8 @@ from lehr.report.words import joined
 
 _MOST_CELLS_WITH_TEXT = 150
 _MOST_MAPS = 12
+_BRIGHT = 0.43
+"""Where viridis is so bright that black is told from it by 4.5 to 1, and not yet so that white is not."""
 _FULL = 1 / 3
 """How much of a map has to have runs: that of a search is nearly empty."""
 
@@ -92,7 +94,7 @@ def _spec(drawn: Drawn, keys: tuple[str, str], rows: Rows, faceted: bool) -> Spe
         },
     ]
     if len(rows) <= _MOST_CELLS_WITH_TEXT:
-        ink = {"condition": {"test": "datum.place > 0.55", "value": "#000"}, "value": "#fff"}
+        ink = {"condition": {"test": f"datum.place > {_BRIGHT}", "value": "#000"}, "value": "#fff"}
         layers.append({
             "transform": [HAS_VALUE],
             "mark": {"type": "text", "fontSize": 11},

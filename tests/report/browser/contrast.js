@@ -10,15 +10,23 @@
     }
     return [255, 255, 255];
   };
+  const cellBehind = (svg, text) => {
+    const box = text.getBoundingClientRect(), [x, y] = [box.x + box.width / 2, box.y + box.height / 2];
+    return [...svg.querySelectorAll('.mark-rect path')].find((cell) => {
+      const own = cell.getBoundingClientRect();
+      return own.left <= x && x <= own.right && own.top <= y && y <= own.bottom;
+    });
+  };
   const found = [];
   const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
   while (walker.nextNode()) {
     const element = walker.currentNode.parentElement;
     if (!walker.currentNode.textContent.trim() || !element.checkVisibility() || element.closest('script, style')) continue;
     const inSvg = element.closest('svg');
-    if (inSvg && element.closest('.mark-text.role-mark')) continue; // written on marks, not on the page
     const style = getComputedStyle(element);
-    const [a, b] = [luminance(numbers(inSvg ? style.fill : style.color)), luminance(ground(inSvg ? inSvg.parentElement : element))];
+    const cell = inSvg && element.closest('.mark-text.role-mark') && cellBehind(inSvg, element);
+    const behind = cell ? numbers(getComputedStyle(cell).fill) : ground(inSvg ? inSvg.parentElement : element);
+    const [a, b] = [luminance(numbers(inSvg ? style.fill : style.color)), luminance(behind)];
     const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
     if (!(ratio >= 4.5)) found.push(`${ratio.toFixed(2)} ${element.tagName}.${element.className} ${walker.currentNode.textContent.trim().slice(0, 40)}`);
   }
