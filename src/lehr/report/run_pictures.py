@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from lehr.evaluation.pictures import GAP
 from lehr.report.document import Paragraph, Part, Picture, Row, Table
-from lehr.report.grids import Grid, read_grid
+from lehr.report.grids import Grid, read_grid, sides_of
 from lehr.report.numbers import cell
 from lehr.report.reading import RunFiles
 from lehr.run.page import CAPTIONS
@@ -112,7 +112,8 @@ def _animated(files: RunFiles) -> Picture | None:
     steps = ((files.config.get("callbacks") or {}).get("samples") or {}).get("steps")
     if not isinstance(steps, int) or steps < 2:
         return None
-    if (grid := read_grid(files.directory.samples / "interpolation.png", steps)) is None:
+    grid = read_grid(files.directory.samples / "interpolation.png", steps, sides_of(files.path))
+    if grid is None:
         return None
     frames = [_frame(grid, step) for step in range(steps)]
     frames += frames[-2:0:-1]
@@ -127,8 +128,9 @@ def _frame(grid: Grid, column: int) -> Image.Image:
 
     across = min(4, grid.rows)
     down = -(-grid.rows // across)
-    out = Image.new("RGB", (across * grid.pitch + GAP, down * grid.pitch + GAP), (255, 255, 255))
+    high, wide = grid.pitch
+    out = Image.new("RGB", (across * wide + GAP, down * high + GAP), (255, 255, 255))
     for row in range(grid.rows):
-        out.paste(grid.part(column, row), ((row % across) * grid.pitch, (row // across) * grid.pitch))
+        out.paste(grid.part(column, row), ((row % across) * wide, (row // across) * high))
     out.thumbnail((_LARGEST, _LARGEST))
     return out

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lehr.report.document import Paragraph, Part, Picture, Thumbnails
-from lehr.report.grids import read_grid
+from lehr.report.grids import Sides, read_grid, sides_of
 from lehr.report.layout import Layout
 from lehr.report.words import Words
 from lehr.sweeps.results import RunResult
@@ -30,7 +30,7 @@ _MOST_ACROSS = 24
 
 @dataclass(frozen=True)
 class _Size:
-    """Of a small picture: tiles across and down, pixels of each, and the quality of WebP."""
+    """Of a small picture: tiles across and down, pixels of the longer side of each, and the quality of WebP."""
 
     tiles: int
     side: int
@@ -52,10 +52,10 @@ def small_pictures(runs: Sequence[tuple[Path, RunResult]]) -> dict[str, dict[str
     def read(item: tuple[Path, RunResult]) -> dict[str, Picture]:
         path, run = item
         config = run.config or {}
-        found = {}
+        found, sides = {}, sides_of(path)
         for kind, label in kinds:
             file = path / "samples" / f"{kind}.png"
-            if picture := _small(file, _columns(kind, config), size, f"{label} of {run.name}"):
+            if picture := _small(file, _columns(kind, config), sides, size, f"{label} of {run.name}"):
                 found[kind] = picture
         return found
 
@@ -73,17 +73,18 @@ def _columns(kind: str, config: Mapping[str, Any]) -> int:
     return min(8, max(n // 2, 1)) if kind == "reconstruction" else -int(-(n**0.5) // 1)
 
 
-def _small(path: Path, columns: int, size: _Size, caption: str) -> Picture | None:
+def _small(path: Path, columns: int, sides: Sides, size: _Size, caption: str) -> Picture | None:
     from PIL import Image
 
-    if (grid := read_grid(path, columns)) is None:
+    if (grid := read_grid(path, columns, sides)) is None:
         return None
     n = size.tiles
     across, down = (columns, min(n - 2, grid.rows)) if columns > 8 else (min(n, columns), min(n, grid.rows))
-    part = grid.part(0, 0, across, down).resize((across * size.side, down * size.side), Image.Resampling.BOX)
+    high, wide = (max(1, round(size.side * side / max(grid.tile))) for side in grid.tile)
+    part = grid.part(0, 0, across, down).resize((across * wide, down * high), Image.Resampling.BOX)
     out = io.BytesIO()
     part.save(out, format="WEBP", quality=size.quality, method=2)
-    return Picture("", out.getvalue(), caption, min(across * size.side, _WIDEST))
+    return Picture("", out.getvalue(), caption, min(across * wide, _WIDEST))
 
 
 def picture_matrix(layout: Layout, words: Words, pictures: Mapping[str, Mapping[str, Picture]]) -> Iterator[Part]:
