@@ -26,6 +26,7 @@ from lehr.tensors import MODEL, read_arrays, read_metadata
 
 _OF_LATENTS = "val/kl_per_dimension"
 _STATISTICS = ("latent_shape", "mean", "var", "mean_of_var", "var_of_mean")
+_OF_NOISE = ("active_units", "informative_units", "moment_kl_", "kl_standard_normal", "mean_of_var", "noise_lost_")
 Arrays = Mapping[str, npt.NDArray[Any]]
 
 
@@ -100,6 +101,11 @@ class RunFiles:
         return final_split(self.metrics)
 
     @cached_property
+    def is_of_codes(self) -> bool:
+        """Whether the posterior is a codebook's: then there is no noise, and no distance to N(0, I)."""
+        return is_of_codes({**self.metrics, **self.evaluation})
+
+    @cached_property
     def points(self) -> list[dict[str, Any]]:
         """The points of history.jsonl, in their order."""
         with suppress(OSError, ValueError):
@@ -151,6 +157,16 @@ class RunFiles:
             if is_number(value):
                 return float(value)
         return None
+
+
+def is_of_codes(metrics: Collection[str]) -> bool:
+    """Whether metrics by these names are of a run with a codebook."""
+    return any(name.endswith("/codes_used") for name in metrics)
+
+
+def is_of_noise(metric: str) -> bool:
+    """Whether a number is of the noise of q(z|x), or of q(z) beside N(0, I): codes have neither."""
+    return metric.partition("/")[2].startswith(_OF_NOISE)
 
 
 def curves_of(points: Iterable[Mapping[str, Any]], names: Collection[str] = ()) -> dict[str, Curve]:

@@ -13,7 +13,7 @@ from lehr.report import curve_charts as curve
 from lehr.report.document import Commands, Document, Folded, Paragraph, Part, Row, Section, Table
 from lehr.report.numbers import cell, described, is_number, seconds, with_unit
 from lehr.report.provenance import changed, configuration, provenance
-from lehr.report.reading import RunFiles
+from lehr.report.reading import RunFiles, is_of_noise
 from lehr.report.run_latents import latents
 from lehr.report.run_pictures import generation, kept_picture, reconstructions, traversals
 from lehr.run.contents import GROUPS_PICTURE, PROBES_FOLDER
@@ -92,7 +92,7 @@ def _by_statistics(files: RunFiles) -> str:
     if used is not None:
         of = f" of {codes:,.0f}" if codes is not None else ""
         said.append(f"{used:,.0f}{of} codes are used.")
-    if distance is not None:
+    if distance is not None and not files.is_of_codes:
         far = "far from" if distance > FAR else "near"
         said.append(f"q(z) is {far} the prior by its moments ({distance:.2f} nats).")
     return " ".join([*said, "lehr evaluate says more."]) if said else ""
@@ -115,14 +115,21 @@ def best_sampler(evaluation: Mapping[str, Any]) -> str:
     order = sorted(found, key=lambda name: found[name])
     best = order[0]
     text = f"The best samples are those of {best}, at a Frechet distance of {found[best]:.2f}"
+    one_drawing = ""
     if len(order) > 1:
+        n = evaluation.get("generation/examples")
+        images = f"of {n:,} images" if isinstance(n, int) and n > 1 else "of images"
+        one_drawing = (
+            f" It is one drawing {images} from each, of one training, so how far chance moves such a difference is not "
+            "known here: runs that differ in their seed alone show it."
+        )
         second = order[1]
         text += f", {found[second] - found[best]:.2f} below {second}"
         if "prior" in found and best != "prior" and second != "prior":
             text += f" and {found['prior'] - found[best]:.2f} below the prior"
     if real is not None:
         text += f" (real images: {real:.2f}, which is what chance makes of it)"
-    return f"{text}."
+    return f"{text}.{one_drawing}"
 
 
 def _improving(files: RunFiles) -> str:
@@ -137,9 +144,9 @@ def _improving(files: RunFiles) -> str:
 
 
 def _numbers(files: RunFiles) -> Iterator[Part]:
-    rows = []
+    rows, hidden = [], is_of_noise if files.is_of_codes else lambda name: False
     for name in (word.replace("SPLIT", files.split) for word in _FIRST):
-        if (value := files.number(name)) is not None:
+        if (value := files.number(name)) is not None and not hidden(name):
             label, unit = described(name)
             prefix = f"{files.split} " if name.startswith(f"{files.split}/") else ""
             rows.append((f"{prefix}{label}", shown(name, value), unit, name))
@@ -152,7 +159,7 @@ def _numbers(files: RunFiles) -> Iterator[Part]:
     rest = [
         (described(name)[0], shown(name, value), described(name)[1], name)
         for name, value in sorted(every.items())
-        if is_number(value)
+        if is_number(value) and not hidden(name)
     ]
     if rest:
         table = Table(("", "value", "unit", "metric"), tuple(rest), frozenset({1}))

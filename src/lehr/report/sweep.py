@@ -16,6 +16,7 @@ from lehr.report.map_chart import map_chart
 from lehr.report.numbers import described
 from lehr.report.plane import rate_distortion
 from lehr.report.plane_chart import plane_charts
+from lehr.report.reading import is_of_codes, is_of_noise
 from lehr.report.search_summary import SearchSummary, read_searches
 from lehr.report.sentences import say_effects
 from lehr.report.sweep_charts import Drawn
@@ -104,6 +105,8 @@ def _metrics(results: SweepResults, asked: Sequence[str] | None, searches: Seque
     split = final_split(known)
     objectives = [metric for search in searches for metric in search.metrics]
     wanted = [*objectives, *(name.replace("SPLIT", split) for name in (*LOOKED_AT_FIRST, *_ALSO))]
+    if all(is_of_codes(run.metrics) for run in results.runs if run.metrics):
+        wanted = [name for name in wanted if name in objectives or not is_of_noise(name)]
     return tuple(dict.fromkeys(name for name in wanted if name in known)) or tuple(known)
 
 
