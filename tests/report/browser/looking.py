@@ -31,7 +31,7 @@ class Look:
     def blank(self, width: int = 1280, height: int = 900, **context: Any) -> Any:
         """A page that nothing is in yet."""
         opened = self.browser.new_context(viewport={"width": width, "height": height}, **context)
-        opened.set_default_timeout(20_000)
+        opened.set_default_timeout(60_000)
         self.contexts.append(opened)
         page = opened.new_page()
         page.on("console", lambda message: self.complaints.append(f"{message.type}: {message.text}"))
