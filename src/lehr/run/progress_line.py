@@ -59,7 +59,7 @@ class ProgressLine:
         if self._bar is not None and not self._is_widget:
             self._bar.write(text, file=self._stream)
         else:
-            print(text, file=self._stream, flush=True)
+            print(f"{text}\n", end="", file=self._stream, flush=True)  # in one piece, whoever else writes there
 
     def close(self) -> None:
         if self._bar is not None:
