@@ -66,3 +66,8 @@ def test_numbers_on_a_map_are_told_from_their_cells(numbers):
     for cell, text in zip(cells, texts, strict=True):
         low, high = sorted((luminance(cell), luminance(text)))
         assert (high + 0.05) / (low + 0.05) >= 4.5, (cell, text)
+
+
+def test_what_all_charts_have_in_common_is_added_once():
+    done = vega.complete({"mark": "bar", "data": data([{"x": "a\x00"}])})
+    assert vega.complete(done) is done

@@ -57,7 +57,9 @@ _INK = "#1b1f24"  # of text, where there is no page around it
 
 
 def complete(spec: Spec) -> Spec:
-    """The specification with what all charts have in common, of text that can be drawn."""
+    """The specification with what all charts have in common, of text that can be drawn; one that has it as it is."""
+    if "$schema" in spec:
+        return spec
     return {"$schema": SCHEMA, "config": _CONFIG, **_drawable(spec)}
 
 

@@ -24,6 +24,26 @@ def test_every_chart_is_drawn_with_marks_where_its_still_picture_was(look, sweep
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("width", [400, 1280])
+def test_nothing_moves_while_the_page_is_read_and_its_charts_come_alive(look, sweep_page, width):
+    page = look.blank(width)
+    page.add_init_script(script("shifts.js"))
+    page.goto(sweep_page.resolve().as_uri())
+    page.wait_for_timeout(300)
+    height = "document.documentElement.scrollHeight"
+    before = page.evaluate(height)
+    for top in range(0, before, 300):
+        page.mouse.wheel(0, 300)
+        page.wait_for_function(
+            "y => scrollY >= Math.min(y, document.documentElement.scrollHeight - innerHeight)", arg=top
+        )
+        page.wait_for_timeout(100)
+    assert draw_all(page) >= 5
+    assert page.evaluate(height) == before
+    assert page.evaluate("shifts") == []
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_text_can_be_read_in_light_and_in_dark(look, sweep_page, scheme):
     page = look(sweep_page, color_scheme=scheme)

@@ -1,6 +1,5 @@
 "use strict";
 (() => {
-  document.documentElement.classList.add("scripted");
   const all = (selector, within = document) => [...within.querySelectorAll(selector)];
   const element = (id) => document.getElementById(id);
   const read = (id) => JSON.parse(element(id).textContent);
@@ -87,9 +86,8 @@
 
   // The chart as a file, on white.
   const offer = (place, name) => {
-    const offered = made("span", "", { className: "save script-only" });
-    for (const kind of ["SVG", "PNG"]) {
-      const button = made("button", kind, { type: "button", title: `Save this chart as ${kind}` });
+    for (const button of all(".save button", place.parentElement)) {
+      const kind = button.textContent;
       button.addEventListener("click", async () => {
         const view = views.get(name), ground = view.background();
         try {
@@ -98,9 +96,7 @@
         } catch (error) { console.error(`chart ${name}: ${error}`); }
         view.background(ground).runAsync();
       });
-      offered.append(button);
     }
-    place.parentElement.querySelector("figcaption").append(offered);
   };
 
   // The metric.
