@@ -52,3 +52,58 @@ def test_whoever_wants_more_of_the_placeholder_gets_the_module():
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=100)
     assert ran.returncode == 0, ran.stderr
+
+
+WITHOUT_COMPILING = """
+import sys
+import torch
+plain = torch.optim.Adam.step  # of no class that has an instance yet
+from lehr.startup import quick_imports
+with quick_imports():
+    import lehr.training.session
+from lightning.fabric import wrappers
+
+def trained(steps):
+    for _ in range(steps):
+        optimizer.zero_grad()
+        model(torch.ones(2, 3)).pow(2).sum().backward()
+        optimizer.step()
+    return [parameter.tolist() for parameter in model.parameters()]
+
+def begin():
+    global model, optimizer
+    torch.manual_seed(0)
+    model = torch.nn.Linear(3, 1)
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.1)
+    optimizer.load_state_dict(optimizer.state_dict())
+
+begin()
+spared = trained(3)
+assert not isinstance(model, wrappers.OptimizedModule)
+assert not {name for name in sys.modules if name.startswith(("torch._dynamo", "sympy"))}
+compiled = torch.compile(model, backend="eager")
+assert "torch._dynamo" in sys.modules and torch._dynamo.config
+assert isinstance(compiled, wrappers.OptimizedModule) and not isinstance(model, wrappers.OptimizedModule)
+torch.testing.assert_close(compiled(torch.ones(2, 3)), model(torch.ones(2, 3)))
+further = trained(2)
+torch.optim.Adam.step = plain
+begin()
+assert (trained(3), trained(2)) == (spared, further)
+"""
+
+
+def test_what_compiles_comes_when_something_is_compiled_and_optimizers_do_the_same_before_and_after():
+    ran = subprocess.run([sys.executable, "-c", WITHOUT_COMPILING], capture_output=True, text=True, timeout=100)
+    assert ran.returncode == 0, ran.stderr
+
+
+def test_a_lightning_that_looks_for_more_gets_the_whole_module():
+    code = (
+        "from lehr import uncompiled\n"
+        "del uncompiled._LOOKED_FOR['disable']\n"
+        "uncompiled.import_lightning()\n"
+        "from lightning.fabric import wrappers; import torch._dynamo\n"
+        "assert wrappers.OptimizedModule is torch._dynamo.OptimizedModule"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=100)
+    assert ran.returncode == 0, ran.stderr
