@@ -66,6 +66,11 @@ class _Recorder(TorchDispatchMode):
         # of each tensor, by its id; they are kept meanwhile, so that no other comes to have it
         self._nodes = {id(x): (x, self._graph.placeholder(f"input_{i}")) for i, x in enumerate(inputs)}
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Nothing is compiled while it looks, and the mark that says so would import what compiles."""
+        return False
+
     def __torch_dispatch__(
         self, operation: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
