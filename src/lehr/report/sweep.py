@@ -8,7 +8,7 @@ from dataclasses import replace
 from lehr.evaluation.catalogue import LOOKED_AT_FIRST, final_split
 from lehr.report.best import Best, best
 from lehr.report.conclusions import say_best, say_progress, states_of
-from lehr.report.document import ByMetric, Document, Folded, Paragraph, Part, Row, Section, Table
+from lehr.report.document import ByMetric, Document, Folded, Paragraph, Part, Picture, Row, Section, Table
 from lehr.report.effects import effects
 from lehr.report.gather import Gathered
 from lehr.report.layout import lay_out
@@ -17,6 +17,7 @@ from lehr.report.numbers import described
 from lehr.report.plane import rate_distortion
 from lehr.report.plane_chart import plane_charts
 from lehr.report.reading import is_of_codes, is_of_noise
+from lehr.report.samplers import say_samplers
 from lehr.report.search_summary import SearchSummary, read_searches
 from lehr.report.sentences import say_effects
 from lehr.report.sweep_charts import Drawn
@@ -63,7 +64,7 @@ def sweep_document(gathered: Gathered, metrics: Sequence[str] | None = None, ref
         Section("effects", "What each key does", tuple(effect_parts(drawn, found, more)) if chosen else ()),
         Section("precision", "Precision", tuple(precision_parts(drawn)) if chosen else ()),
         Section("runs", "The runs", (runs_table(gathered, chosen, known),) if results.runs else ()),
-        Section("pictures", "What they draw", tuple(picture_matrix(layout, drawn.words, pictures))),
+        Section("pictures", "What they draw", tuple(_drawn(results, drawn, pictures))),
         Section("failures", "What did not end well", tuple(ended_badly(gathered, drawn.links))),
         Section("cost", "What it cost", tuple(cost_parts(results))),
         Section("sweep", "The sweep", tuple(_of_the_sweep(gathered))),
@@ -141,6 +142,12 @@ def _plane(drawn: Drawn, first: Mapping[str, Sequence[Best]]) -> Iterator[Part]:
     charts += [chart] if (chart := map_chart(drawn)) else []
     if charts:
         yield Row(tuple(charts))
+
+
+def _drawn(results: SweepResults, drawn: Drawn, pictures: Mapping[str, Mapping[str, Picture]]) -> Iterator[Part]:
+    """How near the samplers come to real images, then what the runs have drawn."""
+    yield from (Paragraph(one.text) for one in say_samplers(results))
+    yield from picture_matrix(drawn.layout, drawn.words, pictures)
 
 
 def _of_the_sweep(gathered: Gathered) -> Iterator[Part]:
