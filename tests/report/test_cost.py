@@ -6,7 +6,7 @@ import pytest
 from planted import ELBO, results, run
 
 from lehr.report.conclusions import say_cost, say_progress
-from lehr.report.cost import cost
+from lehr.report.cost import cost, total_seconds
 from lehr.report.document import Paragraph
 from lehr.report.failures import failures, progress
 from lehr.report.sweep_sections import cost_parts
@@ -53,8 +53,8 @@ def test_what_the_runs_took_is_told_in_words():
     texts = [part.text for part in cost_parts(sweep()) if isinstance(part, Paragraph)]
     assert texts[1] == (
         "From the first start to the last end it was 9 min, breaks included. The runs trained on 200 images per second "
-        "in the middle, 100 to 300. Training took at most 1.2 GiB (the median run; 0.4 to 2.0) of memory of the "
-        "process. Training took at most 90 MiB of memory on the GPU. Machines: here (2 runs) and there (1 run)."
+        "in the middle, 100 to 300. While it trained, a process held at most 1.2 GiB (the median run; 0.4 to 2.0) of "
+        "memory. On the GPU, tensors took at most 90 MiB. Machines: here (2 runs) and there (1 run)."
     )
 
 
@@ -116,3 +116,10 @@ def test_runs_that_have_not_begun_are_of_the_total():
 )
 def test_a_sweep_is_over_when_nothing_more_is_to_come_of_any_run(state, is_over):
     assert progress(results(["a"], [run({"a": 1}, state=state)])).is_over == is_over
+
+
+def test_the_evaluation_comes_on_top_of_the_total():
+    assert total_seconds({"training": 50, "total": 60, "evaluation": 30}) == 90
+    assert total_seconds({"training": 50, "evaluation": 30, "odd": "x"}) == 80
+    assert total_seconds({"total": 60}) == 60
+    assert total_seconds({}) is None

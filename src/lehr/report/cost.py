@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from statistics import median
+from typing import Any
 
 from lehr.report.numbers import is_number
 from lehr.run.status import DONE
 from lehr.sweeps.results import RunResult, SweepResults
 
 TOTAL = "total"
+"""What status.json calls the time until the training was done and recorded."""
+_AFTER = "evaluation"  # what comes after it, and is not in it
 _SPEED = "time/images_per_second"
 _MEMORY = "memory/peak_mib"
 _GPU_MEMORY = "memory/gpu_peak_mib"
@@ -70,7 +73,7 @@ class Cost:
 
 def cost(results: SweepResults) -> Cost:
     """The cost of all runs that say how long they took. A run that was resumed says it of its last start."""
-    timed = [(run, total) for run in results.runs if (total := _total(run)) is not None]
+    timed = [(run, total) for run in results.runs if (total := total_seconds(run.seconds)) is not None]
     totals = [total for _, total in timed]
     return Cost(
         runs=len(timed),
@@ -91,10 +94,12 @@ def _spread(results: SweepResults, metric: str) -> Spread | None:
     return (found[0], median(found), found[-1]) if found else None
 
 
-def _total(run: RunResult) -> float | None:
-    """Of a run, or the sum of its parts where there is no total."""
-    seconds = {name: float(x) for name, x in run.seconds.items() if is_number(x)}
-    return seconds.get(TOTAL, sum(seconds.values())) if seconds else None
+def total_seconds(parts: Mapping[str, Any]) -> float | None:
+    """All that a run took, evaluation included: of its parts where there is no total, None where nothing is known."""
+    seconds = {str(name): float(x) for name, x in parts.items() if is_number(x)}
+    if TOTAL in seconds:
+        return seconds[TOTAL] + seconds.get(_AFTER, 0.0)
+    return sum(seconds.values()) if seconds else None
 
 
 def _parts(runs: Sequence[RunResult]) -> tuple[Part, ...]:

@@ -42,7 +42,7 @@ def cost_chart(found: Cost) -> Chart | None:
             },
         ],
         "width": 420,
-        "height": {"step": 24},
+        "height": 24 * len(rows),
     }
     return Chart("cost", "Where the time went", spec, "Machine time by part, of all runs together.")
 
@@ -85,7 +85,7 @@ def precision_chart(drawn: Drawn, found: Sequence[PrecisionEffect]) -> Chart | N
             {"mark": dot, "encoding": {"x": field("mean:Q", **TITLED), "y": y, "tooltip": tooltip}},
         ],
         "width": 420,
-        "height": {"step": 30},
+        "height": 30 * len(pairs),
     }
     caption = "Paired differences to the most exact precision, with 95% intervals over the seeds; the dashed line is 0."
     return Chart("precision_differences", "What a precision changes", spec, caption)

@@ -10,6 +10,7 @@ from typing import Any
 from lehr.evaluation.advice import gained_lately
 from lehr.evaluation.verdict import FAR, is_collapsed
 from lehr.report import curve_charts as curve
+from lehr.report.cost import TOTAL, total_seconds
 from lehr.report.document import Commands, Document, Folded, Paragraph, Part, Row, Section, Table
 from lehr.report.numbers import cell, described, is_number, seconds, with_unit
 from lehr.report.provenance import changed, configuration, provenance
@@ -223,8 +224,10 @@ def _probes(files: RunFiles) -> Iterator[Part]:
 def _timing(files: RunFiles) -> Iterator[Part]:
     parts = files.status.get("seconds")
     if isinstance(parts, dict) and parts:
-        rows = tuple((str(name).replace("_", " "), seconds(value)) for name, value in parts.items())
-        yield Table(("part", "time"), rows, frozenset({1}))
+        rows = [(str(name).replace("_", " "), seconds(value)) for name, value in parts.items() if name != TOTAL]
+        if (total := total_seconds(parts)) is not None:
+            rows.append(("in all", seconds(total)))
+        yield Table(("part", "time"), tuple(rows), frozenset({1}))
     names = (
         "time/images_per_second", "time/step_ms", "time/waiting_share", "memory/peak_mib", "memory/gpu_peak_mib",
     )  # fmt: skip

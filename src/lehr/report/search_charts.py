@@ -56,7 +56,7 @@ def importance_chart(found: SearchSummary, name: str, words: Words) -> Chart | N
             "tooltip": [field("key"), field("share:Q", format=".1%"), field("objective")],
         },
         "width": 320,
-        "height": {"step": 24},
+        "height": 24 * len(rows),
     }
     if len(found.metrics) > 1:
         order = list(map(_title, found.metrics))

@@ -128,9 +128,10 @@ def cost_parts(results: SweepResults) -> Iterator[Part]:
     if found.speed is not None:
         slow, middle, fast = (f"{speed:,.0f}" for speed in found.speed)
         notes.append(f"The runs trained on {middle} images per second in the middle, {slow} to {fast}.")
-    for spread, what in ((found.memory, "memory of the process"), (found.gpu_memory, "memory on the GPU")):
-        if spread is not None:
-            notes.append(f"Training took at most {_mib(spread)} of {what}.")
+    if found.memory is not None:
+        notes.append(f"While it trained, a process held at most {_mib(found.memory)} of memory.")
+    if found.gpu_memory is not None:
+        notes.append(f"On the GPU, tensors took at most {_mib(found.gpu_memory)}.")
     if len(found.hosts) > 1:
         hosts = joined([f"{name} ({count(n, 'run')})" for name, n in found.hosts.items()])
         notes.append(f"Machines: {hosts}.")
