@@ -145,7 +145,7 @@ def _still(picture: Picture) -> str:
 
 
 def _breakable(name: str) -> Markup:
-    """A name that may be broken after its commas and slashes."""
+    """A name that may be broken after its commas, slashes and underscores."""
     from markupsafe import Markup, escape
 
-    return Markup("<wbr>").join(escape(part) for part in re.split(r"(?<=[,/])", name))
+    return Markup("<wbr>").join(escape(part) for part in re.split(r"(?<=[,/_])", name))
