@@ -186,6 +186,7 @@ class Watch:
 
     _now: Watch | None = None
     _is_installed = False
+    _NO_FILES = (os.devnull, "/proc/self/clear_refs")  # what the kernel is told through these stays nowhere
 
     def __init__(self) -> None:
         self.written: list[str] = []
@@ -215,7 +216,7 @@ class Watch:
             self.started.append(f"{event} {args[0]!r}")
 
     def _note_path(self, path: Any) -> None:
-        if isinstance(path, str | bytes | os.PathLike) and (name := os.fsdecode(path)) != os.devnull:
+        if isinstance(path, str | bytes | os.PathLike) and (name := os.fsdecode(path)) not in self._NO_FILES:
             try:
                 self.written.append(
                     os.path.join(os.path.realpath(os.path.dirname(os.path.abspath(name))), os.path.basename(name))
