@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import subprocess
 import sys
+import threading
+import time
 
 import pytest
+
+from lehr import uncompiled
 
 LOOK = """
 import gc, json, sys
@@ -95,6 +100,28 @@ assert (trained(3), trained(2)) == (spared, further)
 def test_what_compiles_comes_when_something_is_compiled_and_optimizers_do_the_same_before_and_after():
     ran = subprocess.run([sys.executable, "-c", WITHOUT_COMPILING], capture_output=True, text=True, timeout=100)
     assert ran.returncode == 0, ran.stderr
+
+
+def test_a_thread_waits_for_what_compiles_while_another_imports_it(monkeypatch, tmp_path):
+    (tmp_path / "imported_slowly.py").write_text(
+        "import time\ntime.sleep(0.3)\n"
+        "OptimizedModule = list\ndisable = lambda function, recursive, reason: str.lower\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(uncompiled, "_NAME", "imported_slowly")
+    function = uncompiled._disable(str.upper, reason="")
+    assert function("A") == "A"
+    assert not isinstance([], uncompiled._OptimizedModule)
+    other = threading.Thread(target=importlib.import_module, args=("imported_slowly",))
+    other.start()
+    try:
+        while "imported_slowly" not in sys.modules:
+            time.sleep(0.001)
+        assert function("A") == "a"
+        assert isinstance([], uncompiled._OptimizedModule)
+    finally:
+        other.join()
+        monkeypatch.delitem(sys.modules, "imported_slowly")
 
 
 def test_a_lightning_that_looks_for_more_gets_the_whole_module():

@@ -8,6 +8,7 @@ it has not been imported nothing is compiled, and none of that means anything.
 from __future__ import annotations
 
 import functools
+import importlib
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,9 +19,14 @@ _NAME = "torch._dynamo"
 Function = Callable[..., Any]
 
 
+def _whole() -> ModuleType | None:
+    """The module, where it is wanted by now; another thread that imports it is waited for."""
+    return importlib.import_module(_NAME) if _NAME in sys.modules else None
+
+
 class _OfCompiled(type):
     def __instancecheck__(cls, instance: object) -> bool:
-        return (real := sys.modules.get(_NAME)) is not None and isinstance(instance, real.OptimizedModule)
+        return (real := _whole()) is not None and isinstance(instance, real.OptimizedModule)
 
 
 class _OptimizedModule(metaclass=_OfCompiled):
@@ -31,12 +37,16 @@ def _disable(function: Function | None = None, recursive: bool = True, **said: A
     """`torch._dynamo.disable`, which is asked when the function is called while something may be compiled."""
     if function is None:
         return functools.partial(_disable, recursive=recursive, **said)
+    disabled: Function | None = None
 
     @functools.wraps(function)
     def called(*args: Any, **kwargs: Any) -> Any:
-        if (real := sys.modules.get(_NAME)) is None:
-            return function(*args, **kwargs)
-        return real.disable(function, recursive, **said)(*args, **kwargs)
+        nonlocal disabled
+        if disabled is None:
+            if (real := _whole()) is None:
+                return function(*args, **kwargs)
+            disabled = real.disable(function, recursive, **said)
+        return disabled(*args, **kwargs)
 
     return called
 
@@ -98,7 +108,7 @@ def _spare(decorated: Any) -> None:
     def called(*args: Any, **kwargs: Any) -> Any:
         if _NAME not in sys.modules:
             return function(*args, **kwargs)
-        del function.__dynamo_disable
+        vars(function).pop("__dynamo_disable", None)  # of threads that come here together one has done it
         return decorated(*args, **kwargs)
 
     function.__dynamo_disable = called
