@@ -174,3 +174,17 @@ def asked(log: Path, what: str, **words: str) -> bytes:
                 pass
         time.sleep(0.3)
     raise AssertionError(log.read_text())
+
+
+def test_event_files_of_one_second_are_read_in_the_order_in_which_they_were_begun(tmp_path, monkeypatch):
+    from tensorboard.summary.writer import event_file_writer
+
+    from lehr.training.loggers.tensorboard import TensorBoard
+
+    monkeypatch.setattr(event_file_writer, "_global_uid", event_file_writer.AtomicCounter(9))
+    monkeypatch.setattr(event_file_writer.time, "time", lambda: 1_700_000_000.0)
+    for start, purge_step in enumerate((None, 5)):
+        logger = TensorBoard(tmp_path, purge_step)
+        logger.log_metrics({"test/elbo": float(start)}, step=5)
+        logger.experiment.close()
+    assert visible_events(tmp_path)["test/elbo"] == [(5, 1.0)]

@@ -27,6 +27,7 @@ _LAYOUT = {
     }
 }
 """The tab of custom scalars: charts by title, of all tags that match. That of several runs which is the same is one."""
+_FIRST_NUMBER = 1_000_000  # of an event file of this process
 _LAST_BIN = 1e19  # TensorBoard's bins end at 1e20, and a histogram without a value in them is an error
 
 
@@ -66,6 +67,7 @@ class TensorBoard(TensorBoardLogger, _Pages):
     def __init__(self, save_dir: str | Path, purge_step: int | None = None, projector: bool | None = None) -> None:
         named: dict[str, Any] = {"filename_suffix": EVENTS_SUFFIX}  # what other programs log here is not the run's
         folder = _writable(save_dir)
+        _number_in_one_width()
         super().__init__(folder, name="", version="", default_hp_metric=False, purge_step=purge_step, **named)
         self.is_new = purge_step is None
         self._run = LoggedRun(Path(save_dir))
@@ -110,6 +112,18 @@ class AnyTensorBoard(_Pages):
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Nothing: the logger itself is told."""
+
+
+def _number_in_one_width() -> None:
+    """Let event files of one second be read in the order in which they were begun.
+
+    TensorBoard reads them by their names, and what stands last in these is a number that counts the files of a process:
+    10 would come before 9, and its events would be taken for those of an earlier start, and hidden.
+    """
+    from tensorboard.summary.writer import event_file_writer  # type: ignore[import-untyped]
+
+    counter = event_file_writer._global_uid
+    counter._value = max(counter._value, _FIRST_NUMBER)
 
 
 def _writable(folder: str | Path) -> str:
