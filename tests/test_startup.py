@@ -124,6 +124,7 @@ def test_a_thread_waits_for_what_compiles_while_another_imports_it(monkeypatch, 
         monkeypatch.delitem(sys.modules, "imported_slowly")
 
 
+@pytest.mark.slow
 def test_a_lightning_that_looks_for_more_gets_the_whole_module():
     code = (
         "from lehr import uncompiled\n"

@@ -21,6 +21,7 @@ with ProgressLine("unseen", 2, shown=False) as line:
 """
 
 
+@pytest.mark.slow
 def test_in_a_notebook_it_is_a_notebook_s_bar(monkeypatch):
     """In a kernel of Jupyter's, as a browser would get it."""
     nbclient, nbformat = pytest.importorskip("nbclient"), pytest.importorskip("nbformat")

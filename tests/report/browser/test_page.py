@@ -8,6 +8,7 @@ from looking import WIDTHS, draw_all, script
 CONTRAST = script("contrast.js")
 
 
+@pytest.mark.slow
 def test_every_chart_is_drawn_with_marks_where_its_still_picture_was(look, sweep_page):
     page = look(sweep_page)
     size = "() => [...document.querySelectorAll('.view')].map((view) => [view.clientWidth, view.clientHeight])"
