@@ -37,14 +37,19 @@ print(json.dumps([loaded, gc.isenabled(), scipy.signal.convolve([1, 2], [1, 1]).
 """
 
 
+def said_by(code: str) -> str:
+    """What a process of its own prints that does this, and ends well."""
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=100)
+    assert ran.returncode == 0, ran.stderr
+    return ran.stdout
+
+
 @pytest.mark.parametrize(
     ("before", "loaded"), [("", []), pytest.param("import scipy.signal", ["scipy.stats"], marks=pytest.mark.slow)]
 )
 def test_scipy_and_matplotlib_wait_until_they_are_needed_and_are_whole_then(before, loaded):
     code = LOOK.format(before=before)
-    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=100)
-    assert ran.returncode == 0, ran.stderr
-    assert json.loads(ran.stdout) == [loaded, True, [1, 3, 2]]
+    assert json.loads(said_by(code)) == [loaded, True, [1, 3, 2]]
 
 
 def test_whoever_wants_more_of_the_placeholder_gets_the_module():
@@ -55,8 +60,7 @@ def test_whoever_wants_more_of_the_placeholder_gets_the_module():
         "from scipy.signal import convolve; import scipy.signal\n"
         "assert convolve is scipy.signal.convolve is signal.convolve and scipy.signal.windows"
     )
-    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=100)
-    assert ran.returncode == 0, ran.stderr
+    said_by(code)
 
 
 WITHOUT_COMPILING = """
@@ -98,8 +102,7 @@ assert (trained(3), trained(2)) == (spared, further)
 
 
 def test_what_compiles_comes_when_something_is_compiled_and_optimizers_do_the_same_before_and_after():
-    ran = subprocess.run([sys.executable, "-c", WITHOUT_COMPILING], capture_output=True, text=True, timeout=100)
-    assert ran.returncode == 0, ran.stderr
+    said_by(WITHOUT_COMPILING)
 
 
 def test_a_thread_waits_for_what_compiles_while_another_imports_it(monkeypatch, tmp_path):
@@ -133,5 +136,4 @@ def test_a_lightning_that_looks_for_more_gets_the_whole_module():
         "from lightning.fabric import wrappers; import torch._dynamo\n"
         "assert wrappers.OptimizedModule is torch._dynamo.OptimizedModule"
     )
-    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=100)
-    assert ran.returncode == 0, ran.stderr
+    said_by(code)

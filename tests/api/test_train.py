@@ -13,6 +13,7 @@ import yaml
 
 import lehr as library
 from lehr.cli.main import main
+from lehr.evaluation.catalogue import is_of_execution
 
 KEYS = {
     "trainer.max_epochs": 4,
@@ -30,7 +31,7 @@ SAME = (
 
 def numbers(path: Path) -> dict[str, float]:
     found = json.loads(path.read_text())
-    return {name: value for name, value in found.items() if not name.startswith(("time/", "memory/"))}
+    return {name: value for name, value in found.items() if not is_of_execution(name)}
 
 
 @pytest.fixture(autouse=True)

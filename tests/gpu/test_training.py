@@ -7,6 +7,7 @@ import json
 import pytest
 import torch
 
+from lehr.evaluation.catalogue import is_of_execution
 from lehr.models import MLP
 from lehr.training.peak import PeakMemory
 
@@ -15,7 +16,7 @@ SAME = 1e-4
 
 
 def numbers(metrics: dict[str, float]) -> dict[str, float]:
-    return {name: value for name, value in metrics.items() if not name.startswith(("time/", "memory/"))}
+    return {name: value for name, value in metrics.items() if not is_of_execution(name)}
 
 
 def close(device: str, expected: dict[str, float]) -> object:

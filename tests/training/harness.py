@@ -25,6 +25,7 @@ from lehr import randomness
 from lehr.data.images import ArrayImages
 from lehr.data.module import ImageDataModule
 from lehr.data.splits import Splits, with_test_held_out
+from lehr.evaluation.catalogue import is_of_execution
 from lehr.models import MLP
 from lehr.objective import AnnealedKL, Bernoulli
 from lehr.objective.likelihood import Likelihood
@@ -168,7 +169,7 @@ def differences(a: Path, b: Path, repeated_events: bool = False) -> list[str]:
     if repeated_events:
         seen, other = ({tag: _once(values) for tag, values in events.items()} for events in (seen, other))
     for tag in sorted(seen.keys() | other.keys()):
-        if not tag.startswith(("time/", "memory/")) and seen.get(tag) != other.get(tag):
+        if not is_of_execution(tag) and seen.get(tag) != other.get(tag):
             found.append(f"TensorBoard {tag}: {_short(seen.get(tag))} and {_short(other.get(tag))}")
     return found
 
@@ -202,7 +203,7 @@ def _contents(path: Path) -> dict[str, Any]:
 
 
 def _without_times(metrics: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in metrics.items() if not name.startswith(("time/", "memory/"))}
+    return {name: value for name, value in metrics.items() if not is_of_execution(name)}
 
 
 def _bits(value: Any) -> Any:

@@ -13,6 +13,7 @@ from harness import differences, kill, next_second
 from safetensors.torch import load_file
 
 from lehr import randomness
+from lehr.evaluation.catalogue import is_of_execution
 
 # 1,287 training images in batches of 63, the last of 27: nothing can be divided by two
 UNEVEN = (
@@ -88,7 +89,7 @@ def test_two_processes_train_what_one_does(alone, together):
             torch.testing.assert_close(two[key], one[key], rtol=1e-4, atol=1e-5, msg=lambda m, key=key: f"{key}: {m}")
     one, two = (json.loads((path / "metrics.json").read_text()) for path in (alone, together))
     assert one.keys() == two.keys()
-    for name in (name for name in one if not name.startswith(("time/", "memory/"))):
+    for name in (name for name in one if not is_of_execution(name)):
         assert two[name] == pytest.approx(one[name], rel=1e-5, abs=1e-6), name
     assert json.loads((together / "posterior" / "statistics.json").read_text())["n"] == 1287
 

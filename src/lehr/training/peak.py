@@ -28,6 +28,9 @@ class PeakMemory:
     Args:
         device: that is trained on.
         alone: whether what is trained is all that this process trains now.
+
+    Attributes:
+        found: MiB, `memory/...` as of the catalogue, of a block that has been left; empty where that is not known.
     """
 
     _open: ClassVar[set[PeakMemory]] = set()
@@ -35,12 +38,7 @@ class PeakMemory:
     def __init__(self, device: torch.device, alone: bool = True) -> None:
         self._device, self._alone = device, alone
         self._mark = 0
-        self._found: dict[str, float] = {}
-
-    @property
-    def found(self) -> dict[str, float]:
-        """MiB, `memory/...` as of the catalogue, of a block that has been left; empty where that is not known."""
-        return self._found
+        self.found: dict[str, float] = {}
 
     def __enter__(self) -> PeakMemory:
         if PeakMemory._open:
@@ -60,9 +58,9 @@ class PeakMemory:
         if not self._alone:
             return
         if (highest := highest_resident()) > self._mark:  # else the most was before, and that of the block is unknown
-            self._found["memory/peak_mib"] = highest / _MIB
+            self.found["memory/peak_mib"] = highest / _MIB
         if self._device.type == "cuda":
-            self._found["memory/gpu_peak_mib"] = torch.cuda.max_memory_allocated(self._device) / _MIB
+            self.found["memory/gpu_peak_mib"] = torch.cuda.max_memory_allocated(self._device) / _MIB
 
 
 def highest_resident() -> int:
