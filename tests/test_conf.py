@@ -6,7 +6,8 @@ import importlib
 import inspect
 import re
 import typing
-from functools import cache
+from collections.abc import Callable
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -41,13 +42,19 @@ OF_MANY_RUNS = ("sweep", "hydra/launcher", "hydra/sweeper")
 SHIPPED = [(group, target) for group in GROUPS for target in targets(group)]
 
 
-@cache
-def compose_with(choice: str) -> dict[str, Any]:
+@pytest.fixture(scope="module")
+def compose_with(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], dict[str, Any]]:
     """What `lehr train` composes with a choice; not to be changed."""
+    shard = tmp_path_factory.mktemp("shards") / "train-000.tar"
+    shard.touch()
+    return cache(partial(composed_with, shard=shard))
+
+
+def composed_with(choice: str, shard: Path) -> dict[str, Any]:
     group, _, name = choice.removesuffix(".yaml").rpartition("/")
     overrides = [f"{group}={name}"]
     if choice in (*WITHOUT_DATA, *FIRST_STAGES):
-        overrides.append("data.path=/")
+        overrides.append(f"data.path={shard if name == 'shards' else '/'}")
     if choice in ("terms/features.yaml", "terms/teacher.yaml"):
         overrides.append(f"{choice.removesuffix('.yaml').replace('/', '.')}.run=/")
     if "fp16" in choice:
@@ -67,7 +74,7 @@ def test_the_shipped_configuration_is_the_one_of_this_checkout():
 
 
 @pytest.mark.parametrize("choice", [name for name in CHOICES if name not in GIVEN])
-def test_every_choice_composes_passes_the_checks_and_builds(choice, tmp_path):
+def test_every_choice_composes_passes_the_checks_and_builds(compose_with, choice, tmp_path):
     config = compose_with(choice)
     assert train_problems(config) == []
     # but for weights that nothing here downloads, and a run that there is not
@@ -109,7 +116,7 @@ def is_large(config: dict[str, Any]) -> bool:
 
 
 @pytest.mark.parametrize("choice", CHOICES)
-def test_a_component_has_exactly_the_keys_of_its_schema(choice):
+def test_a_component_has_exactly_the_keys_of_its_schema(compose_with, choice):
     group = choice.partition("/")[0]
     config = compose_with(choice)
     nodes = config[group].values() if group in GROUPS and GROUPS[group].several else [config.get(group)]

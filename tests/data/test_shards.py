@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import os
 import time
 import warnings
 from pathlib import Path
@@ -146,6 +147,24 @@ def test_where_there_are_no_shards_is_one_line(written: Path, common: dict[str, 
     with pytest.raises(ConfigError) as caught:
         read(path.format(written), common)
     assert caught.value.problems == (line.format(written),)
+
+
+def test_a_folder_that_goes_while_shards_are_looked_for_has_none(shards: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("gone", "locked"):
+        (shards / name).mkdir()
+    listed, reasons = os.scandir, {"gone": FileNotFoundError(2, "No such file or directory")}
+
+    def scandir(path: str) -> Any:
+        if reason := reasons.get(Path(path).name):
+            reason.filename = path
+            raise reason
+        return listed(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    assert len(shards_of(str(shards))) == 4
+    reasons["locked"] = PermissionError(13, "Permission denied")
+    with pytest.raises(DataError, match=f"^{shards}/locked cannot be listed: Permission denied$"):
+        shards_of(str(shards))
 
 
 def truncated(folder: Path) -> None:

@@ -159,14 +159,13 @@ def shards_of(text: str) -> list[str]:
     `{000..009}` and `{a,b}` stands for. Sorted; of numbers in braces each has to be there.
 
     Raises:
-        DataError: if there is none, or one of them is missing.
+        DataError: if there is none, one of them is missing, or a folder cannot be listed.
     """
     if remote := remote_problem(text):
         raise DataError(remote)
     path = expanded(text).absolute()
     if path.is_dir():
-        found = sorted(str(file) for file in path.rglob("*.tar") if not file.name.startswith("."))
-        if not found:
+        if not (found := sorted(_tar_files(path))):
             raise DataError(f"{path} holds no tar file")
         return found
     found = []
@@ -195,6 +194,17 @@ def remote_problem(text: str) -> str | None:
         return None
     place = f"{match[1]}//{match[2]}" if match[1] != "pipe:" else f"{match[1]}{match[2]}"
     return f"{place}: shards are read at random from a disk: download them first, and give their folder"
+
+
+def _tar_files(folder: Path) -> Iterator[str]:
+    """Those in a folder and the folders in it, but for hidden ones; links to folders are not followed."""
+
+    def unlisted(error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError):  # which went while the others were listed
+            raise DataError(f"{as_text(str(error.filename))} cannot be listed: {error.strerror}") from None
+
+    for where, _, names in os.walk(folder, onerror=unlisted):
+        yield from (os.path.join(where, name) for name in names if name.endswith(".tar") and not name.startswith("."))
 
 
 def _braces(text: str) -> Iterator[str]:
