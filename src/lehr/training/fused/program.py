@@ -30,7 +30,7 @@ from lehr.training.module import VAEModule
 from lehr.training.players import Player
 
 _STATES = ("exp_avg", "exp_avg_sq")
-_WIDEST_VECTOR = 16  # numbers of 4 bytes in 64; what it divides, a shorter vector divides too
+_IN_VECTOR = 16 if torch.backends.cpu.get_cpu_capability() == "AVX512" else 8  # numbers of 4 bytes in 64 or in 32
 
 
 class _Template(nn.Module):
@@ -82,10 +82,10 @@ class _Block:
         """Weights, moments and gradient of the lanes from `start` to `stop`, as Adam may be given them.
 
         Its kernel treats the last few numbers of a tensor in a way of its own. So that no lane's rounding hangs on
-        which others there are, only what ends where the widest vector ends is given for all of these lanes at once.
+        which others there are, only what ends where a vector ends is given for all of these lanes at once.
         """
         every = (self.weights.detach(), *self.states.values(), grad)
-        ends = range(start, stop + 1) if self.weights[0].numel() % _WIDEST_VECTOR else (start, stop)
+        ends = range(start, stop + 1) if self.weights[0].numel() % _IN_VECTOR else (start, stop)
         return [tuple(tensor[i:j] for tensor in every) for i, j in pairwise(ends)]
 
 
