@@ -44,9 +44,8 @@ def said_by(code: str) -> str:
     return ran.stdout
 
 
-@pytest.mark.parametrize(
-    ("before", "loaded"), [("", []), pytest.param("import scipy.signal", ["scipy.stats"], marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("before", "loaded"), [("", []), ("import scipy.signal", ["scipy.stats"])])
 def test_scipy_and_matplotlib_wait_until_they_are_needed_and_are_whole_then(before, loaded):
     code = LOOK.format(before=before)
     assert json.loads(said_by(code)) == [loaded, True, [1, 3, 2]]
@@ -101,6 +100,7 @@ assert (trained(3), trained(2)) == (spared, further)
 """
 
 
+@pytest.mark.slow
 def test_what_compiles_comes_when_something_is_compiled_and_optimizers_do_the_same_before_and_after():
     said_by(WITHOUT_COMPILING)
 

@@ -48,9 +48,10 @@ def the_others(share: int) -> list[Case]:
     return [make(SEED, number) for number in range(share, CASES, SHARES) if number not in often]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "cases",
-    [first_of_each_kind, *(pytest.param(partial(the_others, n), marks=pytest.mark.slow) for n in range(SHARES))],
+    [first_of_each_kind, *(partial(the_others, n) for n in range(SHARES))],
     ids=["first of each kind", *(f"others {n + 1}" for n in range(SHARES))],
 )
 @pytest.mark.filterwarnings("default")  # a command prints them; here it is asked what it prints

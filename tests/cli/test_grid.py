@@ -266,6 +266,7 @@ def test_one_run_is_told_of_many_in_vain():
     assert not {"pool", "sweep"} & set(config.values)
 
 
+@pytest.mark.slow
 def test_a_search_has_a_space_and_makes_its_points_one_by_one():
     typed = (
         "kl.weight=tag(log, interval(0.1,4))",

@@ -202,7 +202,8 @@ def test_swept_paths_are_absolute_and_named_by_their_ends(lehr):
     assert {point.swept["data.path"] for point in points} == {absolute("pixels.npy"), absolute("b.npy")}
 
 
-@pytest.mark.parametrize("where", [(), pytest.param(("hydra.sweep.dir=sweep",), marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("where", [(), ("hydra.sweep.dir=sweep",)])
 def test_a_sweep_that_an_earlier_version_began_goes_on_with_its_relative_paths(lehr, monkeypatch, where):
     with monkeypatch.context() as earlier:
         earlier.setattr("lehr.compose.recipe.located", lambda values: values)

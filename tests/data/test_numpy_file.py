@@ -198,6 +198,7 @@ def test_colours_that_nothing_is_seen_of_are_white_unless_they_are_to_be_kept(
     np.testing.assert_array_equal(as_images(stored, layout, tmp_path).numpy(), array.transpose(0, 3, 1, 2))
 
 
+@pytest.mark.slow
 def test_reading_takes_little_more_memory_than_the_images(tmp_path: Path) -> None:
     """It was four times as much."""
     if not Path("/proc/self/status").exists():

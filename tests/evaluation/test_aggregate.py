@@ -268,6 +268,7 @@ def test_each_position_has_the_statistics_of_all_its_channels_and_a_bright_spot_
     assert divmod(int(found.largest_deviation.argmax()), 5) == (2, 3)
 
 
+@pytest.mark.slow
 def test_two_processes_count_each_example_once(tmp_path):
     n, batch = 103, 10  # divisible neither by 2 nor by the batch; the second rank has 52, a last batch of 2
     q = posterior(n, (3,))

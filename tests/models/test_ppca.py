@@ -147,6 +147,11 @@ def trained(scale: float | str, weight: float) -> Trained:
     return run
 
 
+def mostly_slow(rows):
+    """The first of them, and the others where slow tests are run."""
+    return [rows[0], *(pytest.param(*row, marks=pytest.mark.slow) for row in rows[1:])]
+
+
 def newton_step(loss: Tensor, parameters: list[Tensor]) -> None:
     gradient = torch.cat([g.flatten() for g in torch.autograd.grad(loss, parameters, create_graph=True)])
     rows = [torch.autograd.grad(g, parameters, retain_graph=True, materialize_grads=True) for g in gradient]
@@ -157,14 +162,14 @@ def newton_step(loss: Tensor, parameters: list[Tensor]) -> None:
             parameter -= part.view_as(parameter)
 
 
-@pytest.mark.parametrize(("variance", "weight", "distortion", "rate", "signal"), FIXED)
+@pytest.mark.parametrize(("variance", "weight", "distortion", "rate", "signal"), mostly_slow(FIXED))
 def test_training_reaches_the_optimum(variance, weight, distortion, rate, signal):
     terms = trained(math.sqrt(variance), weight).terms(points())
     assert terms.distortion.mean().item() == pytest.approx(distortion, abs=2e-6)
     assert terms.rate.mean().item() == pytest.approx(rate, abs=2e-6)
 
 
-@pytest.mark.parametrize(("weight", "variance", "loss"), LEARNED)
+@pytest.mark.parametrize(("weight", "variance", "loss"), mostly_slow(LEARNED))
 def test_training_reaches_the_optimum_with_a_learned_scale(weight, variance, loss):
     run = trained("learned", weight)
     assert run.terms(points()).loss(weight).mean().item() == pytest.approx(loss, abs=2e-6)

@@ -211,7 +211,7 @@ def latents_of(path, d, **others):
 
 
 @pytest.mark.drawn
-@pytest.mark.parametrize("d", [1, 2, 512])
+@pytest.mark.parametrize("d", [1, 2, pytest.param(512, marks=pytest.mark.slow)])
 def test_latents_of_every_size_and_without_labels(run, d):
     latents_of(run, d, covariance=np.eye(d) + 0.01)
     document = run_document(run)

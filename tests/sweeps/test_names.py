@@ -66,6 +66,7 @@ def test_long_values_and_long_lists_are_cut_where_a_character_ends():
 
 @settings(deadline=None, max_examples=20, derandomize=True)
 @given(swept)
+@pytest.mark.slow
 def test_every_name_is_one_that_a_file_system_takes(swept):
     name = name_of(swept, ID)
     assert 0 < len(name.encode()) <= 200

@@ -112,6 +112,7 @@ def test_parts_that_are_frozen_are_not_waited_for(process, tmp_path):
     torch.testing.assert_close(*weights, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_nan_on_one_rank_ends_both(process, tmp_path):
     path = tmp_path / "run"
     spoil = ("+callbacks.spoil._target_=witness.Spoil", "+callbacks.spoil.at=5", "+callbacks.spoil.rank=1")

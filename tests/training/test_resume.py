@@ -98,12 +98,13 @@ def test_gradients_that_were_accumulated_are_not_lost(undisturbed, disturbed):
 WITHOUT_WARMUP = tuple(override for override in SHORT if not override.startswith("kl."))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "overrides",
     [
         ("kl=geco", "kl.target_distortion=24", "prior=vamp", "prior.components=5"),
-        pytest.param(("kl=control", "kl.target_rate=3", "prior=mixture", "prior.components=5"), marks=pytest.mark.slow),
-        pytest.param(("objective=iwae", "objective.samples=3", "kl.hold=0", "kl.warmup=2"), marks=pytest.mark.slow),
+        ("kl=control", "kl.target_rate=3", "prior=mixture", "prior.components=5"),
+        ("objective=iwae", "objective.samples=3", "kl.hold=0", "kl.warmup=2"),
     ],
     ids=lambda overrides: overrides[0],
 )

@@ -101,13 +101,17 @@ RHYTHMS = {
     "accumulated": {"every": 2, "accumulate_grad_batches": 4, "max_epochs": 3},
     "accumulated, max_steps": {"max_steps": 7, "accumulate_grad_batches": 4, "max_epochs": -1},
 }
+USUAL = ("steps and epochs", "max_steps and steps", "accumulated")
 
 
 @pytest.mark.parametrize(
     "lean",
     [pytest.param(False, id="Lightning's loop", marks=pytest.mark.slow), pytest.param(True, id="lehr's loop")],
 )
-@pytest.mark.parametrize("rhythm", RHYTHMS)
+@pytest.mark.parametrize(
+    "rhythm",
+    [name if name in USUAL else pytest.param(name, marks=pytest.mark.slow) for name in RHYTHMS],
+)
 def test_whatever_checkpoint_a_training_goes_on_from_it_validates_the_same_steps_once(
     tmp_path, monkeypatch, rhythm, lean
 ):
