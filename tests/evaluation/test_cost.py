@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from lehr.evaluation.cost import PeakMemory, costs, parameters
+from lehr.evaluation.cost import TensorMemory, costs, parameters
 from lehr.models.autoencoder import Autoencoder
 from lehr.posterior.point import Point
 
@@ -34,14 +34,14 @@ class Halving(Autoencoder):
 
 def test_memory_is_what_lives_at_once_and_not_what_was_there_or_is_gone():
     x = torch.zeros(1024)
-    with PeakMemory() as watched:
+    with TensorMemory() as watched:
         for _ in range(3):
             y = x + 1  # 4 KiB
             z = y * 2  # 4 KiB more
             del y
             del z
     assert watched.most == 2 * 4096
-    with PeakMemory() as watched:
+    with TensorMemory() as watched:
         _ = x.view(32, 32).T  # the same memory
     assert watched.most == 0
 

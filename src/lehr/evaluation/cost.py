@@ -135,12 +135,12 @@ def _mib(run: Callable[[], Any], device: torch.device) -> float:
         run()
         torch.cuda.synchronize(device)
         return (torch.cuda.max_memory_allocated(device) - before) / _MIB
-    with PeakMemory() as watched:
+    with TensorMemory() as watched:
         run()
     return watched.most / _MIB
 
 
-class PeakMemory(TorchDispatchMode):
+class TensorMemory(TorchDispatchMode):
     """Within a `with` block: how much the tensors take that operations make, now and at most, in bytes.
 
     Attributes:
