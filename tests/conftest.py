@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from pathlib import Path
 
@@ -16,6 +17,9 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 # no test talks to anyone: neither the loggers' services nor those who count how they are used
 os.environ |= {"WANDB_MODE": "offline", "WANDB_ERROR_REPORTING": "false", "WANDB_SILENT": "true",
                "MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}  # fmt: skip
+
+# garbage is looked for less often: what thousands of tests consist of is looked through each time
+gc.set_threshold(20_000, 20, 20)
 
 SMALL = ("trainer.max_epochs=4", "kl.hold=0", "kl.warmup=1", "trainer.check_val_every_n_epoch=2", "model.hidden=[32]")
 """A training of the digits that takes a second."""
@@ -33,6 +37,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for item in items:
             if item.get_closest_marker("gpu"):
                 item.add_marker(pytest.mark.skip(reason="needs a CUDA device: there is none here"))
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()  # what is there now stays until the end
 
 
 @pytest.fixture(autouse=True, scope="session")
