@@ -57,7 +57,7 @@ def draw_all(page: Any) -> int:
     """Scroll through the page until every chart that can be drawn answers to the pointer; how many there are."""
     places = page.locator(".view:has(svg)")
     for i in range(places.count()):
-        places.nth(i).scroll_into_view_if_needed()
+        places.nth(i).evaluate("place => place.scrollIntoView()")  # at once, while others above are drawn
         page.wait_for_function("i => document.querySelectorAll('.view:has(svg)')[i].classList.contains('live')", arg=i)
     return places.count()
 
