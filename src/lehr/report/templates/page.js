@@ -266,12 +266,14 @@
   }
 
   for (const i of before.open || []) { const folded = all("details")[i]; if (folded) folded.open = true; }
-  if (before.focus && before.at > Date.now() - 10000 && element(before.focus)) element(before.focus).focus({ preventScroll: true });
-  if (before.y && before.at > Date.now() - 10000 && !location.hash) {
-    history.scrollRestoration = "manual"; // the browser does it before rows are unfolded again
-    const back = () => scrollTo({ top: before.y, behavior: "instant" });
-    back();
-    Promise.all(places.map(draw)).then(back);
+  if (before.at > Date.now() - 60000) {
+    if (before.focus && element(before.focus)) element(before.focus).focus({ preventScroll: true });
+    if (before.y && !location.hash) {
+      history.scrollRestoration = "manual"; // the browser does it before rows are unfolded again
+      const back = () => scrollTo(0, before.y);
+      back();
+      Promise.all(places.map(draw)).then(back); // which may have changed what is above
+    }
   }
   if (runs) runs.follow();
   addEventListener("pagehide", keep);
