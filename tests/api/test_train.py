@@ -13,7 +13,7 @@ import yaml
 
 import lehr as library
 from lehr.cli.main import main
-from lehr.evaluation.catalogue import is_of_execution
+from lehr.evaluation.catalogue import without_execution
 
 KEYS = {
     "trainer.max_epochs": 4,
@@ -30,8 +30,7 @@ SAME = (
 
 
 def numbers(path: Path) -> dict[str, float]:
-    found = json.loads(path.read_text())
-    return {name: value for name, value in found.items() if not is_of_execution(name)}
+    return without_execution(json.loads(path.read_text()))
 
 
 @pytest.fixture(autouse=True)

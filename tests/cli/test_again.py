@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from lehr.evaluation.catalogue import is_of_execution
+from lehr.evaluation.catalogue import without_execution
 from lehr.run import evaluate as evaluating
 from lehr.run import finish
 from lehr.run.status import Status
@@ -66,7 +66,7 @@ def same_as(finished: Path, run: Path) -> None:
 
 
 def numbers(found: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in found.items() if "time" not in name and not is_of_execution(name)}
+    return {name: value for name, value in without_execution(found).items() if "time" not in name}
 
 
 @pytest.mark.parametrize("state", ["interrupted", "running"])

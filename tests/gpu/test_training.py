@@ -7,16 +7,12 @@ import json
 import pytest
 import torch
 
-from lehr.evaluation.catalogue import is_of_execution
+from lehr.evaluation.catalogue import without_execution as numbers
 from lehr.models import MLP
 from lehr.training.peak import PeakMemory
 
 SAME = 1e-4
 """Of two trainings on one GPU with the same noise, whose kernels add up in whatever order. On a CPU they are equal."""
-
-
-def numbers(metrics: dict[str, float]) -> dict[str, float]:
-    return {name: value for name, value in metrics.items() if not is_of_execution(name)}
 
 
 def close(device: str, expected: dict[str, float]) -> object:

@@ -10,7 +10,7 @@ import torch
 from lehr.config.build import build
 from lehr.data.module import ImageDataModule
 from lehr.errors import Interrupted
-from lehr.evaluation.catalogue import is_of_execution
+from lehr.evaluation.catalogue import without_execution
 from lehr.models.components import Components
 from lehr.objective import Objective, RateTerm
 from lehr.run.directory import RunDirectory
@@ -61,7 +61,7 @@ def test_without_a_trainer_it_writes_the_files_of_a_run_with_one(trained, data, 
     for path in written - {RunDirectory("").metrics}:
         assert (tmp_path / path).read_bytes() == (finished_run / path).read_bytes(), path
     of_the_run = json.loads((finished_run / "metrics.json").read_text())
-    assert finished.metrics == {name: x for name, x in of_the_run.items() if not is_of_execution(name)}
+    assert finished.metrics == without_execution(of_the_run)
     assert seen.measured == {name: x for name, x in of_the_run.items() if name.startswith("test/")}
     assert seen.shown == ["aggregate", "prior", "interpolation", "reconstruction", "traversal", "extremes"]
     assert finished.seconds.keys() == {"statistics", "pictures", "test"}

@@ -22,7 +22,7 @@ from lehr.compose.components import run_problems
 from lehr.compose.composer import Command, composed
 from lehr.data.digits import read_levels
 from lehr.errors import ConfigError, DataError, LehrError
-from lehr.evaluation.catalogue import is_of_execution
+from lehr.evaluation.catalogue import without_execution
 from lehr.run.directory import RunDirectory
 from lehr.run.identity import identity
 from lehr.run.objects import given_objects, with_sections
@@ -101,7 +101,7 @@ def numbers(path: Path) -> dict[str, Any]:
     model = json.loads((path / "status.json").read_text())["model"]
     evaluation = json.loads((path / "evaluation.json").read_text())
     found = {**metrics, **evaluation, "id": model, "dataset": None}
-    return {key: value for key, value in found.items() if not is_of_execution(key)}
+    return without_execution(found)
 
 
 @pytest.fixture(scope="module")

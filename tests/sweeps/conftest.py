@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from lehr.evaluation.catalogue import is_of_execution
+from lehr.evaluation.catalogue import without_execution
 from lehr.sweeps.point import Point
 
 sys.path.insert(0, str(Path(__file__).parent))  # for handmade, points and searches
@@ -70,8 +70,7 @@ def status(run_dir: Path) -> dict[str, Any]:
 
 def metrics(run_dir: Path) -> dict[str, float]:
     """The metrics of a run but for times."""
-    found = json.loads((run_dir / "metrics.json").read_text())
-    return {name: value for name, value in found.items() if not is_of_execution(name)}
+    return without_execution(json.loads((run_dir / "metrics.json").read_text()))
 
 
 class Commands:

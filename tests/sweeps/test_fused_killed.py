@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "scripts" / "benchmark"))
 from counted import SITE
 from harness import Finished, forkserver, run_command
 
-from lehr.evaluation.catalogue import is_of_execution
+from lehr.evaluation.catalogue import without_execution
 from lehr.sweeps.directory import SweepDirectory, state_of
 
 SWEEP = (
@@ -83,8 +83,7 @@ def test_a_fused_sweep_killed_at_random_moments_ends_as_if_nothing_had_happened(
 
 
 def metrics(run_dir: Path) -> dict[str, float]:
-    found = json.loads((run_dir / "metrics.json").read_text())
-    return {name: value for name, value in found.items() if not is_of_execution(name)}
+    return without_execution(json.loads((run_dir / "metrics.json").read_text()))
 
 
 def files(run_dir: Path) -> set[str]:

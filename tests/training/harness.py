@@ -25,7 +25,7 @@ from lehr import randomness
 from lehr.data.images import ArrayImages
 from lehr.data.module import ImageDataModule
 from lehr.data.splits import Splits, with_test_held_out
-from lehr.evaluation.catalogue import is_of_execution
+from lehr.evaluation.catalogue import is_of_execution, without_execution
 from lehr.models import MLP
 from lehr.objective import AnnealedKL, Bernoulli
 from lehr.objective.likelihood import Likelihood
@@ -196,14 +196,10 @@ def _contents(path: Path) -> dict[str, Any]:
         parts = ("state_dict", "optimizer_states", "lr_schedulers", "evaluated", "epoch", "global_step")
         return {name: _bits(checkpoint[name]) for name in parts}
     if path.name == "history.jsonl":
-        return {f"line {i}": _without_times(point) for i, point in enumerate(read_history(path), start=1)}
+        return {f"line {i}": without_execution(point) for i, point in enumerate(read_history(path), start=1)}
     if path.name == "metrics.json":
-        return _without_times(json.loads(path.read_text()))
+        return without_execution(json.loads(path.read_text()))
     return {"bytes": path.read_bytes()}
-
-
-def _without_times(metrics: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in metrics.items() if not is_of_execution(name)}
 
 
 def _bits(value: Any) -> Any:

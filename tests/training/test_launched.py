@@ -10,7 +10,7 @@ import sys
 import pytest
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 
-from lehr.evaluation.catalogue import is_of_execution
+from lehr.evaluation.catalogue import without_execution
 from lehr.surroundings import hidden, places
 from lehr.training.launched import rank_from_outside
 
@@ -103,7 +103,7 @@ def test_what_other_programs_left_in_the_environment_changes_nothing(lehr, finis
 
     def of(run):
         metrics = json.loads((run / "metrics.json").read_text())
-        return {key: value for key, value in metrics.items() if not is_of_execution(key)}
+        return without_execution(metrics)
 
     assert of(tmp_path) == of(finished_run)
     assert any(tmp_path.glob("events.out.tfevents.*"))
@@ -127,7 +127,7 @@ def test_under_torchrun_one_rank_writes_and_the_numbers_are_those_of_a_run_that_
         done = subprocess.run([*command, *arguments], cwd=tmp_path, env=environment, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         metrics = json.loads((tmp_path / name / "metrics.json").read_text())
-        return done, {key: value for key, value in metrics.items() if not is_of_execution(key)}
+        return done, without_execution(metrics)
 
     # --standalone finds a free port; --master-port=0 tells the ranks port 0, where they wait for each other for ever
     torchrun = (sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone", "-m", "lehr")

@@ -10,9 +10,11 @@ loss, and PROBE for any probe.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
+T = TypeVar("T")
 _SPLITS = ("train", "val", "test")
 
 
@@ -320,6 +322,11 @@ _BY_NAME = {metric.name: metric for metric in CATALOGUE}
 def is_of_execution(name: str) -> bool:
     """Whether a metric is of how a run was executed, its speed, say: the same run on another machine has another."""
     return name.startswith(("time/", "memory/"))
+
+
+def without_execution(metrics: Mapping[str, T]) -> dict[str, T]:
+    """The metrics that the same run has on any machine."""
+    return {name: value for name, value in metrics.items() if not is_of_execution(name)}
 
 
 def find_metric(name: str) -> Metric | None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lehr.errors import CheckpointError
-from lehr.evaluation.catalogue import is_of_execution
+from lehr.evaluation.catalogue import without_execution
 from lehr.report.failures import Progress, progress
 from lehr.run.directory import holds_run
 from lehr.run.identity import is_part
@@ -160,7 +160,7 @@ def _without_copies(found: Sequence[_Found]) -> tuple[list[_Found], dict[str, st
 
 def _numbers(run: RunResult) -> frozenset[tuple[str, Any]]:
     """What a run came to, however fast and in how much memory."""
-    return frozenset((name, value) for name, value in run.metrics.items() if not is_of_execution(name))
+    return frozenset(without_execution(run.metrics).items())
 
 
 def _parts(run: RunResult) -> dict[str, Any]:

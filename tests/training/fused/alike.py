@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 
 from lehr.compose.composer import Command, composed
-from lehr.evaluation.catalogue import is_of_execution
+from lehr.evaluation.catalogue import without_execution
 from lehr.sweeps.in_step import as_lane
 from lehr.sweeps.point import Point
 from lehr.sweeps.runner import run_point
@@ -70,8 +70,7 @@ def weights(run_dir):
 
 
 def metrics(run_dir):
-    found = json.loads((run_dir / "metrics.json").read_text())
-    return {name: value for name, value in found.items() if not is_of_execution(name)}
+    return without_execution(json.loads((run_dir / "metrics.json").read_text()))
 
 
 VECTOR = "val/kl_per_dimension"
