@@ -49,6 +49,30 @@ def test_times_are_added_up():
     )
 
 
+def lane(second: float, total: float, pid: int, state: str = "done"):
+    at = f"2026-01-01T00:{int(second) // 60:02}:{int(second) % 60:02}+00:00"  # whole seconds, as in status.json
+    return run(
+        {"a": second}, {"test/elbo": 1.0}, seconds={"training": total / 2, "total": total}, started=at, pid=pid,
+        state=state,
+    )  # fmt: skip
+
+
+def test_time_of_runs_that_are_trained_side_by_side_in_a_process_counts_once():
+    lanes = [lane(0, 60, 1), lane(0, 60, 1), lane(30, 50, 1), lane(90, 10, 1, "failed"), lane(0, 40, 2)]
+    found = cost(results(["a"], lanes))
+    assert found.seconds == pytest.approx(90 + 40)  # 0 to 80 and 90 to 100 in one process, 0 to 40 in the other
+    assert found.median == pytest.approx(30)
+    assert found.not_done == pytest.approx(10 * 90 / 180)
+    assert [(part.name, part.seconds) for part in found.parts] == [("training", pytest.approx(65))]
+    assert found.together == 4
+    assert "4 of them were trained side by side" in say_cost(found)
+
+
+def test_runs_that_follow_each_other_in_a_process_are_not_side_by_side():
+    found = cost(results(["a"], [lane(0.9, 2.95, 1), lane(3.9, 2.0, 1), lane(5.95, 2.0, 1)]))
+    assert (found.seconds, found.together) == (pytest.approx(6.95), 0)
+
+
 def test_what_the_runs_took_is_told_in_words():
     texts = [part.text for part in cost_parts(sweep()) if isinstance(part, Paragraph)]
     assert texts[1] == (

@@ -101,6 +101,8 @@ def say_cost(found: Cost) -> str:
         text += f", {duration(found.median)} each in the middle"
     if len(found.hosts) > 1:
         text += f", on {len(found.hosts)} machines"
+    if found.together:
+        text += f"; {found.together:,} of them were trained side by side, and share the time of their process"
     if found.not_done:
         text += f"; {duration(found.not_done)} of it went into runs that did not end well"
     return f"{text}."

@@ -53,7 +53,7 @@ class RunResult:
             the choice. Empty where nothing of its configuration can be read.
         metrics: metrics.json and the numbers of evaluation.json, None where they are not finite; empty unless done.
         seconds: how long its parts took.
-        host, started, finished: where and when it was computed; ISO 8601.
+        host, pid, started, finished: where, in which process and when it was computed; ISO 8601.
         evaluated: of which data, split and how many examples the numbers of evaluation.json are.
         config: every flat key, where it was asked for.
         belongs: whether it is a point of the sweep in whose directory it lies.
@@ -70,6 +70,7 @@ class RunResult:
     host: str | None
     started: str | None
     finished: str | None
+    pid: int | None = None
     config: dict[str, Any] | None = None
     belongs: bool = True
     evaluated: dict[str, Any] = field(default_factory=dict)
@@ -263,6 +264,7 @@ def read_run(path: Path, record: Mapping[str, Any], keep_config: bool) -> RunRes
         metrics=metrics,
         seconds={sys.intern(str(key)): value for key, value in seconds.items()} if isinstance(seconds, dict) else {},
         host=status.get("host"),
+        pid=status.get("pid"),
         started=status.get("started"),
         finished=status.get("finished"),
         config=dict(_interned(flat(config))) if keep_config else None,
