@@ -119,6 +119,21 @@ def test_without_gpus_lanes_are_kept_off_them():
     assert launcher_of("fused", lanes=4)._accelerator is None
 
 
+@pytest.mark.parametrize(
+    ("pool", "line"),
+    [
+        ({"gpus": 1}, "pool.gpus=1: this machine has 0 GPUs"),
+        ({"gpus_per_run": 3}, "pool.gpus_per_run=3: this machine has 0 GPUs"),
+        ({"gpus": 4, "gpus_per_run": 2}, "pool.gpus=4: this machine has 0 GPUs"),
+    ],
+)
+def test_gpus_that_are_not_there_are_named_by_what_asks_for_them(monkeypatch, pool, line):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    settings = {"workers": 2, "gpus": "auto", "gpus_per_run": 1, "per_gpu": 1, "fused": "none", **pool}
+    found = SimpleNamespace(launcher_name="pool", launcher={"_target_": "any"}, pool=settings, devices=1)
+    assert launchers.launcher_problems(found) == [line]
+
+
 def test_the_pool_leaves_points_to_lanes_where_it_is_told_to():
     assert isinstance(launcher_of("pool"), Pool)
     every, faster = launcher_of("pool", fused="all"), launcher_of("pool", fused="auto")

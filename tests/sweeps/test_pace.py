@@ -19,12 +19,14 @@ def clock(monkeypatch):
 def test_the_pace_is_that_of_the_last_seconds_over_all_lanes(clock):
     pace = Pace()
     assert pace.words() == []
-    assert pace.line() == ""
+    assert pace.line(0, 8) == ""
     for second in range(60):  # 8 lanes, half as fast from the 30th second on
         clock[0] += 1
         pace.told(800 if second < 30 else 400, 8, 40_000)
     assert pace.words() == ["8 lanes", "400 run-steps/s"]
-    assert pace.line() == "fused  47%  8 lanes  400 run-steps/s  1:40 left"
+    assert pace.line(0, 8) == "fused  47%  8 lanes  400 run-steps/s  1:40 left"
+    # as many more wait, and 4 have ended: 12 have begun with 76,000 steps, 12 more will have as many
+    assert pace.line(4, 24) == "fused  23%  8 lanes  400 run-steps/s  4:50 left"
 
 
 def test_nothing_is_said_of_a_wave_that_is_over_nor_of_one_before_it(clock):

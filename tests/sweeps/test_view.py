@@ -65,13 +65,13 @@ def on_terminal(monkeypatch):
     return make
 
 
-def run_dir(tmp_path, name, state=None, error=None, **metrics):
+def run_dir(tmp_path, name, state=None, error=None, began=None, finished=None, **metrics):
     folder = tmp_path / name
     folder.mkdir(exist_ok=True)
     if metrics:
         write_json(folder / "metrics.json", {key.replace("__", "/"): value for key, value in metrics.items()})
     if state:
-        write_json(folder / "status.json", {"state": state, "error": error})
+        write_json(folder / "status.json", {"state": state, "error": error, "started": began, "finished": finished})
         os.utime(folder / "status.json", (1e9 + len(name) + len(state),) * 2)  # files of one moment have one time
     return folder
 
@@ -106,6 +106,15 @@ def test_each_end_is_a_line_with_what_it_came_to(tmp_path, show):
         "[3/4] done   c  val ELBO -2.00  0:00",
         "[4/4] pruned d  pruned after 3 epochs  0:00",
     ]
+
+
+def test_what_has_waited_since_it_was_handed_out_took_as_long_as_it_was_trained(tmp_path, show, monkeypatch):
+    view, said = show()
+    view.started(run_dir(tmp_path, "a"))
+    monkeypatch.setattr(views, "time", SimpleNamespace(monotonic=lambda: 5000.0))
+    run_dir(tmp_path, "a", "failed", "no", began="2026-01-01T00:00:10+00:00", finished="2026-01-01T00:01:20+00:00")
+    view.ended(tmp_path / "a")
+    assert said() == ["[1/4] failed a  no  1:10"]
 
 
 def test_an_end_is_announced_once_and_as_soon_as_it_is_written(tmp_path, show, monkeypatch):
@@ -198,12 +207,13 @@ def test_lanes_are_part_of_the_live_line(on_terminal):
 
 def test_without_a_terminal_there_is_a_line_about_lanes_now_and_then(capsys, monkeypatch):
     pace = Pace()
-    monkeypatch.setattr(pace, "line", lambda: "fused 50%")
+    monkeypatch.setattr(pace, "line", lambda ended, total: f"fused {ended} of {total}")
     monkeypatch.setattr(views, "_REDRAW_SECONDS", 100.0)
-    view = View(2, Counter(), pace)
+    view = View(5, Counter(["done", "done"]), pace)
+    view.ended_elsewhere("failed")
     view._say_pace()
     assert capsys.readouterr().err == ""
     monkeypatch.setattr(views, "_SAY_SECONDS", 0.0)
     view._say_pace()
     view.close()
-    assert capsys.readouterr().err == "fused 50%\n"
+    assert capsys.readouterr().err == "fused 1 of 3\n"

@@ -101,6 +101,6 @@ def launcher_problems(found: Grid, given: Given = NOTHING) -> list[str]:
         return [f"trainer.devices={devices}: a run has pool.gpus_per_run={gpus}; leave trainer.devices out"]
     needed = max(gpus if wanted != 0 and gpus > 1 else 0, wanted if isinstance(wanted, int) else 0)
     if needed and needed > (there := len(visible_gpus())):
-        key = "pool.gpus_per_run" if needed == gpus else "pool.gpus"
-        return [f"{key}={needed}: this machine has {there} GPUs"]
+        key = "pool.gpus" if needed == wanted else "pool.gpus_per_run"
+        return [f"{key}={needed}: this machine has {there} GPU{'s'[: there != 1]}"]
     return []

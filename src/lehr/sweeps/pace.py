@@ -15,13 +15,14 @@ class Pace:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        self._done = 0
         self.reset()
 
     def reset(self) -> None:
         """Nothing is trained now."""
         with self._lock:
-            self._done = self._left = self._lanes = 0
-            self._marks = deque([(time.monotonic(), 0)])
+            self._left = self._lanes = 0
+            self._marks = deque([(time.monotonic(), self._done)])
 
     def told(self, taken: int, lanes: int, left: int) -> None:
         """`taken` steps more, counted over all lanes; of the `lanes` that go on so many are `left`."""
@@ -40,14 +41,22 @@ class Pace:
                 return []
             return [f"{self._lanes:,} lane{'s'[: self._lanes != 1]}", f"{self._rate:,.0f} run-steps/s"]
 
-    def line(self) -> str:
-        """All that there is to say of the lanes that are trained now; "" where none is."""
+    def line(self, ended: int, total: int) -> str:
+        """All that there is to say while lanes are trained; "" where none is.
+
+        Runs that wait are taken to have as many steps as those that have begun.
+
+        Args:
+            ended: how many runs have, of the `total`; those that are no lanes now either wait.
+        """
         words = self.words()
         with self._lock:
             if not words or not self._rate:
                 return ""
-            percent = 100 * self._done // (self._done + self._left)
-            return f"fused {percent:3}%  {'  '.join(words)}  {on_a_clock(self._left / self._rate)} left"
+            begun = ended + self._lanes
+            left = self._left + max(0, total - begun) * (self._done + self._left) / begun
+            percent = int(100 * self._done / (self._done + left))
+            return f"fused {percent:3}%  {'  '.join(words)}  {on_a_clock(left / self._rate)} left"
 
     @property
     def _rate(self) -> float:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import Counter
+from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from lehr.evaluation.catalogue import final_split
 from lehr.reading import read_json
@@ -78,7 +82,9 @@ class View:
         if self._line.is_live or self._pace is None or time.monotonic() < self._said + _SAY_SECONDS:
             return
         self._said = time.monotonic()
-        if line := self._pace.line():
+        with self._lock:
+            ended = self._counts.total() - self._before
+        if line := self._pace.line(ended, self._total - self._before):
             self._line.say(line)
 
     def _look(self, run_dir: Path) -> None:
@@ -86,12 +92,16 @@ class View:
         if run_dir not in self._active:
             return
         started, written = self._active[run_dir]
-        if _written(run_dir) == written or (state := RunDirectory(run_dir).state()) not in ENDED:
+        if _written(run_dir) == written:
+            return
+        status = RunDirectory(run_dir).read_status()
+        if (state := str(status.get("state"))) not in ENDED:
             return
         del self._active[run_dir]
         self._counts[state] += 1
         if not self._line.is_live or state == FAILED:
-            n, seconds = self._counts.total(), time.monotonic() - started
+            # what waits for a lane was handed out long before it began
+            n, seconds = self._counts.total(), min(time.monotonic() - started, _seconds(status))
             what = f"{state:<6} {run_dir.name}  {_outcome(run_dir, state)}  {on_a_clock(seconds)}"
             self._line.say(f"[{n}/{self._total}] {what}")
 
@@ -118,6 +128,15 @@ def _written(run_dir: Path) -> float:
         return RunDirectory(run_dir).status.stat().st_mtime
     except OSError:
         return 0.0
+
+
+def _seconds(status: Mapping[str, Any]) -> float:
+    """How long a run has been trained; infinity where it does not say so."""
+    try:
+        began, ended = (datetime.fromisoformat(status[name]) for name in ("started", "finished"))
+        return (ended - began).total_seconds()
+    except (KeyError, TypeError, ValueError):
+        return math.inf
 
 
 def _outcome(run_dir: Path, state: str) -> str:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import time
 from functools import partial
 from types import SimpleNamespace
 
@@ -10,6 +13,7 @@ import pytest
 import torch
 from alike import assert_same, checkpoint, metrics, signalled, weights
 
+from lehr.data import digits
 from lehr.errors import Interrupted
 from lehr.run.directory import RunDirectory
 from lehr.sweeps.directory import state_of
@@ -158,3 +162,36 @@ def test_a_lane_that_is_not_clipped_stays_as_it_is_beside_one_that_is():
     assert all(grad[1].eq(0).all() for grad in grads)  # as `clip_grad_norm_` has it
     assert all(torch.equal(grad[2], was[2]) for grad, was in zip(grads, before, strict=True))
     assert [player.norm is None for player in players] == [True, False, False]
+
+
+def test_what_is_read_is_read_once_whatever_the_seeds_and_each_lane_splits_it_itself(trainings, monkeypatch):
+    reads = []
+    monkeypatch.setattr(digits, "read_levels", lambda real=digits.read_levels: reads.append(0) or real())
+    run_dirs = trainings.fused([("seed=0",), ("seed=1",), ("seed=1", "kl.weight=2")])
+    held_out = [json.loads((run_dir / "data.json").read_text())["splits"]["val"] for run_dir in run_dirs]
+    assert held_out[0] != held_out[1] == held_out[2]
+    assert len(reads) == 1
+
+
+def test_seconds_of_lanes_are_their_own_and_their_shares_of_steps(trainings):
+    began = time.perf_counter()
+    run_dirs = trainings.fused([("seed=0",), ("seed=1",), ("seed=2",)])
+    took = time.perf_counter() - began
+    seconds = [json.loads((run_dir / "status.json").read_text())["seconds"] for run_dir in run_dirs]
+    assert all(0 < each["training"] < each["total"] for each in seconds)
+    assert sum(each["total"] for each in seconds) < took
+
+
+def test_a_lane_that_is_at_its_end_hears_of_a_signal_at_once():
+    heard = []
+
+    def ends(lane):
+        lane.interruption = SimpleNamespace(remember=heard.append)
+        os.kill(os.getpid(), signal.SIGTERM)
+        until = time.monotonic() + 60
+        while not heard and time.monotonic() < until:
+            time.sleep(0.01)
+
+    with pytest.raises(Interrupted):
+        Conductor([ends], lambda number, problem: None).run()
+    assert heard == [signal.SIGTERM]

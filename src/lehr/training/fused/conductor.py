@@ -10,6 +10,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterable
+from types import FrameType
 
 from lehr.data.module import ImageDataModule
 from lehr.errors import Interrupted
@@ -62,7 +63,7 @@ class Conductor:
         Raises:
             Interrupted: upon a signal to end, after each lane that trains has written a checkpoint.
         """
-        before = put(self._come, over_others=True)
+        before = put(self._remember, over_others=True)
         try:
             with hidden(), quiet(), kept_state():
                 try:
@@ -75,6 +76,12 @@ class Conductor:
             give_back(before)
         if self._come.signum is not None:
             raise Interrupted(self._come.signum)
+
+    def _remember(self, signum: int, frame: FrameType | None) -> None:
+        """Also the lane that is at its end, whose evaluation may take its time, is to hear of a signal now."""
+        self._come(signum, frame)
+        for lane in self._lanes:
+            lane.interrupt(signum)
 
     def stop(self) -> None:
         """Let each lane write a checkpoint and end, and begin no other."""

@@ -11,7 +11,9 @@ import copy
 import json
 import sys
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from lehr.data.loader import Awaited, Waiting
@@ -36,12 +38,14 @@ class Steps:
     Attributes:
         result: what the last step was, once it is taken.
         error: what has gone wrong with it.
+        seconds: that they took, of those of all lanes its share.
     """
 
     def __init__(self, module: VAEModule, batches: Sequence[Awaited], step: int, counter: int) -> None:
         self.module, self.batches, self.step, self.counter = module, list(batches), step, counter
         self.result: StepResult | None = None
         self.error: BaseException | None = None
+        self.seconds = 0.0
 
     @property
     def place(self) -> int:
@@ -99,6 +103,8 @@ class Lane:
         self.problem: BaseException | None = None
         """What has ended it, where that was not its own to record."""
         self.has_ended = False
+        self.of_others = 0.0
+        """Seconds in which others were trained while it waited."""
         self._is_lost = self._has_left = False
 
     def _run(self, work: Callable[[Lane], object]) -> None:
@@ -117,10 +123,11 @@ class Lane:
             NonFiniteLoss: if a step has become NaN or infinite; that one was not taken.
         """
         self.leave_if_lost()
-        self.asked = asked
+        self.asked, began = asked, time.perf_counter()
         self._conductor.release()
         self._own.acquire()
         self.asked = None
+        self.of_others += time.perf_counter() - began - asked.seconds
         self.leave_if_lost()
         if asked.error is not None:
             raise asked.error
@@ -134,9 +141,14 @@ class Lane:
         return self.asked
 
     def shared(self, config: Mapping[str, Any], data: ImageDataModule) -> ImageDataModule:
-        """`data`, or what an earlier lane has read for the same configuration, in an object of its own."""
-        known = self._datasets.setdefault(json.dumps(config, sort_keys=True, default=str), data)
+        """`data`, or what an earlier lane has read for the same configuration, in an object of its own.
+
+        Where seeds are all that differs it is read once, and split anew.
+        """
+        known = self._datasets.setdefault(_text(config), data)
         if known is data:
+            first = self._datasets.setdefault(_text({**config, "seed": None}), data)
+            data.read = cache(data.read) if first is data else first.read  # type: ignore[method-assign]
             return data
         found = copy.copy(known)
         found.trainer, found.waiting = None, Waiting()
@@ -174,3 +186,7 @@ class Lane:
         """Let the run write a checkpoint where it can be gone on with, and end."""
         if self.interruption is not None:
             self.interruption.remember(signum)
+
+
+def _text(config: Mapping[str, Any]) -> str:
+    return json.dumps(config, sort_keys=True, default=str)
