@@ -24,6 +24,7 @@ from lehr.run.history import read_history
 from lehr.run.next_steps import advice_of
 from lehr.tensors import MODEL, read_arrays, read_metadata
 
+_VALIDATION = "val/"
 _OF_LATENTS = "val/kl_per_dimension"
 _STATISTICS = ("latent_shape", "mean", "var", "mean_of_var", "var_of_mean")
 _OF_NOISE = ("active_units", "informative_units", "moment_kl_", "kl_standard_normal", "mean_of_var", "noise_lost_")
@@ -180,6 +181,14 @@ def curves_of(points: Iterable[Mapping[str, Any]], names: Collection[str] = ()) 
             if name != "images" and (value is None or is_number(value)):
                 found.setdefault(name, {})[images] = np.nan if value is None else float(value)
     return {name: _curve(values) for name, values in found.items()}
+
+
+def validation_curves(path: Path, names: Collection[str] = ()) -> dict[str, Curve]:
+    """Those of `names` of the run in `path`, or all that a validation gives; none where its history cannot be read."""
+    history: list[dict[str, Any]] = []
+    with suppress(OSError, ValueError):
+        history = [point for point in read_history(RunDirectory(path).history, _VALIDATION) if isinstance(point, dict)]
+    return {name: curve for name, curve in curves_of(history, names).items() if name.startswith(_VALIDATION)}
 
 
 def _is_count(images: Any) -> TypeGuard[int]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -13,13 +12,11 @@ from lehr.report.document import Folded, Link, Part, RunsTable, Table
 from lehr.report.failures import Failure, failures, has_ended
 from lehr.report.gather import Gathered
 from lehr.report.numbers import described
-from lehr.report.reading import curves_of
+from lehr.report.reading import validation_curves
 from lehr.report.vega import complete, data, field
 from lehr.report.words import count, joined, plain
 from lehr.run.contents import REPORT
-from lehr.run.directory import RunDirectory
 from lehr.run.evaluation import shown as shown_number
-from lehr.run.history import read_history
 from lehr.sweeps.results import RunResult, shown
 from lehr.sweeps.tables import cut
 
@@ -87,10 +84,7 @@ def run_data(
 
 
 def _curves(path: Path, most: int) -> list[tuple[str, list[tuple[int, float | None]]]]:
-    history: list[dict[str, Any]] = []
-    with suppress(OSError, ValueError):
-        history = [point for point in read_history(RunDirectory(path).history, "val/") if isinstance(point, dict)]
-    curves = curves_of(history, [f"val/{name}" for name in _CURVES])
+    curves = validation_curves(path, [f"val/{name}" for name in _CURVES])
     found = [(name, list(points(curves.get(f"val/{name}"), most, _DIGITS))) for name in _CURVES]
     return [(name, own) for name, own in found if len(own) > 1]
 

@@ -51,6 +51,11 @@ class Request:
         return len(self.paths) == 1 and holds_run(self.paths[0])
 
     @property
+    def is_of_record(self) -> bool:
+        """Whether it is the page of a directory, in its place there."""
+        return self.format == "html" and self.out is None and len(self.paths) == 1
+
+    @property
     def file(self) -> Path:
         if self.out is not None:
             return self.out
@@ -70,13 +75,21 @@ def write_report(request: Request) -> Path:
     _check(request)
     if request.runs:
         _write_runs(request.paths)
-    return _written(request, _document(request))
+    _write_one(request)
+    return request.file
 
 
-def _written(request: Request, document: Document) -> Path:
+def _write_one(request: Request) -> Document:
+    """Write the report; what is in it."""
+    gathered = None if request.is_of_a_run else _gathered(request)
+    document = _of_run(request) if gathered is None else _of_sweep(request, gathered)
     require_own(request.file)
     _write(document, request.format, request.file)
-    return request.file
+    if gathered and request.is_of_record and not request.refresh:
+        from lehr.report.over_seeds import write_over_seeds
+
+        write_over_seeds(gathered)
+    return document
 
 
 def _check(request: Request) -> None:
@@ -120,9 +133,8 @@ def watch(request: Request, every: float) -> Iterator[tuple[Path, str]]:
             now = replace(request, refresh=None if is_over else max(1, round(every)))
             if now.runs:
                 _write_runs(now.paths)
-            document = _document(now)
-            state = RunFiles(now.paths[0]).state if now.is_of_a_run else document.note
-            yield _written(now, document), state
+            document = _write_one(now)
+            yield now.file, RunFiles(now.paths[0]).state if now.is_of_a_run else document.note
         if is_over:
             return
         time.sleep(every)
@@ -157,16 +169,18 @@ def _is_stale(path: Path) -> bool:
     return _time(path / f"{REPORT}.html") <= _changed(path)
 
 
-def _document(request: Request) -> Document:
-    if request.is_of_a_run:
-        from lehr.report.run import run_document
+def _of_run(request: Request) -> Document:
+    from lehr.report.run import run_document
 
-        if request.metrics:
-            raise ConfigError("metrics: are chosen of a sweep; the report of a run has all of them")
-        return run_document(request.paths[0], request.refresh)
+    if request.metrics:
+        raise ConfigError("metrics: are chosen of a sweep; the report of a run has all of them")
+    return run_document(request.paths[0], request.refresh)
+
+
+def _of_sweep(request: Request, gathered: Gathered) -> Document:
     from lehr.report.sweep import sweep_document
 
-    return sweep_document(_gathered(request), request.metrics, request.refresh)
+    return sweep_document(gathered, request.metrics, request.refresh)
 
 
 def _gathered(request: Request) -> Gathered:

@@ -35,6 +35,8 @@ REPORT, REPORT_FORMATS = "report", ("html", "md", "png", "pdf")
 """What `lehr report` writes, of a run and of a sweep: `report.html` and so on."""
 REPORT_CHARTS = "report"
 """The folder of the charts of `report.md`."""
+OVER_SEEDS = "over_seeds"
+"""In the directory of a sweep: TensorBoard's curves over the seeds of each combination."""
 PROJECTOR_CONFIG, PROJECTOR_FOLDER = "projector_config.pbtxt", "projector"
 """What TensorBoard's projector shows of the latents: the first name is its own."""
 OVERFIT = "overfit"
@@ -101,6 +103,11 @@ def stage_folders(directory: Path) -> list[Path]:
         return []
     folders = (where / name for name in _names(where))
     return [folder for folder in folders if _is_plain_folder(folder) and (folder / STATUS).is_file()]
+
+
+def event_files(directory: Path) -> list[Path]:
+    """TensorBoard's events there that are lehr's."""
+    return list(_matching(directory, _EVENTS))
 
 
 def claim_files(directory: Path) -> Iterator[Path]:

@@ -16,13 +16,17 @@ _NAME_BYTES = 180  # of a name; file systems allow 255, and files within are wri
 def name_of(swept: Mapping[str, Any], identity: str) -> str:
     """The directory of the point with these values of the swept keys.
 
-    A value that is too long, or holds what a directory
-    should not, is shown in part: it is the end of the identity that tells points apart.
+    It is the end of the identity that tells points apart.
     """
+    label = label_of(swept)
+    return f"{label}-{identity[:DIGITS]}" if label else identity[:DIGITS]
+
+
+def label_of(swept: Mapping[str, Any]) -> str:
+    """These values as a directory may be called; a value that is too long, or holds what one should not, in part."""
     shown = [f"{word}={_short(value)}" for word, value in zip(words_of(swept), swept.values(), strict=True)]
     name = unicodedata.normalize("NFC", ",".join(shown))
-    name = name.encode()[:_NAME_BYTES].decode(errors="ignore").strip(",=-.")
-    return f"{name}-{identity[:DIGITS]}" if name else identity[:DIGITS]
+    return name.encode()[:_NAME_BYTES].decode(errors="ignore").strip(",=-.")
 
 
 def _short(value: Any) -> str:
