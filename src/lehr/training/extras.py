@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -42,10 +41,6 @@ class Extras:
     stages: int = 1
     before: Callable[[], None] | None = None
     lane: Lane | None = None
-
-    def clock(self) -> float:
-        """Seconds of this run, since whenever: it stands still while other lanes are trained."""
-        return time.perf_counter() - (self.lane.of_others if self.lane else 0.0)
 
     def of_run(self, fraction: float) -> float:
         """How much of the run is done where so much of this training is."""

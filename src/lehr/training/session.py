@@ -97,7 +97,7 @@ def _train(
     place: Place | None,
 ) -> dict[str, float]:
     """`train`, as the process that writes."""
-    started = extras.clock()
+    started = time.perf_counter()
     status, seconds = Status(directory.status), {"import": extras.import_seconds}
     with ExitStack() as told:  # loggers, which may take their time, once the directory says how it has ended
         short = shortage_told(config, in_lane=extras.lane is not None)
@@ -106,10 +106,10 @@ def _train(
             at_last.callback(_end_other_ranks, parts.trainer, seconds=0)
             told.enter_context(ending_told(parts.trainer))
             claim.fraction = lambda: extras.of_run(parts.fraction())
-            seconds["set_up"] = extras.clock() - started
-            finished = _train_and_finish(parts, directory, checkpoint, seconds, extras)
+            seconds["set_up"] = time.perf_counter() - started
+            finished = _train_and_finish(parts, directory, checkpoint, seconds, alone=extras.lane is None)
             _end_other_ranks(parts.trainer)
-        seconds["total"] = extras.import_seconds + extras.clock() - started
+        seconds["total"] = extras.import_seconds + time.perf_counter() - started
         # what an evaluation makes of it does not change that the training is done
         status.exported = parts.exported.record() if parts.exported else None
         status.finish(DONE, model=finished.model, seconds=seconds)
@@ -194,21 +194,17 @@ def begin(directory: RunDirectory, config: Config, status: Status, started: Mapp
 
 
 def _train_and_finish(
-    parts: Parts,
-    directory: RunDirectory,
-    checkpoint: Path | None,
-    seconds: dict[str, float],
-    extras: Extras = NO_EXTRAS,
+    parts: Parts, directory: RunDirectory, checkpoint: Path | None, seconds: dict[str, float], alone: bool = True
 ) -> Finished:
     """Train, then do what is done at the end; `seconds` is told what took how long.
 
-    Of a lane, which is not alone in this process, nobody can say how much memory it takes.
+    Of a run that is not `alone` in this process nobody can say how much memory it takes.
     """
-    trainer, module, started = parts.trainer, parts.module, extras.clock()
-    with kept_state(), PeakMemory(trainer.strategy.root_device, alone=extras.lane is None) as peak:
+    trainer, module, started = parts.trainer, parts.module, time.perf_counter()
+    with kept_state(), PeakMemory(trainer.strategy.root_device, alone) as peak:
         trainer.fit(module, datamodule=parts.data, ckpt_path=checkpoint)
     module.finite.flush()  # on a GPU the last step has not been looked at yet
-    fitted = extras.clock() - started
+    fitted = time.perf_counter() - started
     execution = execution_of(trainer)
     module.to(execution.device)  # from where Lightning takes it after training
     with _ending_told(trainer), parts.interruption.watching(trainer, module):

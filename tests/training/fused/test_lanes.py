@@ -173,15 +173,6 @@ def test_what_is_read_is_read_once_whatever_the_seeds_and_each_lane_splits_it_it
     assert len(reads) == 1
 
 
-def test_seconds_of_lanes_are_their_own_and_their_shares_of_steps(trainings):
-    began = time.perf_counter()
-    run_dirs = trainings.fused([("seed=0",), ("seed=1",), ("seed=2",)])
-    took = time.perf_counter() - began
-    seconds = [json.loads((run_dir / "status.json").read_text())["seconds"] for run_dir in run_dirs]
-    assert all(0 < each["training"] < each["total"] for each in seconds)
-    assert sum(each["total"] for each in seconds) < took
-
-
 def test_a_lane_that_is_at_its_end_hears_of_a_signal_at_once():
     heard = []
 

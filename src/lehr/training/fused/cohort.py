@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 
 from torch import Tensor
@@ -26,7 +25,7 @@ class Cohort:
     def advance(self, lanes: Sequence[Lane]) -> int:
         """Take as many steps as all of those whose turn it is have asked for; how many that were, of all together."""
         chosen, most = due(lanes)
-        asked, began = [lane.steps for lane in chosen], time.perf_counter()
+        asked = [lane.steps for lane in chosen]
         try:
             if self._program is None or self._members != chosen:
                 modules, self._members = [one.module for one in asked], chosen
@@ -39,9 +38,7 @@ class Cohort:
             for one in asked:
                 one.error = one.error or error
             return 0
-        share = (time.perf_counter() - began) / len(asked)
         for one in asked:
-            one.seconds += share
             one.taken(number)
         return number * sum(one.error is None for one in asked)
 

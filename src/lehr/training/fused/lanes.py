@@ -11,7 +11,6 @@ import copy
 import json
 import sys
 import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -38,14 +37,12 @@ class Steps:
     Attributes:
         result: what the last step was, once it is taken.
         error: what has gone wrong with it.
-        seconds: that they took, of those of all lanes its share.
     """
 
     def __init__(self, module: VAEModule, batches: Sequence[Awaited], step: int, counter: int) -> None:
         self.module, self.batches, self.step, self.counter = module, list(batches), step, counter
         self.result: StepResult | None = None
         self.error: BaseException | None = None
-        self.seconds = 0.0
 
     @property
     def place(self) -> int:
@@ -103,8 +100,6 @@ class Lane:
         self.problem: BaseException | None = None
         """What has ended it, where that was not its own to record."""
         self.has_ended = False
-        self.of_others = 0.0
-        """Seconds in which others were trained while it waited."""
         self._is_lost = self._has_left = False
 
     def _run(self, work: Callable[[Lane], object]) -> None:
@@ -123,11 +118,10 @@ class Lane:
             NonFiniteLoss: if a step has become NaN or infinite; that one was not taken.
         """
         self.leave_if_lost()
-        self.asked, began = asked, time.perf_counter()
+        self.asked = asked
         self._conductor.release()
         self._own.acquire()
         self.asked = None
-        self.of_others += time.perf_counter() - began - asked.seconds
         self.leave_if_lost()
         if asked.error is not None:
             raise asked.error
