@@ -36,7 +36,17 @@ def run(finished_run) -> Path:
         ("run=x data=digits", ["data: unknown key"]),
         ("run=x out=a.jpg", ["out=a.jpg: must end in .png or .npy"]),
         ("run=x out=.png", ["out=.png: must end in .png or .npy"]),
-        ("run=nowhere", ["nowhere: is not a run directory: it has no config.yaml"]),
+        ("run=nowhere", ["nowhere: there is no such directory"]),
+        ("run=file", ["file: is not a run directory: it has no config.yaml"]),
+        ("run=.", [".: is not a run directory, but holds some; say one of them, such as run"]),
+        (
+            "run=run from=3 to=8 covariance=full method=prior",
+            [
+                "from=3: method=prior does not heed it; say method=interpolate",
+                "to=8: method=prior does not heed it; say method=interpolate",
+                "covariance=full: method=prior does not heed it; say method=aggregate",
+            ],
+        ),
         ("run=run out=file/x.png", ["out=file/x.png: cannot be written (File exists)"]),
         (
             "run=run method=interpolate from=100000",
@@ -71,6 +81,7 @@ def test_a_model_of_a_class_that_is_not_trusted_is_not_built(run, refused):
     ("arguments", "files"),
     [
         ("", ["run/samples/aggregate-seed0.png"]),
+        ("covariance=full", ["run/samples/aggregate_full-seed0.png"]),
         ("method=prior seed=3", ["run/samples/prior-seed3.png"]),
         (
             "method=interpolate from=3 to=8",
@@ -99,4 +110,4 @@ def test_debug_gives_the_traceback(lehr):
     assert "Traceback" not in lehr("sample", "run=nowhere")[2]
     _, _, err = lehr("sample", "run=nowhere", "debug=true")
     assert "Traceback" in err
-    assert err.splitlines()[-1] == "lehr sample: nowhere: is not a run directory: it has no config.yaml"
+    assert err.splitlines()[-1] == "lehr sample: nowhere: there is no such directory"

@@ -10,6 +10,14 @@ from lehr.cli.simple import run_simple
 from lehr.config.schema import SampleConfig
 from lehr.startup import quick_imports
 
+_HEEDED_BY = {
+    "from": (0, ("interpolate",)),
+    "to": (1, ("interpolate",)),
+    "steps": (10, ("interpolate",)),
+    "covariance": ("diag", ("aggregate", "aggregate_full")),
+}
+"""Keys that not every method heeds: their default, with which nothing was asked for, and which methods do."""
+
 
 def main(argv: list[str]) -> int:
     """Draw what was asked for and write it; the exit code."""
@@ -17,9 +25,13 @@ def main(argv: list[str]) -> int:
 
 
 def _problems(values: dict[str, Any]) -> list[str]:
+    method, problems = values["method"], []
     if values["out"] and Path(values["out"]).suffix.lower() not in (".png", ".npy"):
-        return [f"out={values['out']}: must end in .png or .npy"]
-    return []
+        problems.append(f"out={values['out']}: must end in .png or .npy")
+    for key, (default, methods) in _HEEDED_BY.items():
+        if values[key] != default and method not in methods:
+            problems.append(f"{key}={values[key]}: method={method} does not heed it; say method={methods[0]}")
+    return problems
 
 
 def _act(values: dict[str, Any]) -> None:

@@ -30,3 +30,8 @@ SAMPLERS = {
     "two_stage": SamplerEntry("lehr.samplers.two_stage.TwoStageSampler", "a second VAE fitted to q(z)"),
 }
 """Name -> where it is defined; the name is also that of its files in `posterior/` of a run."""
+
+
+def sampler_of(method: str, covariance: str) -> str:
+    """The name of the sampler that a method and a covariance of q(z), "diag" or "full", stand for."""
+    return "aggregate_full" if method == "aggregate" and covariance == "full" else method

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from lehr.config.problems import section_problems
-from lehr.config.samplers import SAMPLERS
+from lehr.config.samplers import SAMPLERS, sampler_of
 from lehr.config.schema import SampleConfig
 from lehr.config.words import plain_number
 from lehr.errors import CheckpointError, ConfigError
@@ -211,10 +211,9 @@ class LoadedModel:
             ConfigError: for a full covariance that does not exist.
             CheckpointError: for a sampler that was not fitted.
         """
-        name = "aggregate_full" if method == "aggregate" and covariance == "full" else method
-        folder = RunDirectory(self.path).posterior
+        sampler, folder = find_sampler(sampler_of(method, covariance)), RunDirectory(self.path).posterior
         try:
-            return find_sampler(name).density(self.prior, self.statistics, folder, self.model_id)
+            return sampler.density(self.prior, self.statistics, folder, self.model_id)
         except ValueError as error:
             raise ConfigError(f"{self.path}: {error}") from error
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from lehr.config.samplers import sampler_of
 from lehr.errors import ConfigError, DataError
 from lehr.evaluation.pictures import image_grid, save_gif, save_npy, save_png
 from lehr.posterior.interpolation import interpolate
@@ -51,7 +52,8 @@ def draw(
         start, end = ends
         out = out or folder / f"interpolate-{start}-{end}.png"
         return draw_interpolation(run, start, end, steps, out, trust, moved)
-    return draw_samples(run, n, method, seed, covariance, out or folder / f"{method}-seed{seed}.png")
+    out = out or folder / f"{sampler_of(method, covariance)}-seed{seed}.png"
+    return draw_samples(run, n, method, seed, covariance, out)
 
 
 def draw_samples(run: Run, n: int, method: str, seed: int, covariance: str, out: Path) -> list[Path]:
