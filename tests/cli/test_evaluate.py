@@ -138,7 +138,7 @@ def test_a_learned_prior_is_what_the_prior_s_samples_come_from(lehr):
     ("arguments", "lines"),
     [
         ("", ["run: is missing; say run=PATH"]),
-        ("run=nowhere", ["nowhere: is not a run directory: it has no config.yaml"]),
+        ("run=nowhere", ["nowhere: there is no such directory"]),
         (
             "run=run level=all split=train iwae_samples=0 samplers=[prior,gmm] features=fid examples=1 k=5",
             [

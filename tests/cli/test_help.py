@@ -34,6 +34,7 @@ THERE = "there are: train, data, evaluate, probe, groups, compare, sample, expor
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_a_help_that_needs_no_more_than_itself(lehr, command):
     code, out, err = lehr(command, "--help")
+    assert lehr("help", command) == (code, out, err)
     assert (code, err) == (0, "")
     assert f"lehr {command}" in out
 

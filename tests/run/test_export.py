@@ -212,7 +212,7 @@ def test_nothing_is_replaced_that_is_no_export_and_no_export_unasked(kl, tmp_pat
 
 def test_a_format_that_a_model_cannot_be_written_in_is_said_in_a_line(finished_run, kl, tmp_path):
     for format in ("diffusers", "single_file"):
-        with pytest.raises(ConfigError, match=f"format={format}: .* is a MLP, and there is no such layout for it"):
+        with pytest.raises(ConfigError, match=f"format={format}: .*: there is no such layout of MLP, but of KLA"):
             lehr.export(finished_run, tmp_path / "out", format)
     with pytest.raises(ConfigError, match="format=gguf: must be 'diffusers', 'single_file', 'onnx' or"):
         lehr.export(kl, tmp_path / "out", "gguf")

@@ -58,6 +58,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(arguments: list[str]) -> int:
     command = arguments[0] if arguments else "--help"
+    if command == "help" and arguments[1:]:
+        return _run([arguments[1], "--help"])
     if command in ("-h", "--help", "help"):
         print(_help())
         return 0

@@ -37,7 +37,9 @@ def print_summary(metrics: Mapping[str, float], directory: RunDirectory) -> None
         latents = found.mean.numel()
         rows.append(_row(metrics, "posterior/active_units", f"of {latents}"))
         if "posterior/moment_kl_diag" in metrics:
-            rows.append(_row(metrics, "posterior/moment_kl_diag", "nats, of q(z) to N(0, I), diagonal"))
+            rows.append(
+                _row(metrics, "posterior/moment_kl_diag", "nats, of q(z) over the training set to N(0, I), diagonal")
+            )
         if "posterior/moment_kl_full" in metrics:
             _, value, unit = _row(metrics, "posterior/moment_kl_full", "nats, full covariance")
             rows.append(("", value, unit))

@@ -163,12 +163,19 @@ class RunDirectory:
                 raise CheckpointError(problem)
             config = read_yaml(self.config)
         except (FileNotFoundError, NotADirectoryError) as error:
-            raise CheckpointError(f"{self.path}: is not a run directory: it has no config.yaml") from error
+            raise CheckpointError(f"{self.path}: {self._why_no_run()}") from error
         except (OSError, ValueError) as error:
             raise CheckpointError(f"{self.config}: cannot be read ({' '.join(str(error).split())})") from error
         if not isinstance(config, dict):
             raise CheckpointError(f"{self.config}: is not a configuration")
         return as_it_was(config)
+
+    def _why_no_run(self) -> str:
+        if not self.path.exists():
+            return "there is no such directory"
+        if run := min(self.path.glob("*/config.yaml"), default=None):
+            return f"is not a run directory, but holds some; say one of them, such as {run.parent}"
+        return "is not a run directory: it has no config.yaml"
 
     def write_config(self, config: dict[str, Any]) -> None:
         write_text(self.config, yaml.safe_dump(config, sort_keys=False, allow_unicode=True))

@@ -57,10 +57,10 @@ def export_run(run: Run, format: str, out: Path, overwrite: bool = False) -> Pat
     chosen = FORMATS[format]
     target = run.config["model"].get("_target_")
     if chosen.first_stage and target not in FIRST_STAGE:
-        kinds = ", ".join(name.rpartition(".")[2] for name in FIRST_STAGE)
+        of, *kinds = (str(name).rpartition(".")[2] for name in (target, *FIRST_STAGE))
         raise ConfigError(
-            f"format={format}: {run.path} is a {str(target).rpartition('.')[2]}, and there is no such layout for it; "
-            f"it is for {kinds}. format=onnx and format=torch_export write any model"
+            f"format={format}: {run.path}: there is no such layout of {of}, but of {', '.join(kinds)}; "
+            "format=onnx and format=torch_export write any model"
         )
     if chosen.first_stage:
         require_pixels(run.likelihood, f"format={format}: {run.path}")
