@@ -130,7 +130,7 @@ def test_parquet_without_pyarrow_says_which_extra_has_it(refused, sweep, monkeyp
         (["--multirun", "."], ["--multirun: is not a flag of lehr results; there is --help"]),
         ([".", "metric=[test/elbo]"], ["metric: unknown key; did you mean metrics?"]),
         ([".", "format=xls"], ["format=xls: must be 'table', 'csv', 'markdown' or 'parquet'"]),
-        ([".", "runs=maybe"], ["runs=maybe: must be a boolean"]),
+        ([".", "runs=maybe"], ["runs=maybe: must be true or false"]),
         ([".", "out=x.xls"], ["out=x.xls: must end in .csv, .md, .parquet"]),
         ([".", "out="], ["out=: must not be empty"]),
         ([".", "out=x.md", "format=csv"], ["format=csv: out=x.md is markdown; leave one of them out"]),

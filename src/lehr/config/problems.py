@@ -149,6 +149,8 @@ def _condition(detail: Any, key: str) -> str:
     """What a value must be, in pydantic's words, fit to stand after "must be"."""
     if detail["type"] == "string_type" and isinstance(detail["input"], int | float):
         return f"a string; if it is meant to be one, quote it twice: {key}=\"'...'\""
+    if detail["type"].startswith("bool_"):
+        return "true or false"
     if detail["type"] == "string_unicode":
         return "UTF-8, of a path every part; rename what is not, or go there by a link with another name"
     message = detail["msg"].replace("Input should be ", "").replace("a valid ", "a ").replace("a integer", "an integer")

@@ -86,7 +86,7 @@ def test_a_sweep_and_a_run_that_is_gone_on_with_refuse_them(lehr, tmp_path, fini
 
 def test_another_word_is_refused_with_those_there_are(lehr):
     there_are = " or ".join([", ".join(repr(mode) for mode in MODES[:-1]), repr(MODES[-1])])
-    assert lehr("train", "debug=foo") == (2, "", f"lehr train: debug=foo: must be a boolean or {there_are}\n")
+    assert lehr("train", "debug=foo") == (2, "", f"lehr train: debug=foo: must be true or false or {there_are}\n")
 
 
 def test_every_mode_is_in_the_help_and_completed(lehr):
