@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from planted import ELBO, layout, results, run
 
+from lehr.report.conclusions import say_best
 from lehr.report.layout import lay_out
 from lehr.report.sentences import say_effects
 from lehr.report.words import quantity, words_for
@@ -46,6 +47,19 @@ def test_of_what_has_no_better_it_is_not_said():
         one.text == "A KL weight of 4 instead of 1 gives -3.030 nats rate (-3.105 to -2.955, 3 seeds), beyond chance."
     )
     assert one.better is None
+
+
+def test_a_difference_beyond_chance_is_not_told_as_zero():
+    gain = {0: 6e-7, 1: 7e-7, 2: 8e-7}
+    values = {"trainer.precision": ["32-true", "64-true"], "seed": SEEDS}
+    [one] = said(values, lambda p, s: -26.6 + s + (gain[s] if p == "64-true" else 0))
+    assert one.text == (
+        "Precision 64-true instead of 32-true gives +7e-07 nats ELBO (4.516e-07 to 9.484e-07, 3 seeds), "
+        "better beyond chance."
+    )
+    tables = layout(values, lambda p, s: -26.6 + s + (gain[s] if p == "64-true" else 0))
+    [_, behind, *_] = say_best(tables, ELBO)
+    assert "is 7e-07 nats behind (4.516e-07 to 9.484e-07, 3 seeds)" in behind.text
 
 
 def test_no_effect():

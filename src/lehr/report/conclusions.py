@@ -10,7 +10,17 @@ from lehr.report.cost import Cost
 from lehr.report.failures import Progress
 from lehr.report.layout import Layout
 from lehr.report.sentences import Sentence, change, say_contrast, sentence
-from lehr.report.words import Quantity, Words, count, digits_for, duration, joined, quantity, words_for
+from lehr.report.words import (
+    Quantity,
+    Words,
+    count,
+    digits_for,
+    digits_of_difference,
+    duration,
+    joined,
+    quantity,
+    words_for,
+)
 from lehr.run.status import DONE
 from lehr.sweeps.tables import in_digits
 
@@ -50,7 +60,7 @@ def _of_next(found: Best, words: Words, what: Quantity) -> Sentence:
     assert found.next is not None
     assert found.behind is not None
     std = found.interval.half_width if found.interval else found.best.std
-    digits = digits_for((found.best.mean, found.next.mean), std)
+    digits = digits_of_difference((found.best.mean, found.next.mean), found.behind, found.interval, std)
     text = f"the next, {_at(found.next, found.where, words)}, is"
     by = f"{text} {_with_unit(in_digits(found.behind, digits), what)} behind"
     others = found.alike - (not found.beyond_chance)

@@ -10,7 +10,18 @@ import numpy as np
 
 from lehr.report.effects import Contrast, Effect, effects, incomparable
 from lehr.report.layout import Layout, numbers_of
-from lehr.report.words import Quantity, Words, count, digits_for, joined, plain, quantity, signed, words_for
+from lehr.report.words import (
+    Quantity,
+    Words,
+    count,
+    digits_for,
+    digits_of_difference,
+    joined,
+    plain,
+    quantity,
+    signed,
+    words_for,
+)
 from lehr.sweeps.tables import cut, in_digits
 
 _VOWELS = "aeiou"
@@ -90,7 +101,7 @@ def _adds(contrast: Contrast, ends: Contrast) -> bool:
 
 def say_contrast(key: str, where: Mapping[str, str], contrast: Contrast, words: Words, what: Quantity) -> Sentence:
     """What changing `key` from one value to another gives, and whether that is more than chance."""
-    digits = digits_for((*contrast.means, contrast.estimate), contrast.std)
+    digits = digits_of_difference(contrast.means, contrast.estimate, contrast.interval, contrast.std)
     number = f"{signed(contrast.estimate, digits)} {what.words}"
     subject = change(key, contrast.value, contrast.against, words)
     better = what.better(contrast.estimate)

@@ -17,7 +17,7 @@ from lehr.report.search_charts import front_chart, history_chart, importance_cha
 from lehr.report.search_summary import SearchSummary, Trial
 from lehr.report.sentences import Sentence, change
 from lehr.report.sweep_charts import Drawn, conditions
-from lehr.report.words import Quantity, Words, count, digits_for, duration, joined, quantity, signed
+from lehr.report.words import Quantity, Words, count, digits_of_difference, duration, joined, quantity, signed
 from lehr.run.evaluation import shown as shown_number
 from lehr.sweeps.results import SweepResults, shown
 from lehr.sweeps.tables import in_digits
@@ -75,8 +75,8 @@ def _subject(key: str, where: Mapping[str, str], contrast: Contrast, words: Word
 
 def _numbers(contrast: Contrast) -> tuple[str, ...]:
     """Difference, interval, seeds, combinations and p, as texts."""
-    digits = digits_for((*contrast.means, contrast.estimate), contrast.std)
     interval = contrast.interval
+    digits = digits_of_difference(contrast.means, contrast.estimate, interval, contrast.std)
     known = interval is not None and not contrast.constant
     ends = _ends(interval.low, interval.high, digits) if interval and known else "-"
     p = f"{contrast.p_adjusted:.2g}" if known else "-"

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lehr.evaluation.catalogue import find_metric
+from lehr.evaluation.intervals import Interval
 from lehr.sweeps.results import SEED, RunResult, natural, shown
 from lehr.sweeps.tables import cut, digits_of, in_digits
 
@@ -139,6 +140,18 @@ def signed(value: float, digits: int | None) -> str:
 def digits_for(numbers: Iterable[float | None], deviation: float | None) -> int | None:
     """The decimals of `numbers` with this standard deviation, as a table of results has them."""
     return digits_of(numbers, [deviation])
+
+
+def digits_of_difference(
+    means: Iterable[float], difference: float, interval: Interval | None, deviation: float | None
+) -> int | None:
+    """The decimals of a difference of `means` and its interval: those of the means, unless all of it would be 0 then.
+
+    Of precisions, say, which differ in the seventh digit: what is beyond chance is not told as 0.
+    """
+    digits = digits_for((*means, difference), deviation)
+    told = [difference, *((interval.low, interval.high) if interval else ())]
+    return None if digits is not None and any(told) and not any(round(x, digits) for x in told) else digits
 
 
 def count(n: int, word: str) -> str:
