@@ -17,10 +17,19 @@
   const KEPT = `lehr report ${location.pathname}`;
   const before = (() => { try { return JSON.parse(sessionStorage.getItem(KEPT)) || {}; } catch { return {}; } })();
   const keep = () => {
-    const now = { metric, kind: kinds && kinds.value, y: scrollY, at: Date.now(), focus: document.activeElement.id, ...(runs ? runs.state() : {}),
+    const now = { metric, kind: kinds && kinds.value, y: scrollY, at: Date.now(), hash: location.hash, focus: document.activeElement.id, ...(runs ? runs.state() : {}),
       open: all("details").flatMap((one, i) => (one.open ? [i] : [])) };
     try { sessionStorage.setItem(KEPT, JSON.stringify(now)); } catch { /* nothing can be kept here */ }
   };
+
+  // Not beneath the fingers of who types or clicks: what they do would be lost.
+  const every = 1000 * Number(document.body.dataset.refresh || 0), QUIET = 3000;
+  let touched = -QUIET;
+  const anew = () => { const left = touched + QUIET - performance.now(); if (left > 0) setTimeout(anew, left); else location.reload(); };
+  if (every) {
+    for (const kind of ["keydown", "input", "pointerdown"]) addEventListener(kind, () => { touched = performance.now(); }, true);
+    setTimeout(anew, every);
+  }
 
   // Charts: the still picture is replaced by one that answers to the pointer when it comes near the window.
   const views = new Map(); // name -> Vega's view; null while it is drawn, or where it cannot be
@@ -41,12 +50,21 @@
     }
     return spec;
   };
+  let resizes = 0, resized = 0;
+  const refit = (place) => {
+    const view = views.get(place.dataset.chart), still = stills.get(place.dataset.chart)[0];
+    const was = Math.min(still, Number(place.dataset.room)), is = Math.min(still, place.clientWidth);
+    if (!view || Math.abs(was - is) < 2) return;
+    views.delete(place.dataset.chart);
+    draw(place).then(() => view.finalize());
+  };
   const draw = async (place) => {
     const name = place.dataset.chart;
     if (!canDraw || !charts[name] || views.has(name)) return;
     views.set(name, null);
     try {
-      const spec = fitted(structuredClone(charts[name]), stills.get(name)[0], place.clientWidth);
+      const room = place.clientWidth, seen = resizes;
+      const spec = fitted(structuredClone(charts[name]), stills.get(name)[0], room);
       for (const param of spec.params || []) if (param.name === "metric" && metric) param.value = metric;
       const shell = document.createElement("div");
       const { view } = await vegaEmbed(shell, spec, how);
@@ -54,9 +72,11 @@
       place.replaceChildren(shell);
       if (!place.classList.contains("live")) offer(place, name);
       place.classList.add("live");
-      place.dataset.room = place.clientWidth;
+      place.dataset.room = room;
       views.set(name, view);
       if (metric) signal(view, metric);
+      if (runs) view.addEventListener("click", (event, item) => { if (item && again(item.href)) runs.follow(); });
+      if (resizes !== seen) refit(place); // the window has changed while it was drawn
     } catch (error) {
       console.error(`chart ${name}: ${error}`); // the still picture stays
     }
@@ -72,16 +92,10 @@
     if (canDraw) place.style.minHeight = `${Math.ceil(size[1])}px`; // what comes in its place is as high
     near.observe(place);
   }
-  let resized = 0;
   addEventListener("resize", () => {
+    resizes += 1;
     clearTimeout(resized);
-    resized = setTimeout(() => places.forEach((place) => {
-      const view = views.get(place.dataset.chart), still = stills.get(place.dataset.chart)[0];
-      const was = Math.min(still, Number(place.dataset.room)), is = Math.min(still, place.clientWidth);
-      if (!view || Math.abs(was - is) < 2) return;
-      views.delete(place.dataset.chart);
-      draw(place).then(() => view.finalize());
-    }), 200);
+    resized = setTimeout(() => places.forEach(refit), 200);
   });
 
   // The chart as a file, on white.
@@ -89,7 +103,9 @@
     for (const button of all(".save button", place.parentElement)) {
       const kind = button.textContent;
       button.addEventListener("click", async () => {
-        const view = views.get(name), ground = view.background();
+        const view = views.get(name);
+        if (!view) return; // it is drawn anew just now
+        const ground = view.background();
         try {
           const url = await view.background("white").toImageURL(kind.toLowerCase(), 2);
           made("a", "", { href: url, download: `${name}.${kind.toLowerCase()}` }).click();
@@ -113,6 +129,7 @@
     chooser.addEventListener("change", () => { choose(chooser.value); places.forEach(draw); }); // no still picture of another one stays
   }
 
+  const again = (href) => Boolean(href) && href === location.hash && href.startsWith("#unfold="); // which the browser takes for nothing new
   const runs = table && theRuns(table);
   function theRuns(table) {
     const body = table.tBodies[0], rows = [...body.rows], heads = [...table.tHead.rows[0].cells];
@@ -141,7 +158,7 @@
     // Numbers by size before words by letters; what is empty comes last, whichever way is asked for.
     let sorted = null;
     const sort = (column, way) => {
-      sorted = [column, way];
+      sorted = [heads[column].dataset.name, way]; // columns may be more the next time
       heads.forEach((head, i) => head.setAttribute("aria-sort", i !== column ? "none" : way > 0 ? "ascending" : "descending"));
       const keyed = rows.map((row) => { const text = value(row, column); return { row, text, number: number(text), detail: details(row) }; });
       keyed.sort((a, b) => {
@@ -215,15 +232,28 @@
     };
     addEventListener("hashchange", follow);
     document.addEventListener("click", (event) => {
-      const place = event.target.closest(".thumbnail");
+      const place = event.target.closest(".thumbnail"), link = event.target.closest("a");
       if (place) { event.preventDefault(); show(place.dataset.name); }
+      else if (link && again(link.getAttribute("href") || link.getAttribute("xlink:href"))) follow();
     });
 
-    if (before.sorted && heads[before.sorted[0]]) sort(...before.sorted);
-    if (before.filter) { filter.value = before.filter; sift(); }
+    if (before.all) { most = Infinity; cut(); }
+    const column = before.sorted ? heads.findIndex((head) => head.dataset.name === before.sorted[0]) : -1;
+    if (column >= 0) sort(column, before.sorted[1]);
+    if (before.filter) { filter.value = before.filter; sift(); if (before.caret) filter.setSelectionRange(...before.caret); }
     for (const name of before.unfolded || []) { const row = named(name); if (row) unfold(row, true); }
-    const state = () => ({ sorted, filter: filter.value, unfolded: rows.filter(details).map((row) => ofRun(row).name) });
-    return { follow, state };
+    const state = () => {
+      const on = document.activeElement, row = on.closest("tr[data-run]"), head = on.closest("th[data-name]");
+      return { sorted, filter: filter.value, caret: [filter.selectionStart, filter.selectionEnd], all: most === Infinity,
+        unfolded: rows.filter(details).map((row) => ofRun(row).name),
+        onRun: row && on.matches(".unfold") ? ofRun(row).name : null, onHead: head ? head.dataset.name : null };
+    };
+    const focused = () => { // what has no id of its own
+      const row = before.onRun && named(before.onRun), head = before.onHead && heads.find((one) => one.dataset.name === before.onHead);
+      const button = row ? row.querySelector(".unfold") : head && head.querySelector("button");
+      if (button) button.focus({ preventScroll: true });
+    };
+    return { follow, state, focused };
   }
 
   // What a row unfolds to. Whatever a run is called or says is text, never markup.
@@ -266,16 +296,20 @@
   }
 
   for (const i of before.open || []) { const folded = all("details")[i]; if (folded) folded.open = true; }
+  // An address with a part of the page in it is followed once, and not each time that the page is read anew.
+  const [arrival] = performance.getEntriesByType("navigation");
+  const followed = before.hash === location.hash && Boolean(arrival) && arrival.type === "reload";
   if (before.at > Date.now() - 60000) {
     if (before.focus && element(before.focus)) element(before.focus).focus({ preventScroll: true });
-    if (before.y && !location.hash) {
+    else if (runs) runs.focused();
+    if (before.y && (followed || !location.hash)) {
       history.scrollRestoration = "manual"; // the browser does it before rows are unfolded again
       const back = () => scrollTo(0, before.y);
       back();
       Promise.all(places.map(draw)).then(back); // which may have changed what is above
     }
   }
-  if (runs) runs.follow();
+  if (runs && !followed) runs.follow();
   addEventListener("pagehide", keep);
   addEventListener("beforeprint", () => places.forEach(draw));
 })();
