@@ -24,8 +24,8 @@ def write_markdown(document: Document, file: Path, folder: Path) -> None:
     kept: dict[str, bytes] = {}
     lines += _parts(document.verdict, folder, kept)
     for section in document.sections:
-        lines.append(f"## {_text(section.title)}\n")
-        lines += _parts(section.parts, folder, kept)
+        if own := list(_parts(section.parts, folder, kept)):  # small pictures across a grid are for pages alone
+            lines += [f"## {_text(section.title)}\n", *own]
     if not file.exists() and (other := next((one for name in kept if (one := folder / name).exists()), None)):
         raise CheckpointError(f"{other}: is there, but no {file.name} that shows it; move it away, or say out=FILE")
     write_text(file, "\n".join(lines))  # first: with it, all under these names is its own
