@@ -71,3 +71,13 @@ def test_numbers_on_a_map_are_told_from_their_cells(numbers):
 def test_what_all_charts_have_in_common_is_added_once():
     done = vega.complete({"mark": "bar", "data": data([{"x": "a\x00"}])})
     assert vega.complete(done) is done
+
+
+@pytest.mark.parametrize("largest", [1.7e31, 3e17])
+def test_axes_of_numbers_of_a_training_that_diverged_have_short_labels(largest):
+    axes = {"x": field("a:Q"), "y": field("b:Q")}
+    rows = data([{"a": 0, "b": 0}, {"a": largest, "b": largest}])
+    drawn = vega.svg({"data": rows, "mark": "point", "encoding": axes, "width": 400, "height": 300})
+    labels = re.findall(r">(-?[0-9][^<>]*)</text>", drawn)
+    assert any("e+" in label for label in labels)
+    assert max(map(len, labels)) <= 7

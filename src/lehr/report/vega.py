@@ -33,6 +33,8 @@ _CONFIG: dict[str, Any] = {
         **_TEXT, "titleFontWeight": "normal", "domainColor": "currentColor", "domainOpacity": 0.5, "labelOverlap": True,
         "tickColor": "currentColor", "tickOpacity": 0.5, "gridColor": "currentColor", "gridOpacity": 0.12,
     },
+    # of a training that diverged: else 1.2000000000000001e+31
+    "axisQuantitative": {"labelExpr": "abs(datum.value) < 1e12 ? datum.label : format(datum.value, '.3~g')"},
     "legend": {**_TEXT, "titleFontWeight": "normal", "symbolOpacity": 1, "labelLimit": 240},
     "header": {**_TEXT, "labelLimit": 240},
     "title": {"color": "currentColor", "fontSize": 12, "fontWeight": "normal", "anchor": "start"},
