@@ -77,7 +77,9 @@ def _information(e: Evidence) -> str:
             f"The estimate of the information in the latents is saturated at ln M = {i.cap:.2f} nats "
             f"(M = {i.m}, bounds {i.lower:.2f} and {i.upper:.2f})."
         )
-    return f"The latents hold between {i.lower:.2f} and {i.upper:.2f} nats of information about the image."
+    low, high = f"{i.lower:.2f}", f"{i.upper:.2f}"
+    how_much = f"about {low}" if low == high else f"between {low} and {high}"
+    return f"The latents hold {how_much} nats of information about the image."
 
 
 def _prior(e: Evidence) -> str:
@@ -89,8 +91,8 @@ def _prior(e: Evidence) -> str:
     elif e.moments is not None:
         evidence.append(f"moment KL of the diagonal {e.moments.diagonal:.2f} nats: {e.moments.problem}")
     if _says_something(e.information):
-        low, high = e.information.marginal_kl_lower, e.information.marginal_kl_upper
-        evidence.append(f"marginal KL {low:.2f} to {high:.2f} nats")
+        low, high = f"{e.information.marginal_kl_lower:.2f}", f"{e.information.marginal_kl_upper:.2f}"
+        evidence.append(f"marginal KL {low if low == high else f'{low} to {high}'} nats")
     if not evidence:
         return ""
     known = ", ".join(evidence)
