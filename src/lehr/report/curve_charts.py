@@ -26,7 +26,7 @@ _OWN = {*_BALANCE, "kl_weight", "loss", "active_units"}
 
 
 def balance(curves: Mapping[str, Curve]) -> Chart | None:
-    """ELBO, rate and distortion, with the KL weight behind them: the annealing act. None without these curves."""
+    """ELBO, rate and distortion, with the KL weight behind them: the annealing at work. None without these curves."""
     rows: list[dict[str, Any]] = []
     for name in _BALANCE:
         sign = -1 if name == "elbo" else 1
@@ -74,7 +74,7 @@ def balance(curves: Mapping[str, Curve]) -> Chart | None:
     }
     return Chart(
         "curves",
-        "The annealing act: rate, distortion and the KL weight" if weight else _title(drawn),
+        "The annealing at work: rate, distortion and the KL weight" if weight else _title(drawn),
         spec,
         "Thick lines with points are the validation, thin ones batches of the training"
         f"{'; the shaded area is the KL weight, with its axis on the right' * bool(weight)}. "

@@ -72,18 +72,20 @@ def _chart(drawn: Drawn, name: str, key: str, rows: Rows) -> Chart:
         field("n", title="seeds"),
         *([field("where", title="of")] if series else []),
     ]
+    spread = any(row["low"] is not None for row in rows)
     spec: Spec = {
         "params": drawn.params(),
         "data": data(rows),
         "transform": [{"filter": "datum.metric == metric"}],
         "layer": [
-            *_layers(x, series, tooltip, (numeric, any(row["low"] is not None for row in rows))),
+            *_layers(x, series, tooltip, (numeric, spread)),
             *_nothing(drawn, rows),
         ],
         "width": 340 if to_scale else max(180, min(380, 60 * len(values))),
         "height": 220,
     }
-    return Chart(name, f"What {label} does", spec, "Means, with 95% intervals over seeds.")
+    caption = "Means, with 95% intervals over seeds." if spread else "Means."
+    return Chart(name, f"What {label} does", spec, caption)
 
 
 def _nothing(drawn: Drawn, rows: Rows) -> list[Spec]:

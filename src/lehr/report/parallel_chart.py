@@ -49,7 +49,8 @@ def parallel_coordinates(drawn: Drawn) -> Chart | None:
         "height": 300,
     }
     caption = (
-        f"From its swept values to the metric, the highest on top, as the colour says. A click leads to the run.{note}"
+        "From its swept values to the metric, the highest on top, as the colour says. In the page a click leads to the "
+        f"run.{note}"
     )
     return Chart("parallel", "Every run as a line", spec, caption, wide=True)
 

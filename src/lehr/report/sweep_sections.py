@@ -40,8 +40,8 @@ def effect_parts(
     if plots := effect_charts(drawn, found):
         yield Paragraph(
             "Means over the seeds of runs that are matched in all other keys; values stand at equal distances unless "
-            "they are many. Bands and bars are 95% intervals over the seeds. Where no line joins them, no runs are "
-            "matched, and what differs in other keys too is averaged."
+            "they are many. Bands and bars are 95% intervals over the seeds, where there are several. Where no line "
+            "joins them, no runs are matched, and what differs in other keys too is averaged."
         )
         yield Row(tuple(plots))
     if lines := parallel_coordinates(drawn):
