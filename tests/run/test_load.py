@@ -220,8 +220,11 @@ def test_what_is_damaged_or_missing_is_said_in_one_line(copy, damage):
 
 
 def test_no_run_directory_and_no_finished_run_are_said_to_be_so(tmp_path, copy):
-    with pytest.raises(CheckpointError, match="is not a run directory"):
+    with pytest.raises(CheckpointError, match="there is no such directory"):
         lehr.load(tmp_path / "nowhere")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(CheckpointError, match="is not a run directory"):
+        lehr.load(tmp_path / "empty")
     shutil.rmtree(copy / "model")
     (copy / "status.json").write_text('{"state": "interrupted"}')
     with pytest.raises(CheckpointError, match="interrupted: finish it with lehr train resume="):
