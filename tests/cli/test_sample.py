@@ -8,6 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from lehr.cli.sample import _HEEDED_BY
+from lehr.compose.composer import Command, composed
+
 
 @pytest.fixture
 def run(finished_run) -> Path:
@@ -111,3 +114,9 @@ def test_debug_gives_the_traceback(lehr):
     _, _, err = lehr("sample", "run=nowhere", "debug=true")
     assert "Traceback" in err
     assert err.splitlines()[-1] == "lehr sample: nowhere: there is no such directory"
+
+
+def test_the_values_with_which_nothing_is_asked_for_are_the_defaults():
+    made, problems = composed(Command("sample", None, ["run=x"]))
+    assert made is not None, problems
+    assert {key: default for key, (default, _) in _HEEDED_BY.items()} == {key: made.values[key] for key in _HEEDED_BY}
